@@ -1,0 +1,308 @@
+//! Commands: wishes, which [`super::decide`] turns into facts or refuses.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::actor::{Actor, ActorType};
+use super::agent::{AgentKey, AgentSpec, Exit, Health, WaitingFor};
+use super::event::{OwnFile, Worktree};
+use super::plan::StepSpec;
+use super::run::{Brief, RunSpec};
+use super::signal::Signal;
+use super::thread::{Priority, ThreadState};
+
+/// A wish to change something.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "a process holds a handful of commands at a time")]
+pub enum Command {
+    /// About a run.
+    Run {
+        /// Which.
+        run_id: String,
+        /// What.
+        wish: RunWish,
+    },
+    /// About an agent.
+    Agent {
+        /// Which.
+        key: AgentKey,
+        /// What.
+        wish: AgentWish,
+    },
+    /// About a thread.
+    Thread {
+        /// Which; for a new one the id it gets, for a signal that of the control thread.
+        thread_id: String,
+        /// The run it belongs to, where the caller knows it.
+        run_id: Option<String>,
+        /// What.
+        wish: ThreadWish,
+    },
+    /// This process took or gave back the supervisor lease.
+    Lease {
+        /// Taken or given back.
+        acquired: bool,
+        /// Its pid.
+        pid: u32,
+        /// Its host.
+        host: String,
+    },
+}
+
+/// What may be wished of a run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "a process holds a handful of commands at a time")]
+pub enum RunWish {
+    /// Write it down; a dry run is paused at once, another is ready to be executed.
+    Create {
+        /// What was asked for.
+        spec: RunSpec,
+        /// The brief of a bootstrap run.
+        brief: Option<Brief>,
+        /// The policy it keeps, without secrets.
+        policy: Value,
+        /// Its agents.
+        agents: Vec<(AgentKey, AgentSpec)>,
+        /// Its plan.
+        steps: Vec<StepSpec>,
+    },
+    /// Hands off.
+    Pause,
+    /// Go on, whatever it stopped at.
+    Resume,
+    /// End its sessions.
+    Stop,
+    /// Its sessions are ended.
+    FinishStop,
+    /// The gates were passed.
+    BeginClose,
+    /// All that closing does is done.
+    FinishClose,
+    /// Closing did not come through and nothing irreversible happened.
+    AbortClose {
+        /// Why.
+        reason: String,
+    },
+    /// A step begins.
+    BeginStep {
+        /// Which.
+        index: u32,
+    },
+    /// A step ended.
+    EndStep {
+        /// Which.
+        index: u32,
+        /// How.
+        end: StepEnd,
+    },
+    /// The worktrees of a workspace are there.
+    WorkspaceCreated {
+        /// Its name.
+        name: String,
+        /// Its directory.
+        path: String,
+        /// One a repository.
+        worktrees: Vec<Worktree>,
+        /// What was tolerated on the way.
+        warnings: Vec<String>,
+    },
+    /// A workspace is gone.
+    WorkspaceRemoved {
+        /// Its name.
+        name: String,
+        /// What of it is kept.
+        backups: Vec<String>,
+    },
+    /// Ticket docs are in a workspace, or were added to by metawsm.
+    DocsSeeded {
+        /// The workspace.
+        workspace: String,
+        /// The ticket.
+        ticket: String,
+        /// The repository.
+        repo: String,
+        /// The ticket's directory relative to the worktree.
+        dir: String,
+        /// What was written.
+        files: Vec<OwnFile>,
+        /// The revision.
+        revision: String,
+    },
+    /// metawsm committed its own files.
+    Committed {
+        /// The workspace.
+        workspace: String,
+        /// The repository.
+        repo: String,
+        /// The commit.
+        sha: String,
+        /// Its first line.
+        message: String,
+    },
+    /// A branch was merged into its base.
+    Merged {
+        /// The workspace.
+        workspace: String,
+        /// The repository.
+        repo: String,
+        /// The base branch.
+        base: String,
+        /// Where the base stood.
+        old: String,
+        /// Where it stands.
+        new: String,
+        /// The commit of the run's branch that is in it.
+        head: String,
+        /// How.
+        how: String,
+    },
+}
+
+/// How a step ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepEnd {
+    /// Done.
+    Done,
+    /// Failed, with the reason.
+    Failed(String),
+    /// Interrupted; it will be begun again.
+    Interrupted,
+}
+
+/// What may be wished of an agent.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AgentWish {
+    /// A launch took place.
+    Started {
+        /// Which launch.
+        launch: u32,
+    },
+    /// A launch did not take place.
+    StartFailed {
+        /// Which launch.
+        launch: u32,
+        /// Why.
+        error: String,
+    },
+    /// End its session.
+    Stop,
+    /// Its session is ended.
+    Stopped,
+    /// Its program ended.
+    Exited {
+        /// Which launch.
+        launch: u32,
+        /// How.
+        exit: Exit,
+    },
+    /// Its signals were read.
+    Observed {
+        /// What is made of them.
+        health: Health,
+        /// What it waits for.
+        waiting_for: WaitingFor,
+        /// Why.
+        reason: String,
+        /// The signals.
+        evidence: Value,
+    },
+    /// Start it anew, ending what runs.
+    Restart {
+        /// Why.
+        reason: String,
+        /// Whether a rule wishes it, on the agent's budget.
+        by_rule: bool,
+    },
+    /// Its worktree changed.
+    Progressed {
+        /// What showed it.
+        source: String,
+    },
+}
+
+/// What may be wished of a thread.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "a process holds a handful of commands at a time")]
+pub enum ThreadWish {
+    /// Open it with a question.
+    Ask {
+        /// The ticket.
+        ticket: String,
+        /// The agent it belongs to.
+        agent: Option<AgentKey>,
+        /// One line.
+        title: String,
+        /// The question.
+        body: String,
+        /// How much it presses.
+        priority: Priority,
+        /// Whether the asker waits for the answer.
+        wait: bool,
+        /// Whose words they are, where not the caller's.
+        author: Option<Actor>,
+    },
+    /// Add a post.
+    Post {
+        /// The words.
+        body: String,
+        /// Whether the author waits for the answer.
+        wait: bool,
+        /// Whose words they are, where not the caller's.
+        author: Option<Actor>,
+    },
+    /// Answer what waits.
+    Answer {
+        /// The words.
+        body: String,
+        /// The request answered; the oldest open one if none is named.
+        in_reply_to: Option<String>,
+        /// Whose words they are, where not the caller's.
+        author: Option<Actor>,
+    },
+    /// Assign it.
+    Assign {
+        /// Kind of assignee.
+        assignee_type: ActorType,
+        /// Name of assignee.
+        assignee: String,
+        /// Why.
+        note: Option<String>,
+    },
+    /// Change its state.
+    State {
+        /// The state wished for.
+        to: ThreadState,
+    },
+    /// Change its priority.
+    Priority {
+        /// The priority wished for.
+        to: Priority,
+    },
+    /// Close it.
+    Close,
+    /// Open it again.
+    Reopen,
+    /// Note that a viewer has seen it.
+    Seen {
+        /// Who.
+        viewer: String,
+        /// Up to where; to its end if not said.
+        seq: Option<i64>,
+    },
+    /// Add a typed post to an agent's control thread.
+    Signal {
+        /// The agent's ticket.
+        ticket: String,
+        /// The payload.
+        signal: Signal,
+        /// The request answered; the oldest open one if none is named.
+        in_reply_to: Option<String>,
+        /// Whose words they are, where not the caller's.
+        author: Option<Actor>,
+    },
+}

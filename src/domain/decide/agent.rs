@@ -1,0 +1,242 @@
+//! Wishes about agents.
+
+use super::{Context, agent_subject, may_run, run_subject};
+use crate::domain::agent::{Agent, AgentKey, AgentStatus, Completion, Exit, Health, WaitingFor};
+use crate::domain::command::AgentWish;
+use crate::domain::event::{Draft, Fact};
+use crate::domain::refusal::Refusal;
+use crate::domain::run::{Run, RunMode, RunStatus};
+use crate::domain::scene::Scene;
+
+pub(super) fn decide(
+    scene: &Scene,
+    key: &AgentKey,
+    wish: &AgentWish,
+    context: &Context,
+) -> Result<Vec<Draft>, Refusal> {
+    let run = scene
+        .runs
+        .get(&key.run_id)
+        .ok_or_else(|| Refusal::not_found(format!("no run {}", key.run_id)))?;
+    let agent = scene.agents.get(key).ok_or_else(|| {
+        Refusal::not_found(format!("run {} has no agent {} in workspace {}", key.run_id, key.name, key.workspace))
+            .hint("metawsm agents lists them")
+    })?;
+    if matches!(wish, AgentWish::Stop | AgentWish::Restart { .. }) {
+        may_run(scene, context)?;
+    }
+    match wish {
+        AgentWish::Started { launch } => started(run, agent, *launch),
+        AgentWish::StartFailed { launch, error } => Ok(start_failed(agent, *launch, error)),
+        AgentWish::Stop => stop(agent),
+        AgentWish::Stopped => Ok(stopped(agent)),
+        AgentWish::Exited { launch, exit } => Ok(exited(run, agent, *launch, exit)),
+        AgentWish::Observed { health, waiting_for, reason, evidence } => {
+            Ok(observed(run, agent, *health, *waiting_for, reason, evidence))
+        }
+        AgentWish::Restart { reason, by_rule } => restart(run, agent, reason, *by_rule),
+        AgentWish::Progressed { source } => {
+            let fact = Fact::AgentProgressed { source: source.clone(), note: None, percent: None };
+            Ok(vec![Draft::new(agent_subject(&agent.key, &agent.spec.ticket), fact)])
+        }
+    }
+}
+
+fn turn(agent: &Agent, from: AgentStatus, to: AgentStatus, reason: &str, launch: Option<u32>) -> Draft {
+    let fact = Fact::AgentTransitioned { from, to, reason: reason.to_owned(), launch };
+    Draft::new(agent_subject(&agent.key, &agent.spec.ticket), fact)
+}
+
+fn started(run: &Run, agent: &Agent, launch: u32) -> Result<Vec<Draft>, Refusal> {
+    if launch <= agent.launch {
+        return Ok(Vec::new());
+    }
+    if !run.status.at_work() {
+        return Err(Refusal::illegal(
+            format!("run {} is {}: agent {} is not to be started", run.id(), run.status, agent.key.name),
+            run.status.word(),
+            run.status.next_commands().to_vec(),
+        ));
+    }
+    Ok(begin(agent, launch))
+}
+
+/// The way to `running` that is legal from where the agent stands.
+fn begin(agent: &Agent, launch: u32) -> Vec<Draft> {
+    let mut drafts = Vec::new();
+    let mut from = agent.status;
+    if from.working() {
+        drafts.push(turn(agent, from, AgentStatus::Stopping, "being restarted", None));
+        from = AgentStatus::Stopping;
+    }
+    if from == AgentStatus::Stopping {
+        drafts.push(turn(agent, from, AgentStatus::Stopped, "being restarted", None));
+        from = AgentStatus::Stopped;
+    }
+    let reason = format!("started, launch {launch}");
+    drafts.push(turn(agent, from, AgentStatus::Running, &reason, Some(launch)));
+    drafts
+}
+
+fn start_failed(agent: &Agent, launch: u32, error: &str) -> Vec<Draft> {
+    if launch <= agent.launch || agent.status == AgentStatus::Failed {
+        return Vec::new();
+    }
+    if agent.status == AgentStatus::Pending {
+        return vec![turn(agent, agent.status, AgentStatus::Failed, error, None)];
+    }
+    // Elsewhere the attempt counts as a launch that ended at once, so that it is not tried for ever.
+    let exit = Exit { error: Some(error.to_owned()), source: "start".to_owned(), ..Exit::default() };
+    let mut drafts = begin(agent, launch);
+    drafts.push(Draft::new(
+        agent_subject(&agent.key, &agent.spec.ticket),
+        Fact::AgentExited { launch, exit },
+    ));
+    drafts.push(turn(agent, AgentStatus::Running, AgentStatus::Failed, error, None));
+    drafts
+}
+
+fn stop(agent: &Agent) -> Result<Vec<Draft>, Refusal> {
+    match agent.status {
+        AgentStatus::Running | AgentStatus::Idle | AgentStatus::Stalled => {
+            Ok(vec![turn(agent, agent.status, AgentStatus::Stopping, "stopped by command", None)])
+        }
+        AgentStatus::Pending | AgentStatus::Dead | AgentStatus::Failed | AgentStatus::Done => {
+            Ok(vec![turn(agent, agent.status, AgentStatus::Stopped, "stopped by command", None)])
+        }
+        AgentStatus::Stopping | AgentStatus::Stopped => Ok(Vec::new()),
+    }
+}
+
+fn stopped(agent: &Agent) -> Vec<Draft> {
+    match agent.status {
+        AgentStatus::Stopping => {
+            vec![turn(agent, agent.status, AgentStatus::Stopped, "stopped by command", None)]
+        }
+        AgentStatus::Running | AgentStatus::Idle | AgentStatus::Stalled => vec![
+            turn(agent, agent.status, AgentStatus::Stopping, "stopped by command", None),
+            turn(agent, AgentStatus::Stopping, AgentStatus::Stopped, "stopped by command", None),
+        ],
+        AgentStatus::Pending
+        | AgentStatus::Dead
+        | AgentStatus::Failed
+        | AgentStatus::Stopped
+        | AgentStatus::Done => Vec::new(),
+    }
+}
+
+/// A second report of the same end yields nothing; one that overtakes its own start brings the start along.
+fn exited(run: &Run, agent: &Agent, launch: u32, exit: &Exit) -> Vec<Draft> {
+    let mut drafts = Vec::new();
+    let mut status = agent.status;
+    if launch == agent.launch + 1 && agent.wanted <= launch && run.status.at_work() {
+        drafts.extend(begin(agent, launch));
+        status = AgentStatus::Running;
+    } else if launch != agent.launch || agent.exit.is_some() {
+        return Vec::new();
+    }
+    let subject = agent_subject(&agent.key, &agent.spec.ticket);
+    drafts.push(Draft::new(subject, Fact::AgentExited { launch, exit: exit.clone() }));
+    if status.working() {
+        let (to, reason) = verdict(run, agent, exit);
+        drafts.push(turn(agent, status, to, &reason, None));
+    }
+    drafts
+}
+
+/// What an end means: spec 2.4, health rule 3.
+fn verdict(run: &Run, agent: &Agent, exit: &Exit) -> (AgentStatus, String) {
+    match (exit.status, &exit.error) {
+        (_, Some(error)) => (AgentStatus::Failed, error.clone()),
+        (Some(0), None) => {
+            let counts = run.spec.mode == RunMode::Run && agent.spec.completion != Completion::Signal;
+            if counts {
+                (AgentStatus::Done, "exited with 0".to_owned())
+            } else {
+                (AgentStatus::Failed, "exited without completion".to_owned())
+            }
+        }
+        (Some(_), None) => (AgentStatus::Failed, exit.describe()),
+        (None, None) => (AgentStatus::Dead, exit.describe()),
+    }
+}
+
+fn observed(
+    run: &Run,
+    agent: &Agent,
+    health: Health,
+    waiting_for: WaitingFor,
+    reason: &str,
+    evidence: &serde_json::Value,
+) -> Vec<Draft> {
+    // Agents that are pending, ended or done are left alone (D27), and so is a paused run.
+    if !agent.status.working() || !run.status.at_work() {
+        return Vec::new();
+    }
+    let mut drafts = Vec::new();
+    if health != agent.health || waiting_for != agent.waiting_for {
+        let fact =
+            Fact::AgentObserved { health, waiting_for, reason: reason.to_owned(), evidence: evidence.clone() };
+        drafts.push(Draft::new(agent_subject(&agent.key, &agent.spec.ticket), fact));
+    }
+    let to = match health {
+        Health::Healthy => AgentStatus::Running,
+        Health::Idle => AgentStatus::Idle,
+        Health::Stalled => AgentStatus::Stalled,
+        // Death comes as an exit; not knowing is no reason to say otherwise than before.
+        Health::Dead | Health::Unknown => agent.status,
+    };
+    if to != agent.status {
+        drafts.push(turn(agent, agent.status, to, reason, None));
+    }
+    drafts
+}
+
+fn restart(run: &Run, agent: &Agent, reason: &str, by_rule: bool) -> Result<Vec<Draft>, Refusal> {
+    let mut drafts = Vec::new();
+    match run.status {
+        RunStatus::Running | RunStatus::AwaitingGuidance => {}
+        RunStatus::Failed | RunStatus::Stopped | RunStatus::Completed if !by_rule => {
+            let reason = format!("agent {} was restarted", agent.key.name);
+            let fact = Fact::RunTransitioned { from: run.status, to: RunStatus::Running, reason };
+            drafts.push(Draft::new(run_subject(run.id()), fact));
+        }
+        RunStatus::Created
+        | RunStatus::Planning
+        | RunStatus::Paused
+        | RunStatus::Failed
+        | RunStatus::Stopping
+        | RunStatus::Stopped
+        | RunStatus::Closing
+        | RunStatus::Closed
+        | RunStatus::Completed => {
+            let allowed = run.status.next_commands();
+            return Err(Refusal::illegal(
+                format!("run {} is {}: its agents are not restarted", run.id(), run.status),
+                run.status.word(),
+                allowed.to_vec(),
+            )
+            .hint(format!("legal now: {}", allowed.join(", "))));
+        }
+    }
+    if agent.launch == 0 {
+        return Err(Refusal::illegal(
+            format!("agent {} was never started", agent.key.name),
+            agent.status.word(),
+            ["resume"],
+        )
+        .hint("metawsm resume carries the plan on"));
+    }
+    if agent.start_due() {
+        return Ok(drafts);
+    }
+    // A done agent that is started again works at something new; what it said before does not count for it.
+    let epoch = if agent.status == AgentStatus::Done { agent.epoch + 1 } else { agent.epoch };
+    let fact =
+        Fact::AgentRestarted { launch: agent.launch + 1, epoch, reason: reason.to_owned(), free: !by_rule };
+    drafts.push(Draft::new(agent_subject(&agent.key, &agent.spec.ticket), fact));
+    if agent.status.working() {
+        drafts.push(turn(agent, agent.status, AgentStatus::Stopping, "being restarted", None));
+    }
+    Ok(drafts)
+}

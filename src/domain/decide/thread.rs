@@ -1,0 +1,448 @@
+//! Wishes about threads.
+
+use super::{Context, Decided, author, on_behalf};
+use crate::domain::actor::{Actor, ActorType, Side};
+use crate::domain::agent::AgentKey;
+use crate::domain::command::ThreadWish;
+use crate::domain::event::{Draft, Fact, Subject};
+use crate::domain::name;
+use crate::domain::refusal::Refusal;
+use crate::domain::run::RunStatus;
+use crate::domain::scene::Scene;
+use crate::domain::signal::{Signal, SignalType};
+use crate::domain::thread::{
+    Priority, Request, Thread, ThreadState, check_body, check_title, fingerprint,
+};
+
+pub(super) fn decide(
+    scene: &Scene,
+    thread_id: &str,
+    run_id: Option<&str>,
+    wish: &ThreadWish,
+    context: &Context,
+) -> Result<Decided, Refusal> {
+    match wish {
+        ThreadWish::Ask { .. } => return ask(scene, thread_id, run_id, wish, context),
+        ThreadWish::Signal { ticket, signal, in_reply_to, author: speaker } => {
+            let author = author(context, speaker.as_ref())?;
+            return signalled(scene, thread_id, ticket, signal, in_reply_to.as_deref(), &author, context)
+                .map(Decided::from);
+        }
+        ThreadWish::Post { .. }
+        | ThreadWish::Answer { .. }
+        | ThreadWish::Assign { .. }
+        | ThreadWish::State { .. }
+        | ThreadWish::Priority { .. }
+        | ThreadWish::Close
+        | ThreadWish::Reopen
+        | ThreadWish::Seen { .. } => {}
+    }
+    let thread = scene.threads.get(thread_id).ok_or_else(|| {
+        Refusal::not_found(format!("no thread {thread_id}")).hint("metawsm forum list shows the threads there are")
+    })?;
+    on_thread(scene, thread, wish, context).map(Decided::from)
+}
+
+fn on_thread(scene: &Scene, thread: &Thread, wish: &ThreadWish, context: &Context) -> Result<Vec<Draft>, Refusal> {
+    match wish {
+        ThreadWish::Post { body, wait, author: speaker } => {
+            let author = author(context, speaker.as_ref())?;
+            post(scene, thread, body, *wait, &author, context)
+        }
+        ThreadWish::Answer { body, in_reply_to, author: speaker } => {
+            let author = author(context, speaker.as_ref())?;
+            answer(scene, thread, body, in_reply_to.as_deref(), &author, context)
+        }
+        ThreadWish::Assign { assignee_type, assignee, note } => assign(thread, *assignee_type, assignee, note.as_ref()),
+        ThreadWish::State { to: ThreadState::Closed } | ThreadWish::Close => Ok(close(thread)),
+        ThreadWish::State { to } => change_state(thread, *to),
+        ThreadWish::Priority { to } => change_priority(thread, *to),
+        ThreadWish::Reopen => reopen(thread, context),
+        ThreadWish::Seen { viewer, seq } => Ok(seen(scene, thread, viewer, *seq)),
+        ThreadWish::Ask { .. } | ThreadWish::Signal { .. } => Ok(Vec::new()),
+    }
+}
+
+fn subject_of(thread: &Thread) -> Subject {
+    Subject {
+        run_id: thread.run_id.clone(),
+        ticket: Some(thread.ticket.clone()),
+        workspace: thread.workspace.clone(),
+        agent_name: thread.agent_name.clone(),
+        thread_id: Some(thread.thread_id.clone()),
+    }
+}
+
+fn ask(
+    scene: &Scene,
+    thread_id: &str,
+    run_id: Option<&str>,
+    wish: &ThreadWish,
+    context: &Context,
+) -> Result<Decided, Refusal> {
+    let ThreadWish::Ask { ticket, agent, title, body, priority, wait, author: speaker } = wish else {
+        return Ok(Decided::default());
+    };
+    check_title(title)?;
+    check_body(body)?;
+    name::check("ticket", ticket).map_err(|bad| Refusal::invalid(bad.to_string()))?;
+    let author = author(context, speaker.as_ref())?;
+    if let Some(run_id) = run_id.filter(|id| scene.runs.get(*id).is_none()) {
+        return Err(Refusal::not_found(format!("no run {run_id}")).hint("metawsm runs --all lists them"));
+    }
+    let blocks = *wait && author.kind == ActorType::Agent;
+    let epoch = match agent {
+        None => None,
+        Some(key) => Some(epoch_of(scene, key)?),
+    };
+    if let Some(open) = blocks.then(|| same_ask(scene, agent.as_ref(), epoch, &fingerprint(title, body))).flatten() {
+        return Ok(Decided { drafts: Vec::new(), joined: Some(open.thread_id.clone()) });
+    }
+    if let Some(existing) = scene.threads.get(thread_id) {
+        return Err(Refusal::illegal(format!("thread {thread_id} exists already"), existing.state.word(), ["forum post"])
+            .hint("leave out --thread-id and a free one is chosen"));
+    }
+    let subject = Subject {
+        run_id: agent.as_ref().map(|key| key.run_id.clone()).or_else(|| run_id.map(str::to_owned)),
+        ticket: Some(ticket.clone()),
+        workspace: agent.as_ref().map(|key| key.workspace.clone()),
+        agent_name: agent.as_ref().map(|key| key.name.clone()),
+        thread_id: Some(thread_id.to_owned()),
+    };
+    let opened = Fact::ThreadOpened {
+        title: title.clone(),
+        body: body.clone(),
+        priority: *priority,
+        state: if blocks { ThreadState::WaitingHuman } else { ThreadState::New },
+        control: false,
+        wait: blocks,
+        epoch,
+        author: on_behalf(context, &author),
+    };
+    Ok(vec![Draft::new(subject, opened)].into())
+}
+
+fn epoch_of(scene: &Scene, key: &AgentKey) -> Result<u32, Refusal> {
+    scene.agents.get(key).map(|agent| agent.epoch).ok_or_else(|| {
+        Refusal::not_found(format!("run {} has no agent {} in workspace {}", key.run_id, key.name, key.workspace))
+            .hint("metawsm agents lists them")
+    })
+}
+
+fn same_ask<'a>(
+    scene: &'a Scene,
+    agent: Option<&AgentKey>,
+    epoch: Option<u32>,
+    question: &str,
+) -> Option<&'a Thread> {
+    let agent = agent?;
+    scene.threads.iter().find(|thread| {
+        thread.run_id.as_deref() == Some(agent.run_id.as_str())
+            && thread.workspace.as_deref() == Some(agent.workspace.as_str())
+            && thread.agent_name.as_deref() == Some(agent.name.as_str())
+            && thread.epoch == epoch
+            && thread.blocking
+            && thread.waits_for_human()
+            && thread.question.as_deref() == Some(question)
+    })
+}
+
+fn open_thread(thread: &Thread) -> Result<(), Refusal> {
+    if thread.state != ThreadState::Closed {
+        return Ok(());
+    }
+    Err(Refusal::illegal(format!("thread {} is closed", thread.thread_id), "closed", ["forum reopen"])
+        .hint(format!("metawsm forum reopen --thread-id {}", thread.thread_id)))
+}
+
+fn post(
+    scene: &Scene,
+    thread: &Thread,
+    body: &str,
+    wait: bool,
+    author: &Actor,
+    context: &Context,
+) -> Result<Vec<Draft>, Refusal> {
+    check_body(body)?;
+    open_thread(thread)?;
+    // In a control thread the plain word of a human is the answer to what is open.
+    let human = author.kind.side() == Some(Side::Human);
+    if thread.control && human && !scene.open_requests(&thread.thread_id).is_empty() {
+        return answer(scene, thread, body, None, author, context);
+    }
+    let wait = wait && author.kind == ActorType::Agent && !thread.control;
+    let added = Fact::PostAdded { body: body.to_owned(), wait, author: on_behalf(context, author) };
+    let mut drafts = vec![Draft::new(subject_of(thread), added)];
+    if wait && thread.state != ThreadState::WaitingHuman {
+        drafts.push(state_changed(thread, ThreadState::WaitingHuman));
+    }
+    Ok(drafts)
+}
+
+fn answer(
+    scene: &Scene,
+    thread: &Thread,
+    body: &str,
+    in_reply_to: Option<&str>,
+    author: &Actor,
+    context: &Context,
+) -> Result<Vec<Draft>, Refusal> {
+    check_body(body)?;
+    open_thread(thread)?;
+    if thread.control {
+        human_side(author)?;
+        let request = request_to_answer(scene, thread, in_reply_to)?;
+        return Ok(vec![answer_signal(thread, request, body, author, context)]);
+    }
+    if in_reply_to.is_some() {
+        return Err(Refusal::invalid(format!("{} is no control thread; --in-reply-to names a guidance request", thread.thread_id)));
+    }
+    if thread.waiting_on.is_none() || thread.waiting_on != author.kind.side() {
+        let waits = match thread.waiting_on {
+            None => "waits for nobody".to_owned(),
+            Some(side) => format!("waits for the {} side", side.word()),
+        };
+        return Err(Refusal::illegal(
+            format!("thread {} {waits}, not for {author}", thread.thread_id),
+            thread.state.word(),
+            ["forum post"],
+        )
+        .hint("add to it with: metawsm forum post"));
+    }
+    let added = Fact::PostAdded { body: body.to_owned(), wait: false, author: on_behalf(context, author) };
+    let mut drafts = vec![Draft::new(subject_of(thread), added)];
+    if thread.state != ThreadState::Answered {
+        drafts.push(state_changed(thread, ThreadState::Answered));
+    } else {
+        // An answer to a follow-up leaves the state as it is, but nobody is waited for any more.
+        let fact = Fact::StateChanged { from_state: thread.state, to_state: ThreadState::Answered };
+        drafts.push(Draft::new(subject_of(thread), fact));
+    }
+    Ok(drafts)
+}
+
+fn human_side(author: &Actor) -> Result<(), Refusal> {
+    if author.kind.side() == Some(Side::Human) {
+        return Ok(());
+    }
+    Err(Refusal::not_allowed(format!("{author} may not answer a guidance request; a human or the operator may")))
+}
+
+fn request_to_answer<'a>(scene: &'a Scene, thread: &Thread, named: Option<&str>) -> Result<&'a Request, Refusal> {
+    let Some(id) = named else {
+        return scene.open_requests(&thread.thread_id).into_iter().next().ok_or_else(|| {
+            Refusal::illegal(
+                format!("thread {} has no open request", thread.thread_id),
+                thread.state.word(),
+                ["forum post"],
+            )
+        });
+    };
+    let request = scene
+        .requests
+        .get(id)
+        .filter(|request| request.thread_id == thread.thread_id)
+        .ok_or_else(|| Refusal::not_found(format!("thread {} has no request {id}", thread.thread_id)))?;
+    match &request.settled_by {
+        None => Ok(request),
+        Some(by) => Err(Refusal::illegal(format!("request {id} was settled already: {by}"), "answered", ["forum post"])),
+    }
+}
+
+fn answer_signal(thread: &Thread, request: &Request, body: &str, author: &Actor, context: &Context) -> Draft {
+    let signal = Signal {
+        answer: Some(body.to_owned()),
+        ..Signal::new(
+            SignalType::GuidanceAnswer,
+            &request.run_id,
+            &request.workspace,
+            &request.agent_name,
+            request.epoch,
+        )
+    };
+    signal_draft(subject_of(thread), &signal, Some(&request.post_id), author, context)
+}
+
+fn signal_draft(
+    subject: Subject,
+    signal: &Signal,
+    in_reply_to: Option<&str>,
+    author: &Actor,
+    context: &Context,
+) -> Draft {
+    let fact = Fact::ControlSignal {
+        body: serde_json::to_string(signal).unwrap_or_default(),
+        in_reply_to: in_reply_to.map(str::to_owned),
+        author: on_behalf(context, author),
+    };
+    Draft::new(subject, fact)
+}
+
+fn signalled(
+    scene: &Scene,
+    thread_id: &str,
+    ticket: &str,
+    signal: &Signal,
+    in_reply_to: Option<&str>,
+    author: &Actor,
+    context: &Context,
+) -> Result<Vec<Draft>, Refusal> {
+    signal.check()?;
+    check_body(&signal.words())?;
+    let key = AgentKey::new(&signal.run_id, &signal.workspace, &signal.agent_name);
+    let epoch = epoch_of(scene, &key)?;
+    let run = scene.runs.get(&key.run_id).ok_or_else(|| Refusal::not_found(format!("no run {}", key.run_id)))?;
+    if run.status == RunStatus::Closed {
+        return Err(Refusal::illegal(format!("run {} is closed: nothing is signalled to it", run.id()), "closed", ["forum post"]));
+    }
+    if context.identity.as_ref().is_some_and(|identity| *identity != key) {
+        return Err(Refusal::not_allowed(format!("only agent {} signals for itself", key.name))
+            .hint("in a session leave out --run-id, --workspace and --agent"));
+    }
+    let signal = Signal { epoch: if signal.epoch == 0 { epoch } else { signal.epoch }, ..signal.clone() };
+    let existing = scene.threads.get(thread_id);
+    if signal.control_type == SignalType::GuidanceAnswer {
+        human_side(author)?;
+        let thread = existing.ok_or_else(|| {
+            Refusal::illegal(format!("agent {} has asked nothing", key.name), "none", ["forum ask"])
+        })?;
+        open_thread(thread)?;
+        let request = request_to_answer(scene, thread, in_reply_to)?;
+        let words = signal.answer.clone().unwrap_or_default();
+        return Ok(vec![answer_signal(thread, request, &words, author, context)]);
+    }
+    if author.kind == ActorType::Operator {
+        return Err(Refusal::not_allowed(format!(
+            "the operator may answer, but not signal {} for an agent",
+            signal.control_type.word()
+        )));
+    }
+    let mut drafts = Vec::new();
+    let subject = Subject {
+        run_id: Some(key.run_id.clone()),
+        ticket: Some(ticket.to_owned()),
+        workspace: Some(key.workspace.clone()),
+        agent_name: Some(key.name.clone()),
+        thread_id: Some(thread_id.to_owned()),
+    };
+    match existing {
+        None => drafts.push(control_thread(subject.clone(), &key, epoch)),
+        Some(thread) if thread.state == ThreadState::Closed => {
+            // An agent that speaks again opens its own control thread again.
+            drafts.push(state_changed(thread, ThreadState::Triaged).by_system());
+        }
+        Some(_) => {}
+    }
+    drafts.push(signal_draft(subject.clone(), &signal, None, author, context));
+    if signal.control_type == SignalType::Progress {
+        let fact = Fact::AgentProgressed {
+            source: "signal".to_owned(),
+            note: signal.note.clone(),
+            percent: signal.percent,
+        };
+        drafts.push(Draft::new(Subject { thread_id: None, ..subject }, fact));
+    }
+    Ok(drafts)
+}
+
+fn control_thread(subject: Subject, key: &AgentKey, epoch: u32) -> Draft {
+    let opened = Fact::ThreadOpened {
+        title: format!("control: {} in {}", key.name, key.workspace),
+        body: String::new(),
+        priority: Priority::Normal,
+        state: ThreadState::New,
+        control: true,
+        wait: false,
+        epoch: Some(epoch),
+        author: None,
+    };
+    Draft::new(subject, opened).by_system()
+}
+
+fn state_changed(thread: &Thread, to: ThreadState) -> Draft {
+    Draft::new(subject_of(thread), Fact::StateChanged { from_state: thread.state, to_state: to })
+}
+
+fn change_state(thread: &Thread, to: ThreadState) -> Result<Vec<Draft>, Refusal> {
+    if thread.state == to {
+        return Ok(vec![state_changed(thread, to)]);
+    }
+    let legal: Vec<ThreadState> = match thread.state {
+        // `closed → triaged` is reopen.
+        ThreadState::Closed => Vec::new(),
+        state => state.successors().to_vec(),
+    };
+    if legal.contains(&to) {
+        return Ok(vec![state_changed(thread, to)]);
+    }
+    let words: Vec<&str> = legal.iter().map(|state| state.word()).collect();
+    let refusal = Refusal::illegal(
+        format!("thread {} is {}: it cannot become {to}", thread.thread_id, thread.state),
+        thread.state.word(),
+        words.clone(),
+    );
+    Err(if words.is_empty() { refusal.hint("metawsm forum reopen opens it again") } else { refusal.hint(format!("legal now: {}", words.join(", "))) })
+}
+
+fn change_priority(thread: &Thread, to: Priority) -> Result<Vec<Draft>, Refusal> {
+    open_thread(thread)?;
+    if thread.priority == to {
+        return Ok(Vec::new());
+    }
+    let fact = Fact::PriorityChanged { from_priority: thread.priority, to_priority: to };
+    Ok(vec![Draft::new(subject_of(thread), fact)])
+}
+
+fn assign(
+    thread: &Thread,
+    assignee_type: ActorType,
+    assignee: &str,
+    note: Option<&String>,
+) -> Result<Vec<Draft>, Refusal> {
+    open_thread(thread)?;
+    if assignee.trim().is_empty() || assignee.chars().any(char::is_control) {
+        return Err(Refusal::invalid("--assignee is empty or holds control characters"));
+    }
+    let fact = Fact::Assigned {
+        from_assignee_type: thread.assignee_type,
+        from_assignee_name: thread.assignee_name.clone(),
+        to_assignee_type: assignee_type,
+        to_assignee_name: assignee.to_owned(),
+        note: note.cloned(),
+    };
+    Ok(vec![Draft::new(subject_of(thread), fact)])
+}
+
+fn close(thread: &Thread) -> Vec<Draft> {
+    if thread.state == ThreadState::Closed {
+        return Vec::new();
+    }
+    let fact = Fact::ThreadClosed { from_state: thread.state, to_state: ThreadState::Closed };
+    vec![Draft::new(subject_of(thread), fact)]
+}
+
+fn reopen(thread: &Thread, context: &Context) -> Result<Vec<Draft>, Refusal> {
+    if context.actor.kind.side() != Some(Side::Human) {
+        return Err(Refusal::not_allowed("only a human or the operator reopens a thread"));
+    }
+    if thread.state != ThreadState::Closed {
+        return Err(Refusal::illegal(
+            format!("thread {} is {}, not closed", thread.thread_id, thread.state),
+            thread.state.word(),
+            ["forum post"],
+        ));
+    }
+    Ok(vec![state_changed(thread, ThreadState::Triaged)])
+}
+
+/// Marks never fall and never pass the thread's end.
+fn seen(scene: &Scene, thread: &Thread, viewer: &str, seq: Option<i64>) -> Vec<Draft> {
+    let end = thread.last_event_sequence;
+    let wanted = seq.filter(|seq| *seq > 0).unwrap_or(end).min(end);
+    let mark = scene.seen.get(&(thread.thread_id.clone(), viewer.to_owned())).copied().unwrap_or(0);
+    if wanted <= mark {
+        return Vec::new();
+    }
+    let fact = Fact::Seen { viewer: viewer.to_owned(), last_seen_event_sequence: wanted };
+    vec![Draft::new(subject_of(thread), fact)]
+}

@@ -1,0 +1,449 @@
+//! Events: facts in the past tense, in one envelope everywhere (spec 2.1).
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::actor::{Actor, ActorType};
+use super::agent::{AgentSpec, AgentStatus, Exit, Health, WaitingFor};
+use super::plan::{StepSpec, StepStatus};
+use super::run::{Brief, RunSpec, RunStatus};
+use super::thread::{Priority, ThreadState};
+use super::time::Moment;
+
+/// The largest payload of an event that is no post, in bytes.
+pub const LARGEST_PAYLOAD: usize = 64 * 1024;
+
+/// What an event is about.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Subject {
+    /// The run.
+    pub run_id: Option<String>,
+    /// The ticket.
+    pub ticket: Option<String>,
+    /// The workspace.
+    pub workspace: Option<String>,
+    /// The agent.
+    pub agent_name: Option<String>,
+    /// The thread.
+    pub thread_id: Option<String>,
+}
+
+/// One event.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// Its place in the journal.
+    pub seq: i64,
+    /// Identity.
+    pub event_id: String,
+    /// When it happened.
+    pub occurred_at: Moment,
+    /// What it is about.
+    pub subject: Subject,
+    /// Who did it.
+    pub actor: Actor,
+    /// The first event of the command it belongs to.
+    pub correlation_id: String,
+    /// The event that brought it about.
+    pub causation_id: Option<String>,
+    /// What happened.
+    pub fact: Fact,
+}
+
+/// An event that has no place in the journal yet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Draft {
+    /// What it is about.
+    pub subject: Subject,
+    /// What happened.
+    pub fact: Fact,
+    /// Who did it, where that is not the actor of the command.
+    pub actor: Option<Actor>,
+}
+
+impl Draft {
+    /// A fact about `subject`.
+    pub fn new(subject: Subject, fact: Fact) -> Self {
+        Self { subject, fact, actor: None }
+    }
+
+    /// The same, done by metawsm itself.
+    #[must_use]
+    pub fn by_system(mut self) -> Self {
+        self.actor = Some(Actor::system("metawsm"));
+        self
+    }
+}
+
+/// Whose words a post holds, where that is not who wrote it down.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Author {
+    /// Kind.
+    pub author_type: ActorType,
+    /// Name.
+    pub author_name: String,
+}
+
+/// One repository's worktree in a workspace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Worktree {
+    /// Name of the repository.
+    pub repo: String,
+    /// The worktree's directory.
+    pub path: String,
+    /// Its branch.
+    pub branch: String,
+    /// The branch it is merged into.
+    pub base: String,
+    /// The commit it started from.
+    pub start: String,
+}
+
+/// A file that metawsm itself wrote into a worktree, with the hash of what it wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnFile {
+    /// Path relative to the worktree.
+    pub path: String,
+    /// git's hash of the content.
+    pub blob: String,
+}
+
+/// What happened. The JSON of each is a promise: fields are added, never renamed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event_type", content = "payload")]
+#[expect(clippy::large_enum_variant, reason = "events are few in memory and read once")]
+pub enum Fact {
+    /// A run was written down.
+    #[serde(rename = "run.created")]
+    RunCreated {
+        /// What was asked for.
+        spec: RunSpec,
+        /// The brief of a bootstrap run.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        brief: Option<Brief>,
+        /// The policy it keeps, without secrets.
+        policy: Value,
+    },
+    /// A run changed its status.
+    #[serde(rename = "run.transitioned")]
+    RunTransitioned {
+        /// Before.
+        from: RunStatus,
+        /// After.
+        to: RunStatus,
+        /// Why.
+        reason: String,
+    },
+    /// A dry run became a real one.
+    #[serde(rename = "run.spec_changed")]
+    RunSpecChanged {
+        /// Whether it is a dry run now.
+        dry_run: bool,
+    },
+    /// A step was planned (`from` absent) or changed its status.
+    #[serde(rename = "step.transitioned")]
+    StepTransitioned {
+        /// Its place in the plan.
+        index: u32,
+        /// Before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<StepStatus>,
+        /// After.
+        to: StepStatus,
+        /// Which attempt it was.
+        attempt: u32,
+        /// Why it failed, or what it found.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+        /// What it does, when it was planned.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        spec: Option<StepSpec>,
+    },
+    /// The worktrees of a workspace are there.
+    #[serde(rename = "workspace.created")]
+    WorkspaceCreated {
+        /// Its directory.
+        path: String,
+        /// One a repository.
+        worktrees: Vec<Worktree>,
+        /// What was tolerated on the way.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        warnings: Vec<String>,
+    },
+    /// A workspace was removed.
+    #[serde(rename = "workspace.removed")]
+    WorkspaceRemoved {
+        /// Its directory.
+        path: String,
+        /// What it held that is kept: `repo ref sha`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        backups: Vec<String>,
+    },
+    /// An agent was planned.
+    #[serde(rename = "agent.registered")]
+    AgentRegistered(AgentSpec),
+    /// An agent changed its status.
+    #[serde(rename = "agent.transitioned")]
+    AgentTransitioned {
+        /// Before.
+        from: AgentStatus,
+        /// After.
+        to: AgentStatus,
+        /// Why.
+        reason: String,
+        /// The launch that took place, when it was started.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        launch: Option<u32>,
+    },
+    /// What is made of an agent's signals changed.
+    #[serde(rename = "agent.observed")]
+    AgentObserved {
+        /// Health now.
+        health: Health,
+        /// What it waits for now.
+        waiting_for: WaitingFor,
+        /// Why.
+        reason: String,
+        /// The signals behind it.
+        evidence: Value,
+    },
+    /// An agent's program ended.
+    #[serde(rename = "agent.exited")]
+    AgentExited {
+        /// Which launch of it.
+        launch: u32,
+        /// How.
+        exit: Exit,
+    },
+    /// A new start of an agent is wanted.
+    #[serde(rename = "agent.restarted")]
+    AgentRestarted {
+        /// The launch that is wanted.
+        launch: u32,
+        /// The epoch it belongs to.
+        epoch: u32,
+        /// Why.
+        reason: String,
+        /// Whether it counts against the budget.
+        free: bool,
+    },
+    /// An agent moved on.
+    #[serde(rename = "agent.progressed")]
+    AgentProgressed {
+        /// What showed it: `signal`, `head`, `index`.
+        source: String,
+        /// In words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        note: Option<String>,
+        /// 0–100.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        percent: Option<u8>,
+    },
+    /// Ticket docs were copied into a workspace (a part of them, where they are many).
+    #[serde(rename = "docs.seeded")]
+    DocsSeeded {
+        /// The ticket's directory, relative to the worktree.
+        dir: String,
+        /// The repository that holds it.
+        repo: String,
+        /// What was written.
+        files: Vec<OwnFile>,
+        /// The revision, absent on all parts but the last.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        revision: Option<String>,
+    },
+    /// metawsm committed what it wrote itself.
+    #[serde(rename = "git.committed")]
+    GitCommitted {
+        /// The repository.
+        repo: String,
+        /// The commit.
+        sha: String,
+        /// Its first line.
+        message: String,
+        /// Whether it holds only what metawsm wrote.
+        own: bool,
+    },
+    /// A branch was merged into its base.
+    #[serde(rename = "git.merged")]
+    GitMerged {
+        /// The repository.
+        repo: String,
+        /// The base branch.
+        base: String,
+        /// Where the base stood.
+        old: String,
+        /// Where it stands.
+        new: String,
+        /// The commit of the run's branch that is in it.
+        head: String,
+        /// `up_to_date`, `fast_forward`, `merge` or `squash`.
+        how: String,
+    },
+    /// This process supervises now.
+    #[serde(rename = "lease.acquired")]
+    LeaseAcquired {
+        /// Its pid.
+        pid: u32,
+        /// Its host.
+        host: String,
+    },
+    /// This process supervises no longer.
+    #[serde(rename = "lease.lost")]
+    LeaseLost {
+        /// Its pid.
+        pid: u32,
+    },
+    /// A thread was opened with its first post.
+    #[serde(rename = "forum.thread.opened")]
+    ThreadOpened {
+        /// One line.
+        title: String,
+        /// The first post; empty for a control thread, which begins with its first signal.
+        body: String,
+        /// How much it presses.
+        priority: Priority,
+        /// The state it opens in.
+        state: ThreadState,
+        /// Whether it carries an agent's signals.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        control: bool,
+        /// Whether an agent waits for the answer.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        wait: bool,
+        /// The asking agent's epoch.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        epoch: Option<u32>,
+        /// Whose words they are.
+        #[serde(default, flatten, skip_serializing_if = "Option::is_none")]
+        author: Option<Author>,
+    },
+    /// A post was added.
+    #[serde(rename = "forum.post.added")]
+    PostAdded {
+        /// The words.
+        body: String,
+        /// Whether an agent waits for the answer.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        wait: bool,
+        /// Whose words they are.
+        #[serde(default, flatten, skip_serializing_if = "Option::is_none")]
+        author: Option<Author>,
+    },
+    /// A typed post was added to a control thread.
+    #[serde(rename = "forum.control.signal")]
+    ControlSignal {
+        /// The control payload as JSON text.
+        body: String,
+        /// The request it answers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        in_reply_to: Option<String>,
+        /// Whose words they are.
+        #[serde(default, flatten, skip_serializing_if = "Option::is_none")]
+        author: Option<Author>,
+    },
+    /// A thread was assigned.
+    #[serde(rename = "forum.assigned")]
+    Assigned {
+        /// Kind before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from_assignee_type: Option<ActorType>,
+        /// Name before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from_assignee_name: Option<String>,
+        /// Kind after.
+        to_assignee_type: ActorType,
+        /// Name after.
+        to_assignee_name: String,
+        /// Why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        note: Option<String>,
+    },
+    /// A thread changed its state.
+    #[serde(rename = "forum.state.changed")]
+    StateChanged {
+        /// Before.
+        from_state: ThreadState,
+        /// After.
+        to_state: ThreadState,
+    },
+    /// A thread changed its priority.
+    #[serde(rename = "forum.priority.changed")]
+    PriorityChanged {
+        /// Before.
+        from_priority: Priority,
+        /// After.
+        to_priority: Priority,
+    },
+    /// A thread was closed.
+    #[serde(rename = "forum.thread.closed")]
+    ThreadClosed {
+        /// Before.
+        from_state: ThreadState,
+        /// After.
+        to_state: ThreadState,
+    },
+    /// A viewer has seen a thread up to a place in the journal.
+    #[serde(rename = "forum.seen")]
+    Seen {
+        /// Who.
+        viewer: String,
+        /// Up to where.
+        last_seen_event_sequence: i64,
+    },
+}
+
+impl Fact {
+    /// Its type and payload, as they stand in the journal.
+    pub fn split(&self) -> (String, Value) {
+        let whole = serde_json::to_value(self).unwrap_or(Value::Null);
+        let kind = whole.get("event_type").and_then(Value::as_str).unwrap_or_default().to_owned();
+        (kind, whole.get("payload").cloned().unwrap_or(Value::Null))
+    }
+
+    /// Reads type and payload back.
+    ///
+    /// # Errors
+    /// When this program does not know the type, or the payload lacks a field.
+    pub fn join(event_type: &str, payload: Value) -> Result<Self, serde_json::Error> {
+        serde_json::from_value(serde_json::json!({ "event_type": event_type, "payload": payload }))
+    }
+
+    /// Whether its payload may exceed [`LARGEST_PAYLOAD`], because it holds the words of a post.
+    pub const fn holds_words(&self) -> bool {
+        matches!(self, Self::ThreadOpened { .. } | Self::PostAdded { .. } | Self::ControlSignal { .. })
+    }
+}
+
+impl Event {
+    /// The envelope as JSON: empty fields are absent.
+    pub fn to_json(&self) -> Value {
+        let (event_type, payload) = self.fact.split();
+        envelope(self, &event_type, payload)
+    }
+}
+
+fn envelope(event: &Event, event_type: &str, payload: Value) -> Value {
+    let mut out = Map::new();
+    let mut put = |key: &str, value: Value| {
+        let empty = value.is_null() || value.as_str().is_some_and(str::is_empty);
+        if !empty {
+            out.insert(key.to_owned(), value);
+        }
+    };
+    put("seq", event.seq.into());
+    put("event_id", event.event_id.as_str().into());
+    put("event_type", event_type.into());
+    put("event_version", 1.into());
+    put("occurred_at", event.occurred_at.to_string().into());
+    put("run_id", event.subject.run_id.as_deref().into());
+    put("ticket", event.subject.ticket.as_deref().into());
+    put("workspace", event.subject.workspace.as_deref().into());
+    put("agent_name", event.subject.agent_name.as_deref().into());
+    put("thread_id", event.subject.thread_id.as_deref().into());
+    put("actor_type", event.actor.kind.word().into());
+    put("actor_name", event.actor.name.as_str().into());
+    put("correlation_id", event.correlation_id.as_str().into());
+    put("causation_id", event.causation_id.as_deref().into());
+    put("payload", payload);
+    Value::Object(out)
+}

@@ -1,0 +1,18 @@
+//! Floor 1: types, transitions and decisions. No I/O, no clock, no randomness.
+
+pub mod actor;
+pub mod agent;
+pub mod command;
+pub mod decide;
+pub mod event;
+pub mod name;
+pub mod plan;
+pub mod policy;
+pub mod prompt;
+pub mod refusal;
+pub mod run;
+pub mod runner;
+pub mod scene;
+pub mod signal;
+pub mod thread;
+pub mod time;

@@ -1,0 +1,217 @@
+//! The scene: the things an event can change, and the one fold that changes them.
+//!
+//! Live commands load the slice they need; a rebuild folds the whole journal. Both run [`Scene::apply`],
+//! which makes no choices and knows no clock: times and ids come from the event.
+
+use std::borrow::Borrow;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::agent::{Agent, AgentKey};
+use super::event::{Event, Fact, Worktree};
+use super::plan::Step;
+use super::run::Run;
+use super::thread::{Post, Request, Thread};
+
+mod apply_forum;
+mod apply_run;
+
+/// Rows by key, remembering which were touched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rows<K: Ord, V> {
+    rows: BTreeMap<K, V>,
+    touched: BTreeSet<K>,
+}
+
+impl<K: Ord, V> Default for Rows<K, V> {
+    fn default() -> Self {
+        Self { rows: BTreeMap::new(), touched: BTreeSet::new() }
+    }
+}
+
+impl<K: Ord + Clone, V> Rows<K, V> {
+    /// Puts a row in as it stands in the store.
+    pub fn load(&mut self, key: K, row: V) {
+        self.rows.insert(key, row);
+    }
+
+    /// Puts a new or changed row in.
+    pub fn put(&mut self, key: K, row: V) {
+        self.touched.insert(key.clone());
+        self.rows.insert(key, row);
+    }
+
+    /// The row with this key.
+    pub fn get<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+    {
+        self.rows.get(key)
+    }
+
+    /// The row with this key, to be changed.
+    pub fn touch<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
+    where
+        K: Borrow<Q>,
+    {
+        let (owned, _) = self.rows.get_key_value(key)?;
+        self.touched.insert(owned.clone());
+        self.rows.get_mut(key)
+    }
+
+    /// All rows in order of their keys.
+    pub fn iter(&self) -> impl Iterator<Item = &V> {
+        self.rows.values()
+    }
+
+    /// The keys of the rows for which `wanted` holds.
+    pub fn keys_where(&self, wanted: impl Fn(&V) -> bool) -> Vec<K> {
+        self.rows.iter().filter(|(_, row)| wanted(row)).map(|(key, _)| key.clone()).collect()
+    }
+
+    /// The rows that were touched since the last call, with their keys.
+    pub fn take_touched(&mut self) -> Vec<(&K, &V)> {
+        let touched = std::mem::take(&mut self.touched);
+        self.rows.iter().filter(|(key, _)| touched.contains(*key)).collect()
+    }
+}
+
+/// A workspace as it stands on disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Workspace {
+    /// Its run.
+    pub run_id: String,
+    /// Its name.
+    pub name: String,
+    /// Its directory.
+    pub path: String,
+    /// Its worktrees.
+    pub worktrees: Vec<Worktree>,
+    /// What was tolerated when it was made.
+    pub warnings: Vec<String>,
+    /// Whether it was removed.
+    pub removed: bool,
+}
+
+/// Ticket docs copied into a workspace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seeding {
+    /// The run.
+    pub run_id: String,
+    /// The workspace.
+    pub workspace: String,
+    /// The ticket.
+    pub ticket: String,
+    /// The repository that holds the docs.
+    pub repo: String,
+    /// The ticket's directory relative to the worktree.
+    pub dir: String,
+    /// The revision; absent while only a part is recorded.
+    pub revision: Option<String>,
+    /// When it was last written.
+    pub at: super::time::Moment,
+}
+
+/// Key of something in one worktree: run, workspace, repository, and a path or commit.
+pub type WorktreeKey = (String, String, String, String);
+
+/// What a merge of a run's branch brought.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Merged {
+    /// The base branch.
+    pub base: String,
+    /// The commit of the run's branch that is in it.
+    pub head: String,
+    /// Where the base stood afterwards.
+    pub new: String,
+    /// How.
+    pub how: String,
+}
+
+/// Everything an event can change, or the slice of it that a command needs.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Scene {
+    /// Runs by id.
+    pub runs: Rows<String, Run>,
+    /// The policy each run keeps.
+    pub policies: Rows<String, serde_json::Value>,
+    /// Steps by run and index.
+    pub steps: Rows<(String, u32), Step>,
+    /// Agents by identity.
+    pub agents: Rows<AgentKey, Agent>,
+    /// Workspaces by run and name.
+    pub workspaces: Rows<(String, String), Workspace>,
+    /// Seeded docs by run, workspace and ticket.
+    pub seedings: Rows<(String, String, String), Seeding>,
+    /// Hashes of the files metawsm wrote into worktrees.
+    pub own_files: Rows<WorktreeKey, String>,
+    /// Commits that hold only what metawsm wrote; the value is the first line.
+    pub own_commits: Rows<WorktreeKey, String>,
+    /// Merges by run, workspace and repository.
+    pub merges: Rows<(String, String, String), Merged>,
+    /// Threads by id.
+    pub threads: Rows<String, Thread>,
+    /// Guidance requests by the post that made them.
+    pub requests: Rows<String, Request>,
+    /// Seen marks by thread and viewer.
+    pub seen: Rows<(String, String), i64>,
+    /// Posts written since the scene was loaded.
+    pub posts: Vec<Post>,
+}
+
+impl Scene {
+    /// Changes the scene as the event says.
+    pub fn apply(&mut self, event: &Event) {
+        self.apply_run(event);
+        self.apply_forum(event);
+        // That somebody looked is no news about the run.
+        if matches!(event.fact, Fact::Seen { .. }) {
+            return;
+        }
+        if let Some(run) = event.subject.run_id.as_deref().and_then(|id| self.runs.touch(id)) {
+            run.updated_at = event.occurred_at;
+            run.last_seq = event.seq;
+        }
+    }
+
+    /// The steps of a run, in order.
+    pub fn steps_of(&self, run_id: &str) -> Vec<&Step> {
+        self.steps.iter().filter(|step| step.run_id == run_id).collect()
+    }
+
+    /// The agents of a run, by workspace and name.
+    pub fn agents_of(&self, run_id: &str) -> Vec<&Agent> {
+        self.agents.iter().filter(|agent| agent.key.run_id == run_id).collect()
+    }
+
+    /// Whether a question of a run's agents waits for a human: an open request of the present epoch,
+    /// or a question asked with `--wait`.
+    pub fn guidance_open(&self, run_id: &str) -> bool {
+        let present = |workspace: &str, name: &str, epoch: u32| {
+            self.agents
+                .get(&AgentKey::new(run_id, workspace, name))
+                .is_none_or(|agent| agent.epoch == epoch)
+        };
+        let request = self.requests.iter().any(|request| {
+            request.run_id == run_id
+                && request.settled_by.is_none()
+                && present(&request.workspace, &request.agent_name, request.epoch)
+        });
+        request
+            || self.threads.iter().any(|thread| {
+                thread.run_id.as_deref() == Some(run_id) && thread.blocking && thread.waits_for_human()
+            })
+    }
+
+    /// The open requests of a control thread, oldest first.
+    pub fn open_requests(&self, thread_id: &str) -> Vec<&Request> {
+        let mut open: Vec<&Request> = self
+            .requests
+            .iter()
+            .filter(|request| request.thread_id == thread_id && request.settled_by.is_none())
+            .collect();
+        open.sort_by_key(|request| request.seq);
+        open
+    }
+}

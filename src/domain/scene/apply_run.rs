@@ -1,0 +1,227 @@
+//! The fold's half for runs, steps, workspaces and agents.
+
+use serde_json::Value;
+
+use super::{Merged, Scene, Seeding, Workspace};
+use crate::domain::agent::{Agent, AgentKey, AgentSpec, AgentStatus, Exit, Health, Restarts, WaitingFor};
+use crate::domain::event::{Event, Fact};
+use crate::domain::plan::{Step, StepSpec, StepStatus};
+use crate::domain::run::{Run, RunStatus};
+
+impl Scene {
+    pub(super) fn apply_run(&mut self, event: &Event) {
+        let Some(run_id) = event.subject.run_id.clone() else { return };
+        match &event.fact {
+            Fact::RunCreated { spec, brief, policy } => {
+                let run = Run {
+                    spec: spec.clone(),
+                    brief: brief.clone(),
+                    status: RunStatus::Created,
+                    reason: "created".to_owned(),
+                    created_at: event.occurred_at,
+                    updated_at: event.occurred_at,
+                    last_seq: event.seq,
+                };
+                self.runs.put(run_id.clone(), run);
+                self.policies.put(run_id, policy.clone());
+            }
+            Fact::RunTransitioned { to, reason, .. } => {
+                if let Some(run) = self.runs.touch(&run_id) {
+                    run.status = *to;
+                    run.reason.clone_from(reason);
+                }
+                self.reset_attempts(&run_id, event);
+            }
+            Fact::RunSpecChanged { dry_run } => {
+                if let Some(run) = self.runs.touch(&run_id) {
+                    run.spec.dry_run = *dry_run;
+                }
+            }
+            Fact::StepTransitioned { index, to, attempt, error, spec, .. } => {
+                self.apply_step(event, (run_id, *index), *to, *attempt, error.as_ref(), spec.as_ref());
+            }
+            _ => self.apply_workspace(event, run_id),
+        }
+    }
+
+    /// A run that goes on after a failure or a stop gives its steps their attempts back.
+    fn reset_attempts(&mut self, run_id: &str, event: &Event) {
+        let resumed = matches!(
+            event.fact,
+            Fact::RunTransitioned { from: RunStatus::Failed | RunStatus::Stopped, to: RunStatus::Running, .. }
+        );
+        if !resumed {
+            return;
+        }
+        for key in self.steps.keys_where(|step| step.run_id == run_id && !step.status.settled()) {
+            if let Some(step) = self.steps.touch(&key) {
+                step.attempts = 0;
+            }
+        }
+    }
+
+    fn apply_step(
+        &mut self,
+        event: &Event,
+        key: (String, u32),
+        to: StepStatus,
+        attempt: u32,
+        error: Option<&String>,
+        spec: Option<&StepSpec>,
+    ) {
+        if let Some(spec) = spec {
+            let step = Step {
+                run_id: key.0.clone(),
+                spec: spec.clone(),
+                status: to,
+                attempts: 0,
+                error: None,
+                started_at: None,
+                finished_at: None,
+            };
+            self.steps.put(key, step);
+            return;
+        }
+        let Some(step) = self.steps.touch(&key) else { return };
+        step.status = to;
+        step.attempts = attempt;
+        step.error = error.cloned();
+        match to {
+            StepStatus::Running => {
+                step.started_at = Some(event.occurred_at);
+                step.finished_at = None;
+            }
+            StepStatus::Done | StepStatus::Failed | StepStatus::Skipped => step.finished_at = Some(event.occurred_at),
+            StepStatus::Pending => {}
+        }
+    }
+
+    fn apply_workspace(&mut self, event: &Event, run_id: String) {
+        let name = event.subject.workspace.clone().unwrap_or_default();
+        match &event.fact {
+            Fact::WorkspaceCreated { path, worktrees, warnings } => {
+                let workspace = Workspace {
+                    run_id: run_id.clone(),
+                    name: name.clone(),
+                    path: path.clone(),
+                    worktrees: worktrees.clone(),
+                    warnings: warnings.clone(),
+                    removed: false,
+                };
+                self.workspaces.put((run_id, name), workspace);
+            }
+            Fact::WorkspaceRemoved { .. } => {
+                if let Some(workspace) = self.workspaces.touch(&(run_id, name)) {
+                    workspace.removed = true;
+                }
+            }
+            Fact::DocsSeeded { dir, repo, files, revision } => {
+                let ticket = event.subject.ticket.clone().unwrap_or_default();
+                let seeding = Seeding {
+                    run_id: run_id.clone(),
+                    workspace: name.clone(),
+                    ticket: ticket.clone(),
+                    repo: repo.clone(),
+                    dir: dir.clone(),
+                    revision: revision.clone(),
+                    at: event.occurred_at,
+                };
+                self.seedings.put((run_id.clone(), name.clone(), ticket), seeding);
+                for file in files {
+                    let key = (run_id.clone(), name.clone(), repo.clone(), file.path.clone());
+                    self.own_files.put(key, file.blob.clone());
+                }
+            }
+            Fact::GitCommitted { repo, sha, message, own: true } => {
+                self.own_commits.put((run_id, name, repo.clone(), sha.clone()), message.clone());
+            }
+            Fact::GitMerged { repo, base, new, head, how, .. } => {
+                let merged = Merged { base: base.clone(), head: head.clone(), new: new.clone(), how: how.clone() };
+                self.merges.put((run_id, name, repo.clone()), merged);
+            }
+            _ => self.apply_agent(event, run_id, name),
+        }
+    }
+
+    fn apply_agent(&mut self, event: &Event, run_id: String, workspace: String) {
+        let Some(name) = event.subject.agent_name.clone() else { return };
+        let key = AgentKey::new(run_id, workspace, name);
+        if let Fact::AgentRegistered(spec) = &event.fact {
+            self.agents.put(key.clone(), registered(key, spec, event));
+            return;
+        }
+        let Some(agent) = self.agents.touch(&key) else { return };
+        let now = event.occurred_at;
+        match &event.fact {
+            Fact::AgentTransitioned { to, reason, launch, .. } => {
+                agent.status = *to;
+                agent.reason.clone_from(reason);
+                agent.since = now;
+                if let Some(launch) = launch {
+                    started(agent, *launch, event);
+                }
+                if matches!(to, AgentStatus::Dead | AgentStatus::Failed | AgentStatus::Stopped) {
+                    agent.health = Health::Dead;
+                    agent.waiting_for = WaitingFor::None;
+                }
+            }
+            Fact::AgentObserved { health, waiting_for, reason, evidence } => {
+                agent.health = *health;
+                agent.waiting_for = *waiting_for;
+                agent.reason.clone_from(reason);
+                agent.evidence = evidence.clone();
+            }
+            Fact::AgentExited { launch, exit } => ended(agent, *launch, exit),
+            Fact::AgentRestarted { launch, epoch, free, .. } => {
+                agent.wanted = *launch;
+                agent.epoch = *epoch;
+                if *free {
+                    agent.restarts.used = 0;
+                    agent.restarts.cooldown_until = None;
+                } else {
+                    agent.restarts.used += 1;
+                }
+            }
+            Fact::AgentProgressed { .. } => agent.last_progress_at = Some(now),
+            _ => {}
+        }
+    }
+}
+
+fn registered(key: AgentKey, spec: &AgentSpec, event: &Event) -> Agent {
+    Agent {
+        key,
+        spec: spec.clone(),
+        status: AgentStatus::Pending,
+        health: Health::Unknown,
+        waiting_for: WaitingFor::None,
+        reason: "not started yet".to_owned(),
+        since: event.occurred_at,
+        evidence: Value::Null,
+        epoch: 1,
+        launch: 0,
+        wanted: 0,
+        exit: None,
+        last_progress_at: None,
+        restarts: Restarts { used: 0, budget: spec.restart_budget, cooldown_until: None },
+        completed_in: None,
+        validated_in: None,
+    }
+}
+
+fn started(agent: &mut Agent, launch: u32, event: &Event) {
+    agent.launch = launch;
+    agent.wanted = agent.wanted.max(launch);
+    agent.exit = None;
+    agent.health = Health::Healthy;
+    agent.waiting_for = WaitingFor::None;
+    agent.last_progress_at = Some(event.occurred_at);
+    agent.evidence = serde_json::json!({ "signal": "started", "source": "launcher", "launch": launch });
+}
+
+fn ended(agent: &mut Agent, launch: u32, exit: &Exit) {
+    if launch == agent.launch {
+        agent.exit = Some(exit.clone());
+        agent.evidence = serde_json::json!({ "signal": "exited", "source": exit.source, "launch": launch });
+    }
+}

@@ -1,0 +1,332 @@
+//! Runs an outside program to its end: argv in, captured bytes out, never a shell, never our terminal.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::{Read, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+
+/// Bytes kept of each of stdout and stderr: the head and then nothing, the rest is read and dropped.
+const CAPTURE_LIMIT: usize = 64 * 1024 * 1024;
+
+/// How long output is awaited after the program itself has ended; a daemon it left behind may hold the pipe for ever.
+const DRAIN_GRACE: Duration = Duration::from_millis(250);
+
+/// One call of an outside program.
+#[derive(Debug, Clone)]
+pub struct Exec<'a> {
+    argv: Vec<OsString>,
+    cwd: Option<PathBuf>,
+    set: BTreeMap<OsString, OsString>,
+    drop_prefixes: Vec<&'static str>,
+    stdin: Option<Vec<u8>>,
+    timeout: Option<Duration>,
+    cancel: Option<&'a AtomicBool>,
+}
+
+/// How a program ended and what it wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// Exit status 0–255, `None` when a signal ended it.
+    pub status: Option<i32>,
+    /// Number of the signal that ended it.
+    pub signal: Option<i32>,
+    /// What it wrote to stdout.
+    pub stdout: Vec<u8>,
+    /// What it wrote to stderr.
+    pub stderr: Vec<u8>,
+}
+
+impl Output {
+    /// Whether it exited with 0.
+    pub fn ok(&self) -> bool {
+        self.status == Some(0)
+    }
+
+    /// stdout as text, invalid UTF-8 replaced.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
+    /// The last lines of stderr (or of stdout where stderr is empty), for an error message.
+    pub fn complaint(&self) -> String {
+        let source = if self.stderr.iter().all(u8::is_ascii_whitespace) { &self.stdout } else { &self.stderr };
+        let text = String::from_utf8_lossy(source);
+        let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+        let tail = &lines[lines.len().saturating_sub(6)..];
+        tail.join("; ")
+    }
+}
+
+/// Why a program gave no output.
+#[derive(Debug, Error)]
+pub enum ExecError {
+    /// The program is not on `PATH` or not executable.
+    #[error("{program} is not installed or not on PATH")]
+    Missing {
+        /// The program as called.
+        program: String,
+    },
+    /// The operating system refused to start it.
+    #[error("could not start {program}: {source}")]
+    Start {
+        /// The program as called.
+        program: String,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
+    /// It ran longer than allowed and was ended with its whole process group.
+    #[error("{program} did not end within {} s", after.as_secs_f32())]
+    TimedOut {
+        /// The program as called.
+        program: String,
+        /// The time it was given.
+        after: Duration,
+    },
+    /// The caller's cancel flag was raised; it was ended with its whole process group.
+    #[error("{program} was interrupted")]
+    Cancelled {
+        /// The program as called.
+        program: String,
+    },
+}
+
+impl<'a> Exec<'a> {
+    /// A call of `program` with no arguments yet, an empty stdin, and our own environment.
+    pub fn new(program: impl Into<OsString>) -> Self {
+        Self {
+            argv: vec![program.into()],
+            cwd: None,
+            set: BTreeMap::new(),
+            drop_prefixes: Vec::new(),
+            stdin: None,
+            timeout: None,
+            cancel: None,
+        }
+    }
+
+    /// Adds one argument.
+    pub fn arg(mut self, arg: impl Into<OsString>) -> Self {
+        self.argv.push(arg.into());
+        self
+    }
+
+    /// Adds arguments.
+    pub fn args<I, S>(mut self, args: I) -> Self
+    where
+        I: IntoIterator<Item = S>,
+        S: Into<OsString>,
+    {
+        self.argv.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// The working directory.
+    pub fn cwd(mut self, dir: &Path) -> Self {
+        self.cwd = Some(dir.to_path_buf());
+        self
+    }
+
+    /// Sets one variable of the environment.
+    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.set.insert(name.into(), value.into());
+        self
+    }
+
+    /// Removes every inherited variable whose name begins with `prefix`.
+    pub fn without_env(mut self, prefix: &'static str) -> Self {
+        self.drop_prefixes.push(prefix);
+        self
+    }
+
+    /// Bytes for its stdin.
+    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.stdin = Some(bytes.into());
+        self
+    }
+
+    /// The longest it may run.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.timeout = Some(limit);
+        self
+    }
+
+    /// A flag that, once raised, ends it.
+    pub fn cancel(mut self, flag: &'a AtomicBool) -> Self {
+        self.cancel = Some(flag);
+        self
+    }
+
+    /// Runs it to its end.
+    ///
+    /// # Errors
+    /// [`ExecError`] when it could not be started, ran too long, or was cancelled. An exit status
+    /// other than 0 is no error here.
+    pub fn run(self) -> Result<Output, ExecError> {
+        let program = self.argv[0].to_string_lossy().into_owned();
+        let mut child = self.spawn(&program)?;
+        let feeder = self.stdin.clone().and_then(|bytes| feed(&mut child, bytes));
+        let stdout = Drain::start(child.stdout.take());
+        let stderr = Drain::start(child.stderr.take());
+        let status = self.wait(&mut child, &program)?;
+        let deadline = Instant::now() + DRAIN_GRACE;
+        if let Some(feeder) = feeder.filter(JoinHandle::is_finished) {
+            let _ = feeder.join();
+        }
+        Ok(Output {
+            status: status.code(),
+            signal: status.signal(),
+            stdout: stdout.finish(deadline),
+            stderr: stderr.finish(deadline),
+        })
+    }
+
+    fn spawn(&self, program: &str) -> Result<Child, ExecError> {
+        let mut command = Command::new(&self.argv[0]);
+        command
+            .args(&self.argv[1..])
+            .stdin(if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0);
+        if let Some(cwd) = &self.cwd {
+            command.current_dir(cwd);
+        }
+        for (name, _) in std::env::vars_os() {
+            if self.drop_prefixes.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
+                command.env_remove(&name);
+            }
+        }
+        command.envs(&self.set);
+        command.spawn().map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound if self.cwd.as_deref().is_none_or(Path::is_dir) => {
+                ExecError::Missing { program: program.to_owned() }
+            }
+            _ => ExecError::Start { program: program.to_owned(), source },
+        })
+    }
+
+    fn wait(&self, child: &mut Child, program: &str) -> Result<std::process::ExitStatus, ExecError> {
+        let started = Instant::now();
+        let mut pause = Duration::from_micros(500);
+        loop {
+            let failed = |source| ExecError::Start { program: program.to_owned(), source };
+            if self.timeout.is_none() && self.cancel.is_none() {
+                return child.wait().map_err(failed);
+            }
+            if let Some(status) = child.try_wait().map_err(failed)? {
+                return Ok(status);
+            }
+            if self.cancel.is_some_and(|flag| flag.load(Ordering::SeqCst)) {
+                end_group(child);
+                return Err(ExecError::Cancelled { program: program.to_owned() });
+            }
+            if let Some(after) = self.timeout.filter(|limit| started.elapsed() >= *limit) {
+                end_group(child);
+                return Err(ExecError::TimedOut { program: program.to_owned(), after });
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(10));
+        }
+    }
+}
+
+fn feed(child: &mut Child, bytes: Vec<u8>) -> Option<JoinHandle<()>> {
+    let mut pipe = child.stdin.take()?;
+    // A program may end without reading all of it; that shows in its exit status, not here.
+    Some(std::thread::spawn(move || drop(pipe.write_all(&bytes))))
+}
+
+fn end_group(child: &mut Child) {
+    if let Some(pid) = rustix::process::Pid::from_raw(child.id().cast_signed()) {
+        // Already gone is what we want; there is nothing else to do about a failure here.
+        let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+struct Drain {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Drain {
+    fn start(pipe: Option<impl Read + Send + 'static>) -> Self {
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&bytes);
+        let reader = pipe.map(|mut pipe| {
+            std::thread::spawn(move || {
+                let mut chunk = [0_u8; 16 * 1024];
+                while let Ok(count @ 1..) = pipe.read(&mut chunk) {
+                    let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
+                    let room = CAPTURE_LIMIT.saturating_sub(sink.len()).min(count);
+                    sink.extend_from_slice(&chunk[..room]);
+                }
+            })
+        });
+        Self { bytes, reader }
+    }
+
+    fn finish(self, deadline: Instant) -> Vec<u8> {
+        let Some(reader) = self.reader else { return Vec::new() };
+        let mut pause = Duration::from_micros(50);
+        while !reader.is_finished() && Instant::now() < deadline {
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(5));
+        }
+        std::mem::take(&mut *self.bytes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn captures_both_streams_and_the_status() {
+        let out = Exec::new("sh").args(["-c", "echo out; echo err >&2; exit 7"]).run().unwrap();
+        assert_eq!((out.status, out.text().as_str(), out.complaint().as_str()), (Some(7), "out\n", "err"));
+    }
+
+    #[test]
+    fn a_missing_program_and_a_missing_directory_are_told_apart() {
+        assert!(matches!(Exec::new("no-such-program-here").run(), Err(ExecError::Missing { .. })));
+        assert!(matches!(Exec::new("sh").cwd(Path::new("/no/such/dir")).run(), Err(ExecError::Start { .. })));
+    }
+
+    #[test]
+    fn too_long_ends_the_whole_group() {
+        let out = Exec::new("sh").args(["-c", "sleep 60 & sleep 60"]).timeout(Duration::from_millis(100)).run();
+        assert!(matches!(out, Err(ExecError::TimedOut { .. })));
+    }
+
+    #[test]
+    fn a_daemon_left_behind_does_not_hold_us() {
+        let started = Instant::now();
+        let out = Exec::new("sh").args(["-c", "echo here; sleep 30 & exit 0"]).run().unwrap();
+        assert_eq!(out.text(), "here\n");
+        assert!(started.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn stdin_arrives_whole() {
+        let bytes = vec![b'x'; 300_000];
+        let out = Exec::new("cat").stdin(bytes.clone()).run().unwrap();
+        assert_eq!(out.stdout, bytes);
+    }
+
+    #[test]
+    fn variables_are_dropped_by_prefix_before_others_are_set() {
+        let out = Exec::new("sh").args(["-c", "echo ${PATH:-none} $GIVEN"]).without_env("PATH").env("GIVEN", "1").run();
+        // `sh` has a built-in PATH of its own, so only the given variable is certain.
+        assert!(out.is_err() || out.unwrap().text().trim_end().ends_with('1'));
+    }
+}

@@ -1,0 +1,136 @@
+//! Loads the slice of the scene that a command needs.
+
+use rusqlite::{Connection, ToSql};
+use serde::de::DeserializeOwned;
+
+use super::error::StoreError;
+use crate::domain::agent::Agent;
+use crate::domain::command::{Command, RunWish, ThreadWish};
+use crate::domain::plan::Step;
+use crate::domain::run::Run;
+use crate::domain::scene::{Merged, Scene, Workspace};
+use crate::domain::thread::{Request, Thread};
+
+/// Reads the `doc` column of the rows that `sql` selects.
+pub fn docs<T: DeserializeOwned>(
+    conn: &Connection,
+    table: &'static str,
+    sql: &str,
+    params: &[(&str, &dyn ToSql)],
+) -> Result<Vec<T>, StoreError> {
+    let mut select = conn.prepare_cached(sql).map_err(StoreError::Sqlite)?;
+    let mut rows = select.query(params).map_err(StoreError::Sqlite)?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next().map_err(StoreError::Sqlite)? {
+        let text = row.get_ref(0).and_then(|value| Ok(value.as_str()?)).map_err(StoreError::Sqlite)?;
+        let doc = serde_json::from_str(text)
+            .map_err(|error| StoreError::BadRow { table, reason: error.to_string() })?;
+        found.push(doc);
+    }
+    Ok(found)
+}
+
+/// The scene of a command.
+pub fn scene(conn: &Connection, command: &Command) -> Result<Scene, StoreError> {
+    let mut scene = Scene::default();
+    match command {
+        Command::Run { run_id, wish } => {
+            run(conn, &mut scene, run_id)?;
+            if let RunWish::Merged { workspace, repo, .. } = wish {
+                merge(conn, &mut scene, run_id, workspace, repo)?;
+            }
+        }
+        Command::Agent { key, .. } => run(conn, &mut scene, &key.run_id)?,
+        Command::Thread { thread_id, run_id, wish } => {
+            thread(conn, &mut scene, thread_id)?;
+            let known = scene.threads.get(thread_id).and_then(|thread| thread.run_id.clone());
+            let run_id = known.or_else(|| run_id.clone()).or_else(|| run_of(wish));
+            if let Some(run_id) = run_id.filter(|_| !matches!(wish, ThreadWish::Seen { .. })) {
+                run(conn, &mut scene, &run_id)?;
+            }
+            if let ThreadWish::Seen { viewer, .. } = wish {
+                seen(conn, &mut scene, thread_id, viewer)?;
+            }
+        }
+        Command::Lease { .. } => {}
+    }
+    Ok(scene)
+}
+
+fn run_of(wish: &ThreadWish) -> Option<String> {
+    match wish {
+        ThreadWish::Ask { agent, .. } => agent.as_ref().map(|key| key.run_id.clone()),
+        ThreadWish::Signal { signal, .. } => Some(signal.run_id.clone()),
+        ThreadWish::Post { .. }
+        | ThreadWish::Answer { .. }
+        | ThreadWish::Assign { .. }
+        | ThreadWish::State { .. }
+        | ThreadWish::Priority { .. }
+        | ThreadWish::Close
+        | ThreadWish::Reopen
+        | ThreadWish::Seen { .. } => None,
+    }
+}
+
+fn run(conn: &Connection, scene: &mut Scene, run_id: &str) -> Result<(), StoreError> {
+    let id: &[(&str, &dyn ToSql)] = &[(":run", &run_id)];
+    for row in docs::<Run>(conn, "run", "SELECT doc FROM run WHERE run_id = :run", id)? {
+        scene.runs.load(row.id().to_owned(), row);
+    }
+    for row in docs::<Step>(conn, "step", "SELECT doc FROM step WHERE run_id = :run", id)? {
+        scene.steps.load((row.run_id.clone(), row.spec.index), row);
+    }
+    for row in docs::<Agent>(conn, "agent", "SELECT doc FROM agent WHERE run_id = :run", id)? {
+        scene.agents.load(row.key.clone(), row);
+    }
+    for row in docs::<Workspace>(conn, "workspace", "SELECT doc FROM workspace WHERE run_id = :run", id)? {
+        scene.workspaces.load((row.run_id.clone(), row.name.clone()), row);
+    }
+    for row in docs::<Request>(conn, "request", "SELECT doc FROM request WHERE run_id = :run AND open", id)? {
+        scene.requests.load(row.post_id.clone(), row);
+    }
+    let blocking = "SELECT doc FROM thread WHERE run_id = :run AND blocking = 1";
+    for row in docs::<Thread>(conn, "thread", blocking, id)? {
+        scene.threads.load(row.thread_id.clone(), row);
+    }
+    // A new epoch settles requests, and with them what their control threads wait for.
+    let waiting: Vec<String> = scene.requests.iter().map(|request| request.thread_id.clone()).collect();
+    for thread_id in waiting {
+        if scene.threads.get(&thread_id).is_none() {
+            thread(conn, scene, &thread_id)?;
+        }
+    }
+    Ok(())
+}
+
+fn thread(conn: &Connection, scene: &mut Scene, thread_id: &str) -> Result<(), StoreError> {
+    let id: &[(&str, &dyn ToSql)] = &[(":thread", &thread_id)];
+    for row in docs::<Thread>(conn, "thread", "SELECT doc FROM thread WHERE thread_id = :thread", id)? {
+        scene.threads.load(row.thread_id.clone(), row);
+    }
+    for row in docs::<Request>(conn, "request", "SELECT doc FROM request WHERE thread_id = :thread", id)? {
+        scene.requests.load(row.post_id.clone(), row);
+    }
+    Ok(())
+}
+
+fn seen(conn: &Connection, scene: &mut Scene, thread_id: &str, viewer: &str) -> Result<(), StoreError> {
+    let mut select = conn
+        .prepare_cached("SELECT seq FROM seen WHERE thread_id = :thread AND viewer = :viewer")
+        .map_err(StoreError::Sqlite)?;
+    let mut rows = select.query(&[(":thread", thread_id), (":viewer", viewer)]).map_err(StoreError::Sqlite)?;
+    if let Some(row) = rows.next().map_err(StoreError::Sqlite)? {
+        let seq = row.get(0).map_err(StoreError::Sqlite)?;
+        scene.seen.load((thread_id.to_owned(), viewer.to_owned()), seq);
+    }
+    Ok(())
+}
+
+fn merge(conn: &Connection, scene: &mut Scene, run_id: &str, workspace: &str, repo: &str) -> Result<(), StoreError> {
+    let sql = "SELECT doc FROM merged WHERE run_id = :run AND workspace = :workspace AND repo = :repo";
+    let key: &[(&str, &dyn ToSql)] = &[(":run", &run_id), (":workspace", &workspace), (":repo", &repo)];
+    for row in docs::<Merged>(conn, "merged", sql, key)? {
+        scene.merges.load((run_id.to_owned(), workspace.to_owned(), repo.to_owned()), row);
+    }
+    Ok(())
+}

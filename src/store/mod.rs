@@ -1,0 +1,15 @@
+//! Floor 2: the one SQLite file. The only place with SQL.
+
+pub mod error;
+pub mod ids;
+mod journal;
+pub mod ledger;
+mod load;
+mod project;
+pub mod read;
+pub mod rebuild;
+pub mod schema;
+
+pub use error::StoreError;
+pub use ledger::{Ledger, Order, Receipt};
+pub use read::Reader;

@@ -1,0 +1,117 @@
+//! Opening the file: pragmas, the ladder of migrations, and who may write.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::error::{LOCK_PATIENCE_SECONDS, StoreError, named};
+
+/// The ladder: it only grows. Rung N brings a file from version N to N + 1.
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_spine.sql")];
+
+/// The version this program writes.
+pub const VERSION: i64 = MIGRATIONS.len() as i64;
+
+/// The tables that the journal rebuilds.
+pub const PROJECTIONS: &[&str] = &[
+    "run", "run_policy", "run_ticket", "step", "agent", "workspace", "seeding", "own_file", "own_commit", "merged",
+    "thread", "post", "request", "seen",
+];
+
+/// Opens the file to write, making or migrating it first.
+///
+/// # Errors
+/// [`StoreError::Newer`] when a newer program migrated it, and whatever SQLite says.
+pub fn open_writer(path: &Path) -> Result<Connection, StoreError> {
+    let fail = |error| named(path, error);
+    let mut conn = Connection::open(path).map_err(fail)?;
+    tune(&mut conn).map_err(fail)?;
+    if version(&conn).map_err(fail)? != VERSION {
+        migrate(&mut conn, path)?;
+    }
+    // Commits are acknowledged to people and agents: they must outlive a power cut.
+    conn.execute_batch("PRAGMA synchronous = FULL").map_err(fail)?;
+    Ok(conn)
+}
+
+/// Opens the file to read; it is never made, migrated or changed by this.
+///
+/// # Errors
+/// [`StoreError::Absent`] when there is none, [`StoreError::Newer`] when a newer program migrated it.
+pub fn open_reader(path: &Path) -> Result<Connection, StoreError> {
+    if !path.exists() {
+        return Err(StoreError::Absent { path: path.to_path_buf() });
+    }
+    let fail = |error| named(path, error);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut conn = Connection::open_with_flags(path, flags).map_err(fail)?;
+    tune(&mut conn).map_err(fail)?;
+    match version(&conn).map_err(fail)? {
+        VERSION => Ok(conn),
+        0 => Err(StoreError::Absent { path: path.to_path_buf() }),
+        found if found > VERSION => Err(StoreError::Newer { path: path.to_path_buf(), found, known: VERSION }),
+        _ => {
+            // An older file is migrated by whoever may write; then it is read.
+            drop(conn);
+            drop(open_writer(path)?);
+            open_reader(path)
+        }
+    }
+}
+
+fn tune(conn: &mut Connection) -> rusqlite::Result<()> {
+    conn.busy_handler(Some(patience))?;
+    conn.set_prepared_statement_cache_capacity(64);
+    // One-shot commands come and go; the file is checkpointed by size, not by each of them leaving.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    Ok(())
+}
+
+/// Waits with short, growing, uneven pauses: twenty writers must all get their turn.
+fn patience(attempts: i32) -> bool {
+    thread_local! {
+        static SINCE: std::cell::Cell<Option<Instant>> = const { std::cell::Cell::new(None) };
+    }
+    let since = SINCE.with(|cell| {
+        if attempts == 0 || cell.get().is_none() {
+            cell.set(Some(Instant::now()));
+        }
+        cell.get()
+    });
+    if since.is_some_and(|since| since.elapsed() >= Duration::from_secs(LOCK_PATIENCE_SECONDS)) {
+        return false;
+    }
+    let unevenness = u64::from(std::process::id() % 7) * 100;
+    let growth = 300 * (u64::try_from(attempts).unwrap_or(0).min(20) + 1);
+    std::thread::sleep(Duration::from_micros(growth + unevenness));
+    true
+}
+
+fn version(conn: &Connection) -> rusqlite::Result<i64> {
+    conn.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
+
+fn migrate(conn: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    let fail = |error| named(path, error);
+    let mode: String =
+        conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(fail)?;
+    if mode != "wal" {
+        return Err(StoreError::Io {
+            what: format!("{} lies on a file system that cannot share a write-ahead log", path.display()),
+            source: std::io::Error::from(std::io::ErrorKind::Unsupported),
+        });
+    }
+    let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fail)?;
+    // Another process may have climbed the ladder while this one waited for the lock.
+    let found = version(&tx).map_err(fail)?;
+    if found > VERSION {
+        return Err(StoreError::Newer { path: path.to_path_buf(), found, known: VERSION });
+    }
+    for rung in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or(0)) {
+        tx.execute_batch(rung).map_err(fail)?;
+    }
+    tx.pragma_update(None, "user_version", VERSION).map_err(fail)?;
+    tx.commit().map_err(fail)
+}
