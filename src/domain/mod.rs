@@ -5,6 +5,7 @@ pub mod agent;
 pub mod command;
 pub mod decide;
 pub mod event;
+pub mod health;
 pub mod name;
 pub mod plan;
 pub mod policy;

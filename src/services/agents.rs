@@ -1,0 +1,492 @@
+//! Starts and ends one agent: its launch files, its tmux session, its processes.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::engine::{Caller, Engine};
+use super::error::EngineError;
+use super::home::{make_dir, write_private};
+use super::launcher::{LaunchSpec, MARKER_ENV, Record, read_record};
+use super::process::{EndReport, Tree, end_tree};
+use super::skills;
+use super::tmux::{Extent, NewSession, Tmux, TmuxError};
+use crate::domain::agent::{Agent, Exit};
+use crate::domain::command::AgentWish;
+use crate::domain::policy::{EnvValue, Policy, ResolvedAgent};
+use crate::domain::prompt::{PromptInputs, PromptMode, Skill, agent_prompt};
+use crate::domain::run::{Run, RunMode};
+use crate::domain::runner::{LaunchInputs, resume_argv, start_argv};
+use crate::domain::time::Moment;
+
+/// How long a launcher may take to write down that it began.
+const RECORD_PATIENCE: Duration = Duration::from_secs(15);
+/// The size of a session nobody looks at.
+const WIDTH: u16 = 160;
+/// Its height in lines.
+const HEIGHT: u16 = 45;
+/// The longest kept screen, in bytes; the tail counts.
+const LONGEST_LOG: usize = 4 * 1024 * 1024;
+
+/// The files of one launch.
+#[derive(Debug, Clone)]
+pub struct LaunchFiles {
+    /// What to launch; removed once it was read.
+    pub spec: PathBuf,
+    /// How it went.
+    pub record: PathBuf,
+    /// The prompt.
+    pub prompt: PathBuf,
+    /// The conversation's id, where we chose it.
+    pub conversation: PathBuf,
+}
+
+impl LaunchFiles {
+    /// Those of launch `n` of `session`.
+    pub fn new(engine: &Engine, session: &str, n: u32) -> Self {
+        let dir = engine.home.session_dir(session);
+        Self {
+            spec: dir.join(format!("{n}.launch.json")),
+            record: dir.join(format!("{n}.json")),
+            prompt: dir.join("prompt.md"),
+            conversation: dir.join("conversation"),
+        }
+    }
+}
+
+/// The end that a record tells, if it tells one.
+pub fn exit_of(record: &Record) -> Option<Exit> {
+    let at = record.ended_at_ms?;
+    Some(Exit {
+        status: record.exit_code,
+        signal: record.exit_signal.clone(),
+        error: record.error.clone(),
+        at: Some(Moment::from_millis(at)),
+        source: "launcher".to_owned(),
+    })
+}
+
+/// Starts launch `n` of an agent, or finds that it was started already.
+///
+/// # Errors
+/// [`EngineError::Interrupted`] when the run was stopped meanwhile (then nothing of the launch is left);
+/// otherwise what kept the agent from starting.
+pub fn start(
+    engine: &Engine,
+    caller: &Caller,
+    run: &Run,
+    agent: &Agent,
+    n: u32,
+    cancel: &AtomicBool,
+) -> Result<(), EngineError> {
+    let files = LaunchFiles::new(engine, &agent.spec.session, n);
+    let policy = engine.policy_of(run.id())?;
+    let tmux = engine.tmux(&policy)?;
+    if read_record(&files.record)?.is_none() {
+        clear_session(engine, tmux, agent, n)?;
+        launch(engine, tmux, &policy, run, agent, n, &files)?;
+    }
+    let record = await_record(&files.record, cancel);
+    let record = match record {
+        Ok(record) => record,
+        Err(error) => {
+            let _ = end_launch(engine, tmux, agent, n, Duration::from_secs(1));
+            return Err(error);
+        }
+    };
+    if let Some(error) = &record.error {
+        let _ = tmux.kill_session(&agent.spec.session);
+        return Err(EngineError::outside(
+            error.clone(),
+            format!("check the command of profile {} in the policy", agent.spec.profile),
+        ));
+    }
+    match engine.order_agent(caller, &agent.key, AgentWish::Started { launch: n }) {
+        Ok(_) => Ok(()),
+        Err(refused) => {
+            let grace = grace(&policy);
+            end_launch(engine, tmux, agent, n, grace)?;
+            match refused.refusal() {
+                Some(refusal) => Err(EngineError::Interrupted(refusal.message.clone())),
+                None => Err(refused),
+            }
+        }
+    }
+}
+
+/// The time between TERM and KILL.
+pub fn grace(policy: &Policy) -> Duration {
+    Duration::from_secs(u64::from(policy.tmux.stop_grace_seconds))
+}
+
+fn launch(
+    engine: &Engine,
+    tmux: &Tmux,
+    policy: &Policy,
+    run: &Run,
+    agent: &Agent,
+    n: u32,
+    files: &LaunchFiles,
+) -> Result<(), EngineError> {
+    make_dir(&engine.home.session_dir(&agent.spec.session))?;
+    let spec = launch_spec(engine, policy, run, agent, n, files)?;
+    let text = serde_json::to_vec(&spec)
+        .map_err(|error| EngineError::refused(format!("the launch cannot be written down: {error}"), "this is a defect"))?;
+    write_private(&files.spec, &text)?;
+    let argv: Vec<OsString> = vec![
+        engine.surroundings.program.clone().into(),
+        "agent".into(),
+        "exec".into(),
+        "--spec".into(),
+        files.spec.clone().into(),
+    ];
+    let new = NewSession {
+        name: &agent.spec.session,
+        cwd: &spec.cwd,
+        argv: &argv,
+        width: WIDTH,
+        height: HEIGHT,
+        env: &[],
+        history_lines: policy.tmux.history_lines,
+    };
+    tmux.new_session(&new)?;
+    Ok(())
+}
+
+fn launch_spec(
+    engine: &Engine,
+    policy: &Policy,
+    run: &Run,
+    agent: &Agent,
+    n: u32,
+    files: &LaunchFiles,
+) -> Result<LaunchSpec, EngineError> {
+    let workspace = run
+        .workspace(&agent.key.workspace)
+        .ok_or_else(|| EngineError::not_found(format!("no workspace {}", agent.key.workspace), "metawsm doctor"))?;
+    let cwd = Path::new(&workspace.path).join(&run.spec.doc_home_repo);
+    let resolved = resolved(policy, agent)?;
+    let prompt = prompt(engine, run, agent, &resolved, policy, Path::new(&workspace.path))?;
+    write_private(&files.prompt, prompt.as_bytes())?;
+    let session_id = conversation(engine, &resolved, files)?;
+    let git_dirs = git_dirs(engine, run);
+    let inputs = LaunchInputs {
+        prompt: &prompt,
+        prompt_file: &files.prompt.display().to_string(),
+        metawsm_dir: &engine.home.inside().display().to_string(),
+        git_dirs: &git_dirs,
+        model: None,
+        session_id: session_id.as_deref(),
+    };
+    // A second life goes on with the conversation of the first, where its id is known.
+    let resumed = if n > 1 { resume_argv(&resolved.profile, &resolved.runner, &inputs) } else { None };
+    let argv = resumed.unwrap_or_else(|| start_argv(&resolved.profile, &resolved.runner, &inputs));
+    if argv.is_empty() {
+        return Err(EngineError::refused(
+            format!("profile {} has no command", agent.spec.profile),
+            "give it runner_options.command in the policy",
+        ));
+    }
+    Ok(LaunchSpec {
+        n,
+        argv,
+        cwd,
+        env: environment(engine, run, agent, &resolved)?,
+        env_remove: ["TMUX", "TMUX_PANE"].map(str::to_owned).to_vec(),
+        marker: Some(marker(engine, agent, n)?),
+        record: files.record.clone(),
+    })
+}
+
+fn resolved(policy: &Policy, agent: &Agent) -> Result<ResolvedAgent, EngineError> {
+    let gone = || {
+        EngineError::not_found(
+            format!("the run's policy has no profile {}", agent.spec.profile),
+            "metawsm doctor --verify",
+        )
+    };
+    let profile = policy.agent_profiles.iter().find(|profile| profile.name == agent.spec.profile).ok_or_else(gone)?;
+    let runner = policy.runner(&profile.runner).ok_or_else(gone)?;
+    Ok(ResolvedAgent {
+        name: agent.key.name.clone(),
+        profile: profile.clone(),
+        runner_name: profile.runner.clone(),
+        runner,
+    })
+}
+
+fn prompt(
+    engine: &Engine,
+    run: &Run,
+    agent: &Agent,
+    resolved: &ResolvedAgent,
+    policy: &Policy,
+    workspace: &Path,
+) -> Result<String, EngineError> {
+    let mut found = Vec::new();
+    for name in &resolved.profile.skills {
+        let path = skills::find(&engine.home.root, engine.surroundings.user_home.as_deref(), name)?;
+        found.push((name.clone(), path.display().to_string()));
+    }
+    let skills: Vec<Skill<'_>> = found.iter().map(|(name, path)| Skill { name, path }).collect();
+    let brief = workspace.join("brief.md");
+    let criteria = run.brief.as_ref().map(|brief| brief.done_criteria.clone()).unwrap_or_default();
+    Ok(agent_prompt(&PromptInputs {
+        agent: &agent.key.name,
+        run_id: run.id(),
+        ticket: &agent.spec.ticket,
+        workspace: &agent.key.workspace,
+        brief_path: &if brief.is_file() { brief.display().to_string() } else { String::new() },
+        base_prompt: &resolved.profile.base_prompt,
+        user_prompt: run.spec.prompt.as_deref().unwrap_or_default(),
+        skills: &skills,
+        mode: match run.spec.mode {
+            RunMode::Run => PromptMode::Run,
+            RunMode::Bootstrap => PromptMode::Bootstrap { done_criteria: &criteria },
+        },
+        forum: policy.forum.enabled,
+    }))
+}
+
+/// The id of the agent's conversation: chosen once, kept beside its records.
+fn conversation(
+    engine: &Engine,
+    resolved: &ResolvedAgent,
+    files: &LaunchFiles,
+) -> Result<Option<String>, EngineError> {
+    if let Ok(id) = std::fs::read_to_string(&files.conversation) {
+        return Ok(Some(id.trim().to_owned()));
+    }
+    if !resolved.runner.chooses_session_id() {
+        return Ok(None);
+    }
+    let id = uuid(&engine.ledger.new_id("u"), &engine.ledger.new_id("u"));
+    write_private(&files.conversation, id.as_bytes())?;
+    Ok(Some(id))
+}
+
+/// A version 4 UUID out of the random ends of two ids.
+fn uuid(one: &str, other: &str) -> String {
+    let tail = |id: &str| id.chars().rev().take(16).collect::<String>();
+    let hex = format!("{}{}", tail(one), tail(other));
+    format!("{}-{}-4{}-8{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..32])
+}
+
+/// The git directories of the worktrees lie outside the workspace; a sandboxed agent needs them to commit.
+fn git_dirs(engine: &Engine, run: &Run) -> Vec<String> {
+    run.spec
+        .repos
+        .iter()
+        .filter_map(|repo| engine.git.inspect(Path::new(&repo.path)).ok())
+        .map(|info| info.common_dir.display().to_string())
+        .collect()
+}
+
+fn marker(engine: &Engine, agent: &Agent, n: u32) -> Result<String, EngineError> {
+    Ok(format!("{}/{}/{n}", engine.database_id()?, agent.spec.session))
+}
+
+fn environment(
+    engine: &Engine,
+    run: &Run,
+    agent: &Agent,
+    resolved: &ResolvedAgent,
+) -> Result<BTreeMap<String, String>, EngineError> {
+    let mut env = BTreeMap::new();
+    for (name, value) in &resolved.profile.env {
+        let value = match value {
+            EnvValue::Literal(value) => value.clone(),
+            EnvValue::From { from } => engine.surroundings.variables.get(from).cloned().ok_or_else(|| {
+                EngineError::refused(
+                    format!("profile {} takes {name} from ${from}, which is not set here", resolved.profile.name),
+                    format!("export {from} and repeat the command"),
+                )
+            })?,
+            EnvValue::Withheld { .. } => {
+                return Err(EngineError::refused(
+                    format!("the value of {name} of profile {} is kept only in the policy file", resolved.profile.name),
+                    "put the profile back into the policy file",
+                ));
+            }
+        };
+        env.insert(name.clone(), value);
+    }
+    let home = &engine.home;
+    let bin = &engine.surroundings.program;
+    let path = engine.surroundings.variables.get("PATH").cloned().unwrap_or_default();
+    let ours = bin.parent().map(|dir| dir.display().to_string()).unwrap_or_default();
+    for (name, value) in [
+        ("METAWSM_HOME", home.root.display().to_string()),
+        ("METAWSM_DB", home.db.display().to_string()),
+        ("METAWSM_POLICY", home.policy.display().to_string()),
+        ("METAWSM_BIN", bin.display().to_string()),
+        ("METAWSM_RUN_ID", run.id().to_owned()),
+        ("METAWSM_TICKET", agent.spec.ticket.clone()),
+        ("METAWSM_WORKSPACE", agent.key.workspace.clone()),
+        ("METAWSM_AGENT", agent.key.name.clone()),
+        ("METAWSM_EPOCH", agent.epoch.to_string()),
+        ("PATH", format!("{ours}:{path}")),
+    ] {
+        env.insert(name.to_owned(), value);
+    }
+    Ok(env)
+}
+
+fn await_record(path: &Path, cancel: &AtomicBool) -> Result<Record, EngineError> {
+    let deadline = Instant::now() + RECORD_PATIENCE;
+    let mut pause = Duration::from_millis(2);
+    loop {
+        let record = read_record(path)?;
+        // The first record is written before the agent is started; the second tells that it was.
+        if let Some(record) = record.filter(|record| record.agent_pid.is_some() || record.ended_at_ms.is_some()) {
+            return Ok(record);
+        }
+        if cancel.load(Ordering::SeqCst) {
+            return Err(EngineError::Interrupted("the run is stopped or paused".to_owned()));
+        }
+        if Instant::now() >= deadline {
+            return Err(EngineError::outside(
+                format!("the launcher wrote no record within {} s", RECORD_PATIENCE.as_secs()),
+                "metawsm logs shows its screen",
+            ));
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+}
+
+/// Whoever has the session's name before launch `n`: an earlier launch of ours is ended, a stranger is left alone.
+fn clear_session(engine: &Engine, tmux: &Tmux, agent: &Agent, n: u32) -> Result<(), EngineError> {
+    match tmux.has_session(&agent.spec.session) {
+        Ok(false) | Err(TmuxError::NoServer { .. }) => {
+            for earlier in 1..n {
+                end_launch(engine, tmux, agent, earlier, Duration::ZERO)?;
+            }
+            return Ok(());
+        }
+        Ok(true) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let ours = (1..=n).any(|launch| LaunchFiles::new(engine, &agent.spec.session, launch).record.exists())
+        || LaunchFiles::new(engine, &agent.spec.session, n).spec.exists();
+    if !ours {
+        return Err(EngineError::refused(
+            format!("tmux has a session {} that metawsm did not make", agent.spec.session),
+            "rename or end that session, or change tmux.session_pattern",
+        ));
+    }
+    let policy = engine.policy_of(&agent.key.run_id)?;
+    for launch in 1..=n {
+        end_launch(engine, tmux, agent, launch, grace(&policy))?;
+    }
+    end_session(tmux, &agent.spec.session)
+}
+
+fn end_session(tmux: &Tmux, session: &str) -> Result<(), EngineError> {
+    match tmux.kill_session(session) {
+        Ok(()) | Err(TmuxError::NoTarget { .. } | TmuxError::NoServer { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Ends every process of a launch: TERM, grace, KILL, confirmed by pid and start time.
+///
+/// # Errors
+/// When something of it would not die.
+pub fn end_launch(
+    engine: &Engine,
+    _tmux: &Tmux,
+    agent: &Agent,
+    n: u32,
+    grace: Duration,
+) -> Result<Option<Record>, EngineError> {
+    let files = LaunchFiles::new(engine, &agent.spec.session, n);
+    let record = read_record(&files.record)?;
+    let marker = format!("{MARKER_ENV}={}", marker(engine, agent, n)?);
+    let tree = Tree {
+        launcher: record.as_ref().map(|record| (record.launcher_pid, record.launcher_start)),
+        session_id: record.as_ref().map(|record| record.launcher_pid),
+        marker: Some(marker),
+        spare: &[],
+    };
+    let report: EndReport = end_tree(engine.processes.as_ref(), &tree, grace);
+    if !report.survivors.is_empty() {
+        let pids: Vec<String> = report.survivors.iter().map(|(pid, _)| pid.to_string()).collect();
+        return Err(EngineError::outside(
+            format!("processes {} of agent {} would not die", pids.join(", "), agent.key.name),
+            "look at them with ps; a process in the kernel's hands ends only with its device",
+        ));
+    }
+    Ok(record)
+}
+
+/// Ends an agent's session for good: its screen is kept, its processes are ended, its session removed.
+///
+/// # Errors
+/// When something of it would not die, or tmux could not be asked.
+pub fn end(engine: &Engine, agent: &Agent) -> Result<(), EngineError> {
+    let policy = engine.policy_of(&agent.key.run_id)?;
+    let tmux = engine.tmux(&policy)?;
+    for n in 1..=agent.wanted.max(agent.launch) {
+        let current = n == agent.launch.max(1);
+        let grace = if current { grace(&policy) } else { Duration::from_secs(1) };
+        if current {
+            // The last screen is worth more after the end than before it, but then it may be gone.
+            keep_screen(engine, tmux, agent)?;
+        }
+        end_launch(engine, tmux, agent, n, grace)?;
+        await_end_record(engine, agent, n);
+        if current {
+            keep_screen(engine, tmux, agent)?;
+        }
+    }
+    let session_is_ours = agent.launch > 0 || agent.wanted > 0;
+    if session_is_ours {
+        end_session(tmux, &agent.spec.session)?;
+    }
+    Ok(())
+}
+
+/// The launcher writes how its agent ended; its session is not removed from under it.
+fn await_end_record(engine: &Engine, agent: &Agent, n: u32) {
+    let path = LaunchFiles::new(engine, &agent.spec.session, n).record;
+    let deadline = Instant::now() + Duration::from_secs(3);
+    while let Ok(Some(record)) = read_record(&path) {
+        let launcher_lives = engine.processes.alive(record.launcher_pid, record.launcher_start);
+        if !launcher_lives || Instant::now() >= deadline {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Where the screen of a launch is kept.
+pub fn log_file(engine: &Engine, agent: &Agent, n: u32) -> PathBuf {
+    log_path(&engine.home, agent, n)
+}
+
+/// Where the screen of a launch is kept, for a home that is only read.
+pub fn log_path(home: &super::home::Home, agent: &Agent, n: u32) -> PathBuf {
+    home.log_dir(&agent.key.run_id).join(format!("{}-{}-{n}.txt", agent.key.workspace, agent.key.name))
+}
+
+/// Keeps the whole scrollback of an agent's pane as a file. A session that is gone has none.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn keep_screen(engine: &Engine, tmux: &Tmux, agent: &Agent) -> Result<(), EngineError> {
+    let Ok(screen) = tmux.capture(&agent.spec.session, Extent::WholeScrollback, false) else { return Ok(()) };
+    let text = String::from_utf8_lossy(&screen);
+    let text = text.trim_end();
+    if text.is_empty() {
+        return Ok(());
+    }
+    let mut start = text.len().saturating_sub(LONGEST_LOG);
+    while !text.is_char_boundary(start) {
+        start += 1;
+    }
+    make_dir(&engine.home.log_dir(&agent.key.run_id))?;
+    write_private(&log_file(engine, agent, agent.launch.max(1)), format!("{}\n", &text[start..]).as_bytes())
+}

@@ -1,0 +1,113 @@
+//! What metawsm itself wrote into a worktree: it does not count as dirty, and is committed apart.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::engine::{Caller, Engine};
+use super::error::EngineError;
+use super::git::{Change, Git, GitError, blob_of};
+use crate::domain::command::RunWish;
+use crate::domain::event::Worktree;
+use crate::domain::scene::Workspace;
+use crate::store::Reader;
+
+/// The changes of a worktree, told apart.
+#[derive(Debug, Clone, Default)]
+pub struct Changes {
+    /// Files that are as metawsm wrote them.
+    pub own: Vec<PathBuf>,
+    /// Everything else.
+    pub others: Vec<Change>,
+}
+
+/// Tells what metawsm wrote, and nobody has changed since, from everything else.
+///
+/// # Errors
+/// What git or the store says.
+pub fn changes(git: &Git, reader: &Reader, workspace: &Workspace, tree: &Worktree) -> Result<Changes, EngineError> {
+    let ours: BTreeMap<PathBuf, String> = reader
+        .own_files(&workspace.run_id, &workspace.name, &tree.repo)?
+        .into_iter()
+        .map(|(path, blob)| (PathBuf::from(path), blob))
+        .collect();
+    let mut found = Changes::default();
+    for change in git.status(Path::new(&tree.path))? {
+        let as_written = ours
+            .get(&change.path)
+            .is_some_and(|blob| blob_of(&Path::new(&tree.path).join(&change.path)).is_ok_and(|now| now == *blob));
+        if as_written {
+            found.own.push(change.path);
+        } else {
+            found.others.push(change);
+        }
+    }
+    Ok(found)
+}
+
+/// Commits metawsm's own files of every worktree of the run, each in a commit of its own limited to those paths.
+/// Nothing is committed where an agent works or where git is in the middle of something.
+///
+/// # Errors
+/// What git or the store says.
+pub fn commit(engine: &Engine, caller: &Caller, run_id: &str) -> Result<Vec<String>, EngineError> {
+    let reader = engine.reader()?;
+    let mut made = Vec::new();
+    for workspace in reader.workspaces(run_id)?.into_iter().filter(|workspace| !workspace.removed) {
+        for tree in &workspace.worktrees {
+            if !Path::new(&tree.path).is_dir() {
+                continue;
+            }
+            recover(engine, caller, &workspace, tree)?;
+            let own = changes(&engine.git, &reader, &workspace, tree)?.own;
+            if own.is_empty() {
+                continue;
+            }
+            let message = message(run_id);
+            match engine.git.commit_paths(Path::new(&tree.path), &own, &message) {
+                Ok(Some(sha)) => {
+                    journal(engine, caller, &workspace, tree, &sha, &message)?;
+                    made.push(sha);
+                }
+                Ok(None) => {}
+                Err(error @ GitError::InProgress { .. }) => return Err(error.into()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    Ok(made)
+}
+
+fn message(run_id: &str) -> String {
+    format!("metawsm: ticket docs of {run_id}")
+}
+
+fn journal(
+    engine: &Engine,
+    caller: &Caller,
+    workspace: &Workspace,
+    tree: &Worktree,
+    sha: &str,
+    message: &str,
+) -> Result<(), EngineError> {
+    let wish = RunWish::Committed {
+        workspace: workspace.name.clone(),
+        repo: tree.repo.clone(),
+        sha: sha.to_owned(),
+        message: message.to_owned(),
+    };
+    engine.order_run(caller, &workspace.run_id, wish)?;
+    Ok(())
+}
+
+/// A process killed between the commit and its journaling leaves a commit of ours that nobody knows.
+fn recover(engine: &Engine, caller: &Caller, workspace: &Workspace, tree: &Worktree) -> Result<(), EngineError> {
+    let repo = Path::new(&tree.path);
+    let known = engine.reader()?.own_commits(&workspace.run_id, &workspace.name, &tree.repo)?;
+    for commit in engine.git.commits_between(repo, &[&tree.start], "HEAD")? {
+        let text = message(&workspace.run_id);
+        if commit.subject == text && !known.contains(&commit.sha) {
+            journal(engine, caller, workspace, tree, &commit.sha, &text)?;
+        }
+    }
+    Ok(())
+}

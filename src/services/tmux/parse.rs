@@ -1,0 +1,135 @@
+//! What tmux prints, read strictly. Nothing here panics on any text.
+
+use super::{Pane, Panes};
+
+/// Fields of one pane. The session's name stands last: on the user's server it may hold any character.
+pub(super) const PANE_FORMAT: &str =
+    "#{pane_id}|#{pane_pid}|#{pane_dead}|#{pane_dead_status}|#{window_activity}|#{session_name}";
+
+/// Reads the server's pid on the first line and one pane on each other line.
+///
+/// # Errors
+/// The line that is not as it must be.
+pub fn parse_panes(text: &str) -> Result<Panes, String> {
+    let mut lines = text.lines();
+    let first = lines.next().unwrap_or_default();
+    let server_pid = number(first).ok_or_else(|| first.to_owned())?;
+    let panes = lines.map(|line| parse_pane(line).ok_or_else(|| line.to_owned())).collect::<Result<_, _>>()?;
+    Ok(Panes { server_pid, panes })
+}
+
+fn parse_pane(line: &str) -> Option<Pane> {
+    let mut fields = line.splitn(6, '|');
+    let pane_id = pane_id(fields.next()?)?;
+    let pane_pid = number(fields.next()?)?;
+    let dead = match fields.next()? {
+        "0" => false,
+        "1" => true,
+        _ => return None,
+    };
+    // Blank is "not known (yet)": a signal ended it, or tmux has not looked. It is never 0.
+    let dead_status = match fields.next()? {
+        "" => None,
+        status => Some(number(status)?),
+    };
+    let activity = number(fields.next()?)?;
+    let session = fields.next().filter(|name| !name.is_empty())?.to_owned();
+    Some(Pane { session, pane_id, pane_pid, dead, dead_status, activity })
+}
+
+/// Reads `%7 4321`, a pane's id and its process.
+pub(super) fn parse_created(text: &str) -> Option<(String, u32)> {
+    let (id, pid) = text.trim_end_matches('\n').split_once(' ')?;
+    Some((pane_id(id)?, number(pid)?))
+}
+
+fn pane_id(text: &str) -> Option<String> {
+    text.strip_prefix('%').and_then(number::<u32>)?;
+    Some(text.to_owned())
+}
+
+/// A number without sign, spaces or anything else around it.
+pub(super) fn number<T: std::str::FromStr>(text: &str) -> Option<T> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+/// Whether tmux said that there is no server on the socket, as against that it could not be asked.
+pub(super) fn says_no_server(complaint: &str) -> bool {
+    complaint.contains("no server running on ")
+        || complaint.contains("error connecting to ")
+            && (complaint.contains("(No such file or directory)") || complaint.contains("(Connection refused)"))
+}
+
+/// Whether tmux said that the server went away while it was asked.
+pub(super) fn says_lost_server(complaint: &str) -> bool {
+    complaint.contains("server exited unexpectedly") || complaint.contains("lost server")
+}
+
+/// One argument for tmux: a `;` at its end would begin another command.
+pub(super) fn quoted(arg: &std::ffi::OsStr) -> std::ffi::OsString {
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    let mut bytes = arg.as_bytes().to_vec();
+    if bytes.last() == Some(&b';') {
+        bytes.insert(bytes.len() - 1, b'\\');
+    }
+    std::ffi::OsString::from_vec(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_blank_status_is_unknown_and_a_written_one_is_itself() {
+        let panes = parse_panes("77\n%0|12|1||1795249085|agent-1\n%1|13|1|7|0|a|b c\n").unwrap();
+        assert_eq!(panes.server_pid, 77);
+        assert_eq!(panes.panes[0].dead_status, None);
+        assert_eq!((panes.panes[1].dead_status, panes.panes[1].session.as_str()), (Some(7), "a|b c"));
+    }
+
+    #[test]
+    fn what_is_not_as_it_must_be_is_refused_with_its_line() {
+        for line in ["", "%0|12|1||5", "0|12|1||5|a", "%0|12|2||5|a", "%0|12|1|x|5|a", "%0|+12|1||5|a", "%0|12|1||5|"] {
+            assert_eq!(parse_panes(&format!("1\n{line}\n")).unwrap_err(), line);
+        }
+        assert!(parse_panes("").is_err());
+    }
+
+    #[test]
+    fn no_server_and_a_lost_server_are_two_things() {
+        assert!(says_no_server("no server running on /tmp/x"));
+        assert!(says_no_server("error connecting to /tmp/x (No such file or directory)"));
+        assert!(!says_no_server("error connecting to /tmp/x (Permission denied)"));
+        assert!(!says_no_server("server exited unexpectedly"));
+    }
+
+    prop_compose! {
+        fn any_pane()(session in "[^\n\r]{1,12}", id: u32, pane_pid: u32, dead: bool,
+            dead_status in proptest::option::of(0i32..256), activity in 0i64..i64::MAX) -> Pane
+        {
+            Pane { session, pane_id: format!("%{id}"), pane_pid, dead, dead_status, activity }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_printed_is_read_back(server_pid: u32, panes in proptest::collection::vec(any_pane(), 0..8)) {
+            let mut text = format!("{server_pid}\n");
+            for pane in &panes {
+                let status = pane.dead_status.map(|status| status.to_string()).unwrap_or_default();
+                let dead = u8::from(pane.dead);
+                text += &format!("{}|{}|{dead}|{status}|{}|{}\n", pane.pane_id, pane.pane_pid, pane.activity, pane.session);
+            }
+            prop_assert_eq!(parse_panes(&text), Ok(Panes { server_pid, panes }));
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in "(?s).{0,80}", noise in "[%|0-9\n]{0,80}") {
+            let _ = parse_panes(&text);
+            let _ = parse_panes(&noise);
+            let _ = parse_created(&text);
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! The tmux adapter against real servers.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use metawsm::services::tmux::{Extent, KEEPER, NewSession, Observe, Tmux, TmuxError, resolve_socket};
+
+use crate::harness::{Server, os, signal, wait_for};
+
+#[test]
+fn a_name_becomes_one_absolute_socket() {
+    let at = |name, dir: Option<&str>| resolve_socket(name, dir.map(Path::new), 7);
+    assert_eq!(at("default", None), PathBuf::from("/tmp/tmux-7/default"));
+    assert_eq!(at("metawsm-1", Some("/run/me")), PathBuf::from("/run/me/tmux-7/metawsm-1"));
+    assert_eq!(at("/srv/s", Some("/run/me")), PathBuf::from("/srv/s"));
+    assert!(at("./s", None).is_absolute());
+}
+
+#[test]
+fn twenty_starts_at_once_make_one_server() {
+    let server = Server::new();
+    let tmux = Tmux::new(server.path().join("private/sock"), true);
+    std::thread::scope(|scope| {
+        let starts: Vec<_> = (0..20).map(|_| scope.spawn(|| tmux.ensure_server(777))).collect();
+        for start in starts {
+            start.join().unwrap().unwrap();
+        }
+    });
+    let panes = tmux.panes().unwrap();
+    assert_eq!(panes.panes.iter().map(|pane| pane.session.as_str()).collect::<Vec<_>>(), [KEEPER]);
+    assert_eq!(panes.server_pid, tmux.server_pid().unwrap());
+    let mode = std::fs::metadata(server.path().join("private")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+    let shown = Command::new("tmux").arg("-S").arg(&tmux.socket).args(["show-options", "-g", "history-limit"]).output();
+    assert_eq!(String::from_utf8_lossy(&shown.unwrap().stdout), "history-limit 777\n");
+    assert!(tmux.end_keeper_if_last().unwrap());
+    wait_for("the server's end", || matches!(tmux.panes(), Err(TmuxError::NoServer { .. })).then_some(()));
+}
+
+#[test]
+fn a_start_right_after_a_kill_succeeds() {
+    let server = Server::new();
+    for _ in 0..10 {
+        server.session("agent", &os(&["sleep", "1000"]));
+        server.raw(&["kill-server"]);
+    }
+    server.tmux.ensure_server(10).unwrap();
+}
+
+#[test]
+fn no_server_is_not_the_same_as_no_answer() {
+    let server = Server::new();
+    assert!(matches!(server.tmux.panes(), Err(TmuxError::NoServer { .. })), "never started");
+    server.tmux.ensure_server(10).unwrap();
+    let pid = server.tmux.server_pid().unwrap();
+    signal(pid, "STOP");
+    let asked = server.tmux.panes();
+    signal(pid, "CONT");
+    assert!(matches!(asked, Err(TmuxError::Unreachable { .. })), "{asked:?}");
+    signal(pid, "KILL");
+    wait_for("the server's absence", || match server.tmux.panes() {
+        Err(TmuxError::NoServer { .. }) => Some(()),
+        _ => None,
+    });
+    assert!(matches!(server.tmux.has_session("a"), Err(TmuxError::NoServer { .. })));
+    let missing = Tmux { program: "no-such-tmux".into(), ..server.tmux.clone() };
+    assert!(matches!(missing.panes(), Err(TmuxError::NotInstalled { .. })));
+}
+
+#[test]
+fn only_the_exact_name_is_ever_hit() {
+    let server = Server::new();
+    server.session("agent-1", &os(&["sleep", "1000"]));
+    server.session("agent-100", &os(&["sleep", "1000"]));
+    for missing in ["agent-10", "agent", "agent-", "a"] {
+        assert!(!server.tmux.has_session(missing).unwrap(), "{missing}");
+        assert!(matches!(server.tmux.kill_session(missing), Err(TmuxError::NoTarget { .. })), "{missing}");
+        assert!(matches!(server.tmux.capture(missing, Extent::Screen, false), Err(TmuxError::NoTarget { .. })));
+    }
+    for bad in ["agent*", "agent-1:", "", "a.b", "=agent-1", "@0", "$1", "-t"] {
+        if bad != "-t" {
+            assert!(matches!(server.tmux.has_session(bad), Err(TmuxError::BadName { .. })), "{bad}");
+        }
+    }
+    server.tmux.kill_session("agent-1").unwrap();
+    assert!(!server.tmux.has_session("agent-1").unwrap());
+    assert!(server.tmux.has_session("agent-100").unwrap());
+}
+
+#[test]
+fn a_name_in_use_is_refused() {
+    let server = Server::new();
+    server.session("agent", &os(&["sleep", "1000"]));
+    let argv = os(&["true", "x"]);
+    let mut new = NewSession {
+        name: "agent",
+        cwd: server.path(),
+        argv: &argv,
+        width: 80,
+        height: 24,
+        env: &[],
+        history_lines: 1,
+    };
+    let again = server.tmux.new_session(&new);
+    assert!(matches!(&again, Err(TmuxError::SessionExists { session }) if session == "agent"), "{again:?}");
+    new.name = "other";
+    new.argv = &[];
+    assert!(matches!(server.tmux.new_session(&new), Err(TmuxError::NoCommand { .. })));
+    new.argv = &argv;
+    new.cwd = Path::new("/no/such/dir");
+    assert!(matches!(server.tmux.new_session(&new), Err(TmuxError::Refused { .. })));
+}
+
+#[test]
+fn arguments_directories_and_variables_pass_unread() {
+    let server = Server::new();
+    let cwd = server.path().join("a #(touch pwned) #{pid} 'b'; c");
+    std::fs::create_dir(&cwd).unwrap();
+    let odd = ["$HOME", "a;", ";", "\\;", "#{pid}", "{", "}", "it's \"so\"", "", "-x", "a\nb", "%1", "~"];
+    let mut argv = os(&["sh", "-c", "printf '<%s>' \"$@\" \"$ODD\" > out.tmp; mv out.tmp out", "sh"]);
+    argv.extend(os(&odd));
+    let env = [("ODD".to_owned(), "#{pid} $HOME;".to_owned())];
+    let new = NewSession { name: "odd", cwd: &cwd, argv: &argv, width: 80, height: 24, env: &env, history_lines: 1 };
+    server.tmux.new_session(&new).unwrap();
+    let out = wait_for("its output", || std::fs::read_to_string(cwd.join("out")).ok());
+    let want: String = odd.iter().chain(["#{pid} $HOME;"].iter()).map(|word| format!("<{word}>")).collect();
+    assert_eq!(out, want);
+    assert!(!server.path().join("pwned").exists() && !cwd.join("pwned").exists());
+    // One word alone would be read by a shell.
+    let script = server.path().join("one; touch pwned");
+    std::fs::write(&script, "#!/bin/sh\necho alone\n").unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o700)).unwrap();
+    server.session("single", &[script.into_os_string()]);
+    server.shows("single", "alone");
+}
+
+#[test]
+fn an_instant_exit_keeps_its_pane_and_a_signals_status_is_unknown() {
+    let server = Server::new();
+    for round in 0..10 {
+        server.session(&format!("quick-{round}"), &os(&["sh", "-c", "exit 9"]));
+    }
+    server.session("killed", &os(&["sh", "-c", "kill -9 $$"]));
+    let panes = wait_for("all to be dead and known", || {
+        server.tmux.nudge().unwrap();
+        let panes = server.tmux.panes().unwrap().panes;
+        let known = panes.iter().filter(|pane| pane.dead_status == Some(9)).count();
+        let killed = panes.iter().any(|pane| pane.session == "killed" && pane.dead);
+        (known == 10 && killed).then_some(panes)
+    });
+    assert_eq!(panes.iter().find(|pane| pane.session == "killed").unwrap().dead_status, None);
+}
+
+#[test]
+fn the_keeper_ends_only_when_it_is_alone() {
+    let server = Server::new();
+    server.session("agent", &os(&["sleep", "1000"]));
+    assert!(!server.tmux.end_keeper_if_last().unwrap());
+    assert!(server.tmux.has_session(KEEPER).unwrap());
+    server.tmux.kill_session("agent").unwrap();
+    assert!(server.tmux.end_keeper_if_last().unwrap());
+    wait_for("the server's end", || matches!(server.tmux.panes(), Err(TmuxError::NoServer { .. })).then_some(()));
+    assert!(server.tmux.end_keeper_if_last().unwrap(), "no server: nothing to do");
+    server.session("agent", &os(&["sleep", "1000"]));
+    assert!(server.tmux.has_session(KEEPER).unwrap(), "it comes back with the next session");
+}
+
+#[test]
+fn the_users_server_keeps_its_options() {
+    let server = Server::new();
+    let user = Tmux { own: false, ..server.tmux.clone() };
+    let argv = os(&["sh", "-c", "exit 3"]);
+    let new = NewSession {
+        name: "agent",
+        cwd: server.path(),
+        argv: &argv,
+        width: 80,
+        height: 24,
+        env: &[],
+        history_lines: 5,
+    };
+    user.new_session(&new).unwrap();
+    assert!(user.has_session("agent").unwrap(), "its pane stays");
+    assert!(!user.has_session(KEEPER).unwrap());
+    assert_eq!(server.raw(&["show-options", "-gw", "remain-on-exit"]), "remain-on-exit off\n");
+    assert_eq!(server.raw(&["show-options", "-g", "history-limit"]), "history-limit 2000\n");
+    assert!(!user.end_keeper_if_last().unwrap());
+}
+
+#[test]
+fn the_screen_and_all_that_scrolled_off_are_read() {
+    let server = Server::new();
+    let created = server.session("long", &os(&["sh", "-c", "seq 1 500; printf '\\033[31mred\\033[0m\\n'; sleep 1000"]));
+    server.shows("long", "red");
+    let all = server.tmux.capture(&created.pane_id, Extent::WholeScrollback, false).unwrap();
+    assert!(all.starts_with(b"1\n2\n3\n"));
+    let screen = server.tmux.capture("long", Extent::Screen, true).unwrap();
+    assert!(!screen.starts_with(b"1\n") && String::from_utf8(screen).unwrap().contains("\u{1b}[31mred"));
+    assert!(matches!(server.tmux.capture("%999", Extent::Screen, false), Err(TmuxError::NoTarget { .. })));
+}
+
+#[test]
+fn one_attaches_from_inside_another_tmux_and_is_told_the_way_back() {
+    let server = Server::new();
+    server.session("inner", &os(&["sh", "-c", "echo inside; sleep 1000"]));
+    let outer = Server::new();
+    let attach = server.tmux.attach_command("inner").unwrap();
+    let mut argv = os(&["env"]);
+    argv.extend(attach.unset.iter().flat_map(|name| os(&["-u", name])));
+    argv.extend(attach.argv);
+    outer.session("outer", &argv);
+    outer.shows("outer", "inside");
+    outer.shows("outer", "C-b d: back");
+    assert!(matches!(server.tmux.attach_command("in*"), Err(TmuxError::BadName { .. })));
+}
+
+#[test]
+fn a_server_inherits_none_of_our_own_variables() {
+    let myself = std::env::current_exe().unwrap();
+    let mut again = Command::new(myself);
+    again.args(["--ignored", "--exact", "tmux::helper_with_variables_set"]);
+    again.envs([("GIT_DIR", "/nowhere"), ("METAWSM_AGENT", "me"), ("TMUX", "x,1,1"), ("OTHER_ONE", "stays")]);
+    let out = again.output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
+    assert!(String::from_utf8_lossy(&out.stdout).contains("1 passed"));
+}
+
+#[test]
+#[ignore = "run by a_server_inherits_none_of_our_own_variables"]
+fn helper_with_variables_set() {
+    let server = Server::new();
+    server.session("env", &os(&["sh", "-c", "env > out.tmp; mv out.tmp out; sleep 1000"]));
+    let seen = wait_for("its environment", || std::fs::read_to_string(server.path().join("out")).ok());
+    assert!(seen.contains("OTHER_ONE=stays") && !seen.contains("GIT_DIR=") && !seen.contains("METAWSM_AGENT="));
+    let socket = server.tmux.socket.display().to_string();
+    assert!(seen.contains(&format!("TMUX={socket},")), "its own, not ours");
+}
