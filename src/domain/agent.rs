@@ -35,17 +35,8 @@ use AgentStatus as A;
 
 impl AgentStatus {
     /// All of them.
-    pub const ALL: [Self; 9] = [
-        A::Pending,
-        A::Running,
-        A::Idle,
-        A::Stalled,
-        A::Dead,
-        A::Failed,
-        A::Stopping,
-        A::Stopped,
-        A::Done,
-    ];
+    pub const ALL: [Self; 9] =
+        [A::Pending, A::Running, A::Idle, A::Stalled, A::Dead, A::Failed, A::Stopping, A::Stopped, A::Done];
 
     /// The states it may turn into.
     pub const fn successors(self) -> &'static [Self] {

@@ -14,7 +14,6 @@ use super::thread::{Priority, ThreadState};
 /// A wish to change something.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(clippy::large_enum_variant, reason = "a process holds a handful of commands at a time")]
 pub enum Command {
     /// About a run.
     Run {
@@ -227,7 +226,6 @@ pub enum AgentWish {
 /// What may be wished of a thread.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(clippy::large_enum_variant, reason = "a process holds a handful of commands at a time")]
 pub enum ThreadWish {
     /// Open it with a question.
     Ask {

@@ -59,7 +59,13 @@ pub fn judge(signals: &Signals, thresholds: &Thresholds) -> Verdict {
         return verdict(Health::Idle, WaitingFor::Guidance, reason, "question", signals.output_age);
     }
     let Some(output) = signals.output_age else {
-        return verdict(Health::Unknown, WaitingFor::None, "its screen could not be looked at".to_owned(), "none", None);
+        return verdict(
+            Health::Unknown,
+            WaitingFor::None,
+            "its screen could not be looked at".to_owned(),
+            "none",
+            None,
+        );
     };
     let past = |age: Duration, limit: u32| limit > 0 && age >= Duration::from_secs(u64::from(limit));
     let minutes = |age: Duration| super::time::age(age);

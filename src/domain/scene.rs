@@ -189,9 +189,7 @@ impl Scene {
     /// or a question asked with `--wait`.
     pub fn guidance_open(&self, run_id: &str) -> bool {
         let present = |workspace: &str, name: &str, epoch: u32| {
-            self.agents
-                .get(&AgentKey::new(run_id, workspace, name))
-                .is_none_or(|agent| agent.epoch == epoch)
+            self.agents.get(&AgentKey::new(run_id, workspace, name)).is_none_or(|agent| agent.epoch == epoch)
         };
         let request = self.requests.iter().any(|request| {
             request.run_id == run_id
@@ -199,9 +197,10 @@ impl Scene {
                 && present(&request.workspace, &request.agent_name, request.epoch)
         });
         request
-            || self.threads.iter().any(|thread| {
-                thread.run_id.as_deref() == Some(run_id) && thread.blocking && thread.waits_for_human()
-            })
+            || self
+                .threads
+                .iter()
+                .any(|thread| thread.run_id.as_deref() == Some(run_id) && thread.blocking && thread.waits_for_human())
     }
 
     /// The open requests of a control thread, oldest first.

@@ -114,11 +114,12 @@ impl Signal {
     /// Checks that it holds what its kind needs.
     pub fn check(&self) -> Result<(), Refusal> {
         let blank = |field: &Option<String>| field.as_deref().is_none_or(|text| text.trim().is_empty());
-        let lacks = |what: &str| {
-            Err(Refusal::invalid(format!("a {} signal needs --{what}", self.control_type.word())))
-        };
+        let lacks = |what: &str| Err(Refusal::invalid(format!("a {} signal needs --{what}", self.control_type.word())));
         if self.schema_version != 1 {
-            return Err(Refusal::invalid(format!("control payload version {} is not known; 1 is", self.schema_version)));
+            return Err(Refusal::invalid(format!(
+                "control payload version {} is not known; 1 is",
+                self.schema_version
+            )));
         }
         match self.control_type {
             SignalType::GuidanceRequest if blank(&self.question) => lacks("question"),
@@ -191,7 +192,11 @@ mod tests {
         for kind in SignalType::ALL {
             assert!(Signal { control_type: kind, ..full.clone() }.check().is_ok(), "{kind:?}");
         }
-        assert!(Signal { status: Some("maybe".into()), control_type: SignalType::Validation, ..full.clone() }.check().is_err());
+        assert!(
+            Signal { status: Some("maybe".into()), control_type: SignalType::Validation, ..full.clone() }
+                .check()
+                .is_err()
+        );
         assert!(Signal { percent: Some(101), ..full.clone() }.check().is_err());
         assert!(Signal { schema_version: 2, ..full }.check().is_err());
     }

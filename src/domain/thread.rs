@@ -36,8 +36,7 @@ use ThreadState as T;
 
 impl ThreadState {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [T::New, T::Triaged, T::WaitingOperator, T::WaitingHuman, T::Answered, T::Closed];
+    pub const ALL: [Self; 6] = [T::New, T::Triaged, T::WaitingOperator, T::WaitingHuman, T::Answered, T::Closed];
 
     /// The states it may turn into. `closed → triaged` is `reopen` and nothing else.
     pub const fn successors(self) -> &'static [Self] {
@@ -254,7 +253,9 @@ pub fn check_title(title: &str) -> Result<(), Refusal> {
 /// Checks a body: not blank, no NUL, at most 1 MiB.
 pub fn check_body(body: &str) -> Result<(), Refusal> {
     if body.trim().is_empty() {
-        return Err(Refusal::invalid("the body is empty").hint("give the text with --body, or --body - and standard input"));
+        return Err(
+            Refusal::invalid("the body is empty").hint("give the text with --body, or --body - and standard input")
+        );
     }
     if body.contains('\0') {
         return Err(Refusal::invalid("the body holds a NUL byte").hint("posts are text; attach binary data as a file"));

@@ -132,8 +132,9 @@ fn launch(
 ) -> Result<(), EngineError> {
     make_dir(&engine.home.session_dir(&agent.spec.session))?;
     let spec = launch_spec(engine, policy, run, agent, n, files)?;
-    let text = serde_json::to_vec(&spec)
-        .map_err(|error| EngineError::refused(format!("the launch cannot be written down: {error}"), "this is a defect"))?;
+    let text = serde_json::to_vec(&spec).map_err(|error| {
+        EngineError::refused(format!("the launch cannot be written down: {error}"), "this is a defect")
+    })?;
     write_private(&files.spec, &text)?;
     let argv: Vec<OsString> = vec![
         engine.surroundings.program.clone().into(),
@@ -251,11 +252,7 @@ fn prompt(
 }
 
 /// The id of the agent's conversation: chosen once, kept beside its records.
-fn conversation(
-    engine: &Engine,
-    resolved: &ResolvedAgent,
-    files: &LaunchFiles,
-) -> Result<Option<String>, EngineError> {
+fn conversation(engine: &Engine, resolved: &ResolvedAgent, files: &LaunchFiles) -> Result<Option<String>, EngineError> {
     if let Ok(id) = std::fs::read_to_string(&files.conversation) {
         return Ok(Some(id.trim().to_owned()));
     }

@@ -116,8 +116,7 @@ impl Engine {
     /// # Errors
     /// A refusal, or what the store says.
     pub fn order(&self, caller: &Caller, command: &Command) -> Result<Receipt, EngineError> {
-        let order =
-            Order { command, actor: &caller.actor, identity: caller.identity.as_ref(), key: None };
+        let order = Order { command, actor: &caller.actor, identity: caller.identity.as_ref(), key: None };
         Ok(self.ledger.execute(&order)?)
     }
 

@@ -205,8 +205,7 @@ impl Execution<'_> {
         if !(self.drill)(index, Checkpoint::Begun) {
             return Ok(false);
         }
-        let context =
-            StepContext { engine: self.engine, caller: self.caller, run, policy, cancel: &self.stop };
+        let context = StepContext { engine: self.engine, caller: self.caller, run, policy, cancel: &self.stop };
         let done = self.effect(&context, step);
         if !(self.drill)(index, Checkpoint::Effected) {
             return Ok(false);

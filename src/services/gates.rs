@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-pub use super::error::Gate;
 use super::error::EngineError;
+pub use super::error::Gate;
 use super::git::Git;
 use super::merging;
 use super::own_work;
@@ -61,14 +61,20 @@ fn nobody_works(agents: &[Agent]) -> Gate {
     if working.is_empty() {
         return gate("agents", true, "no agent is at work", "");
     }
-    gate("agents", false, format!("{} still at work", working.join(", ")), "wait for them, or: metawsm stop --agent NAME")
+    gate(
+        "agents",
+        false,
+        format!("{} still at work", working.join(", ")),
+        "wait for them, or: metawsm stop --agent NAME",
+    )
 }
 
 fn no_open_request(reader: &Reader, run: &Run) -> Result<Gate, EngineError> {
     if !reader.guidance_open(run.id())? {
         return Ok(gate("guidance", true, "no question is open", ""));
     }
-    let request = reader.open_requests(run.id())?.into_iter().next().map(|request| (request.thread_id, request.question));
+    let request =
+        reader.open_requests(run.id())?.into_iter().next().map(|request| (request.thread_id, request.question));
     let asked = reader.blocking_threads(run.id())?.into_iter().next().map(|thread| (thread.thread_id, thread.title));
     let (thread, question) = request.or(asked).unwrap_or_default();
     let short: String = question.chars().take(120).collect();
@@ -88,7 +94,8 @@ fn validated(run: &Run, agents: &[Agent]) -> Gate {
     if lacking.is_empty() {
         return gate("validation", true, "every agent validated the done criteria", "");
     }
-    let reason = format!("{} without completion and a passed validation of the brief's done criteria", lacking.join(", "));
+    let reason =
+        format!("{} without completion and a passed validation of the brief's done criteria", lacking.join(", "));
     gate("validation", false, reason, "metawsm forum signal --type validation --status passed --done-criteria …")
 }
 
@@ -96,9 +103,9 @@ fn clean(git: &Git, reader: &Reader, run: &Run, workspaces: &[Workspace]) -> Res
     let mut dirty = Vec::new();
     for (workspace, tree) in trees(workspaces) {
         match own_work::changes(git, reader, workspace, tree) {
-            Ok(changes) => dirty.extend(
-                changes.others.iter().map(|change| format!("{}/{}", tree.repo, change.path.display())),
-            ),
+            Ok(changes) => {
+                dirty.extend(changes.others.iter().map(|change| format!("{}/{}", tree.repo, change.path.display())))
+            }
             Err(error) => dirty.push(format!("{}: {error}", tree.repo)),
         }
     }
@@ -112,18 +119,18 @@ fn clean(git: &Git, reader: &Reader, run: &Run, workspaces: &[Workspace]) -> Res
     Ok(gate("clean", false, format!("not committed: {}{tail}", dirty.join(", ")), mend))
 }
 
-fn merged(
-    git: &Git,
-    reader: &Reader,
-    run: &Run,
-    workspaces: &[Workspace],
-    merging: bool,
-) -> Result<Gate, EngineError> {
+fn merged(git: &Git, reader: &Reader, run: &Run, workspaces: &[Workspace], merging: bool) -> Result<Gate, EngineError> {
     let mut open = Vec::new();
     for (workspace, tree) in trees(workspaces) {
         match unmerged(git, reader, run, workspace, tree) {
             Ok(0) => {}
-            Ok(count) => open.push(format!("{}: {count} commit{} of {} not in {}", tree.repo, plural(count), tree.branch, tree.base)),
+            Ok(count) => open.push(format!(
+                "{}: {count} commit{} of {} not in {}",
+                tree.repo,
+                plural(count),
+                tree.branch,
+                tree.base
+            )),
             Err(error) => open.push(format!("{}: {error}", tree.repo)),
         }
     }

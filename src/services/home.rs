@@ -51,12 +51,11 @@ impl Home {
         if let Some(db) = &args.db {
             // A database on its own is its own home: <home>/.metawsm/metawsm.db, or the directory it lies in.
             let dir = db.parent().unwrap_or(cwd);
-            let root = if dir.file_name().is_some_and(|name| name == ".metawsm") { dir.parent().unwrap_or(dir) } else { dir };
+            let root =
+                if dir.file_name().is_some_and(|name| name == ".metawsm") { dir.parent().unwrap_or(dir) } else { dir };
             return Some(Self::at(root, &args));
         }
-        cwd.ancestors()
-            .map(|dir| Self::at(dir, &args))
-            .find(|home| home.db.is_file())
+        cwd.ancestors().map(|dir| Self::at(dir, &args)).find(|home| home.db.is_file())
     }
 
     /// Its `.metawsm/`.

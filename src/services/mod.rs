@@ -3,6 +3,7 @@
 pub mod agents;
 pub mod cleanup;
 pub mod closing;
+pub mod duty;
 pub mod engine;
 pub mod error;
 pub mod executor;
@@ -10,6 +11,7 @@ pub mod gates;
 pub mod git;
 pub mod home;
 pub mod launcher;
+pub mod log;
 pub mod merging;
 pub mod own_work;
 pub mod planning;

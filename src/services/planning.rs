@@ -186,7 +186,8 @@ fn repos(
         let plain = info.toplevel.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let taken = |name: &str| found.iter().any(|repo| repo.name == name);
         let name = name::free(&name::derive(&plain), taken);
-        let base = request.base_branch.as_ref().map(|_| base.to_owned()).or(own_base).unwrap_or_else(|| base.to_owned());
+        let base =
+            request.base_branch.as_ref().map(|_| base.to_owned()).or(own_base).unwrap_or_else(|| base.to_owned());
         found.push(RepoSpec { name, path, base });
     }
     Ok(found)
@@ -261,7 +262,10 @@ fn doc_home(request: &Request, repos: &[RepoSpec]) -> Result<String, EngineError
         .map(|repo| repo.name.clone())
         .ok_or_else(|| {
             let names: Vec<&str> = repos.iter().map(|repo| repo.name.as_str()).collect();
-            EngineError::usage(format!("--doc-home-repo {wanted} is none of {}", names.join(", ")), "name one of --repos")
+            EngineError::usage(
+                format!("--doc-home-repo {wanted} is none of {}", names.join(", ")),
+                "name one of --repos",
+            )
         })
 }
 
@@ -296,9 +300,7 @@ fn workspaces(
             made.iter().any(|workspace| workspace.name == name)
                 || root.join(name).exists()
                 || reader.is_some_and(|reader| reader.workspaces_named(name).is_ok_and(|found| !found.is_empty()))
-                || repos
-                    .iter()
-                    .any(|repo| git.branch_exists(Path::new(&repo.path), &branch_of(name)).unwrap_or(false))
+                || repos.iter().any(|repo| git.branch_exists(Path::new(&repo.path), &branch_of(name)).unwrap_or(false))
         };
         let name = name::free(&plain, taken);
         made.push(WorkspaceSpec {

@@ -65,11 +65,7 @@ impl Supervisor {
             Err(error) => return Err(EngineError::Lease(error)),
         };
         let caller = Caller::system("supervisor");
-        let acquired = Command::Lease {
-            acquired: true,
-            pid: lease.holder().pid,
-            host: lease.holder().host.clone(),
-        };
+        let acquired = Command::Lease { acquired: true, pid: lease.holder().pid, host: lease.holder().host.clone() };
         engine.order(&caller, &acquired)?;
         Ok(Some(Self {
             engine: Arc::clone(engine),
@@ -189,11 +185,14 @@ impl Supervisor {
             progress_age: None,
             asks: self.asks(run, agent)?,
         };
-        let verdict = judge(&signals, &Thresholds {
-            idle_seconds: health.idle_seconds,
-            activity_stalled_seconds: health.activity_stalled_seconds,
-            progress_stalled_seconds: health.progress_stalled_seconds,
-        });
+        let verdict = judge(
+            &signals,
+            &Thresholds {
+                idle_seconds: health.idle_seconds,
+                activity_stalled_seconds: health.activity_stalled_seconds,
+                progress_stalled_seconds: health.progress_stalled_seconds,
+            },
+        );
         let news = verdict.health != agent.health
             || verdict.waiting_for != agent.waiting_for
             || (verdict.health == Health::Healthy && agent.status != AgentStatus::Running);
@@ -215,7 +214,9 @@ impl Supervisor {
         }
         let reader = self.engine.reader()?;
         let request = reader.open_requests(run.id())?.into_iter().any(|request| {
-            request.workspace == agent.key.workspace && request.agent_name == agent.key.name && request.epoch == agent.epoch
+            request.workspace == agent.key.workspace
+                && request.agent_name == agent.key.name
+                && request.epoch == agent.epoch
         });
         let question = reader.blocking_threads(run.id())?.into_iter().any(|thread| {
             thread.waits_for_human()

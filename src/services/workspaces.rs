@@ -95,7 +95,11 @@ pub fn create(context: &StepContext<'_>, workspace: &WorkspaceSpec) -> Result<()
         name: workspace.name.clone(),
         path: workspace.path.clone(),
         worktrees,
-        warnings: if finished.is_some() { finished.map(|known| known.warnings.clone()).unwrap_or_default() } else { warnings },
+        warnings: if finished.is_some() {
+            finished.map(|known| known.warnings.clone()).unwrap_or_default()
+        } else {
+            warnings
+        },
     };
     context.engine.order_run(context.caller, run.id(), wish)?;
     Ok(())
@@ -142,7 +146,10 @@ fn fork_point(
     let known = context.engine.reader()?.workspaces_named(from)?;
     let tree = known.iter().flat_map(|workspace| &workspace.worktrees).find(|tree| tree.repo == repo);
     let branch = tree.map(|tree| tree.branch.as_str()).ok_or_else(|| {
-        EngineError::not_found(format!("workspace {from} has no repository {repo}"), "fork with the repositories it has")
+        EngineError::not_found(
+            format!("workspace {from} has no repository {repo}"),
+            "fork with the repositories it has",
+        )
     })?;
     Ok(git.tip_of(source, branch)?)
 }
@@ -150,7 +157,10 @@ fn fork_point(
 fn reused(context: &StepContext<'_>, workspace: &WorkspaceSpec) -> Result<Vec<Worktree>, EngineError> {
     let known = context.engine.reader()?.workspaces_named(&workspace.name)?;
     let known = known.into_iter().find(|known| !known.removed).ok_or_else(|| {
-        EngineError::not_found(format!("workspace {} was removed", workspace.name), "make a new one with --strategy create")
+        EngineError::not_found(
+            format!("workspace {} was removed", workspace.name),
+            "make a new one with --strategy create",
+        )
     })?;
     for tree in &known.worktrees {
         context.engine.git.inspect(Path::new(&tree.path))?;
@@ -191,9 +201,9 @@ fn copy_files(context: &StepContext<'_>, from: &Path, to: &Path) -> Result<(), E
         })?;
         globs.add(glob);
     }
-    let globs = globs.build().map_err(|error| {
-        EngineError::refused(format!("workspace.copy: {error}"), "mend the patterns in the policy")
-    })?;
+    let globs = globs
+        .build()
+        .map_err(|error| EngineError::refused(format!("workspace.copy: {error}"), "mend the patterns in the policy"))?;
     let mut directories = vec![PathBuf::new()];
     while let Some(relative) = directories.pop() {
         let entries = std::fs::read_dir(from.join(&relative))
@@ -209,8 +219,11 @@ fn copy_files(context: &StepContext<'_>, from: &Path, to: &Path) -> Result<(), E
                 if let Some(parent) = target.parent() {
                     make_dir(parent)?;
                 }
-                std::fs::copy(from.join(&path), &target)
-                    .map_err(EngineError::io(format!("copy {} to {}", path.display(), target.display())))?;
+                std::fs::copy(from.join(&path), &target).map_err(EngineError::io(format!(
+                    "copy {} to {}",
+                    path.display(),
+                    target.display()
+                )))?;
             }
         }
     }
@@ -229,7 +242,9 @@ fn set_up(context: &StepContext<'_>, worktree: &Path) -> Result<(), EngineError>
             .run()
             .map_err(|error| match error {
                 ExecError::Cancelled { program } => EngineError::Interrupted(format!("{program} was ended")),
-                error => EngineError::outside(error.to_string(), "mend workspace.setup in the policy, then: metawsm resume"),
+                error => {
+                    EngineError::outside(error.to_string(), "mend workspace.setup in the policy, then: metawsm resume")
+                }
             })?;
         if !out.ok() {
             return Err(EngineError::outside(

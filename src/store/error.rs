@@ -82,9 +82,13 @@ impl StoreError {
             Self::Refused(refusal) => refusal.hint.clone(),
             Self::Absent { .. } => Some("start one with: metawsm run, or metawsm policy init".to_owned()),
             Self::Newer { .. } => Some("install the newer metawsm; nothing was changed".to_owned()),
-            Self::Corrupt { .. } => Some("keep a copy of the file, then restore a backup or try: metawsm doctor --verify".to_owned()),
+            Self::Corrupt { .. } => {
+                Some("keep a copy of the file, then restore a backup or try: metawsm doctor --verify".to_owned())
+            }
             Self::Locked { .. } => Some("try again; if it stays so, metawsm doctor names who holds it".to_owned()),
-            Self::DiskFull { .. } => Some("free some space and repeat the command; nothing of it was written".to_owned()),
+            Self::DiskFull { .. } => {
+                Some("free some space and repeat the command; nothing of it was written".to_owned())
+            }
             Self::ReadOnly { .. } => Some("check owner and rights of the file and of its directory".to_owned()),
             Self::BadRow { .. } => Some("metawsm doctor --rebuild makes the tables anew from the journal".to_owned()),
             Self::Sqlite(_) | Self::Io { .. } => None,

@@ -47,7 +47,8 @@ impl<'a> Order<'a> {
             Command::Thread { run_id, wish: wish @ ThreadWish::Ask { .. }, .. } => {
                 serde_json::to_string(&(run_id, wish))
             }
-            command @ (Command::Run { .. } | Command::Agent { .. } | Command::Thread { .. } | Command::Lease { .. }) => {
+            command
+            @ (Command::Run { .. } | Command::Agent { .. } | Command::Thread { .. } | Command::Lease { .. }) => {
                 serde_json::to_string(command)
             }
         };

@@ -23,8 +23,8 @@ pub fn docs<T: DeserializeOwned>(
     let mut found = Vec::new();
     while let Some(row) = rows.next().map_err(StoreError::Sqlite)? {
         let text = row.get_ref(0).and_then(|value| Ok(value.as_str()?)).map_err(StoreError::Sqlite)?;
-        let doc = serde_json::from_str(text)
-            .map_err(|error| StoreError::BadRow { table, reason: error.to_string() })?;
+        let doc =
+            serde_json::from_str(text).map_err(|error| StoreError::BadRow { table, reason: error.to_string() })?;
         found.push(doc);
     }
     Ok(found)

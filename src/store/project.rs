@@ -31,12 +31,15 @@ pub fn save(conn: &Connection, target: Target, scene: &mut Scene) -> Result<(), 
 }
 
 fn save_rows(conn: &Connection, schema: &str, scene: &mut Scene) -> rusqlite::Result<()> {
-    let put = |table: &str, keys: &[(&str, &dyn ToSql)], value: (&str, &dyn ToSql)| upsert(conn, schema, table, keys, value);
+    let put =
+        |table: &str, keys: &[(&str, &dyn ToSql)], value: (&str, &dyn ToSql)| upsert(conn, schema, table, keys, value);
     for (run_id, run) in scene.runs.take_touched() {
         put("run", &[("run_id", run_id)], ("doc", &json(run)))?;
         for ticket in &run.spec.tickets {
-            conn.prepare_cached(&format!("INSERT OR IGNORE INTO {schema}.run_ticket (ticket, run_id) VALUES (?1, ?2)"))?
-                .execute([ticket, run_id])?;
+            conn.prepare_cached(&format!(
+                "INSERT OR IGNORE INTO {schema}.run_ticket (ticket, run_id) VALUES (?1, ?2)"
+            ))?
+            .execute([ticket, run_id])?;
         }
     }
     for (run_id, policy) in scene.policies.take_touched() {

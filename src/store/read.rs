@@ -122,7 +122,8 @@ impl Reader {
     /// # Errors
     /// [`StoreError`] from the database.
     pub fn runs_of_ticket(&self, ticket: &str) -> Result<Vec<Run>, StoreError> {
-        let sql = "SELECT run.doc FROM run JOIN run_ticket USING (run_id) WHERE ticket = :ticket ORDER BY last_seq DESC";
+        let sql =
+            "SELECT run.doc FROM run JOIN run_ticket USING (run_id) WHERE ticket = :ticket ORDER BY last_seq DESC";
         docs(&self.conn, "run", sql, &[(":ticket", &ticket)])
     }
 
@@ -212,7 +213,12 @@ impl Reader {
     /// # Errors
     /// [`StoreError`] from the database.
     pub fn workspaces(&self, run_id: &str) -> Result<Vec<Workspace>, StoreError> {
-        docs(&self.conn, "workspace", "SELECT doc FROM workspace WHERE run_id = :run ORDER BY name", &[(":run", &run_id)])
+        docs(
+            &self.conn,
+            "workspace",
+            "SELECT doc FROM workspace WHERE run_id = :run ORDER BY name",
+            &[(":run", &run_id)],
+        )
     }
 
     /// All workspaces named `name`, newest run first.
@@ -319,9 +325,7 @@ impl Reader {
         if let Some(pattern) = &pattern {
             params.push((":type", pattern));
         }
-        for (name, value) in
-            [(":ticket", &filter.ticket), (":run", &filter.run_id), (":thread", &filter.thread_id)]
-        {
+        for (name, value) in [(":ticket", &filter.ticket), (":run", &filter.run_id), (":thread", &filter.thread_id)] {
             if let Some(value) = value {
                 params.push((name, value));
             }
@@ -352,4 +356,26 @@ fn event_query(filter: &EventFilter) -> (String, Option<String>) {
     }
     sql.push_str(" ORDER BY seq LIMIT :limit");
     (sql, pattern)
+}
+
+impl Reader {
+    /// The newest events of a thread, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn thread_events(&self, thread_id: &str, most: usize) -> Result<Vec<Event>, StoreError> {
+        let sql = format!(
+            "SELECT {columns} FROM (SELECT {columns} FROM journal WHERE thread_id = :thread ORDER BY seq DESC LIMIT :most) ORDER BY seq",
+            columns = journal::COLUMNS
+        );
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let mut select = self.conn.prepare_cached(&sql).map_err(|error| self.named(error))?;
+        let mut rows =
+            select.query(named_params! { ":thread": thread_id, ":most": most }).map_err(|error| self.named(error))?;
+        let mut events = Vec::new();
+        while let Some(row) = rows.next().map_err(|error| self.named(error))? {
+            events.push(journal::from_row(row)?);
+        }
+        Ok(events)
+    }
 }

@@ -109,9 +109,7 @@ fn differences(conn: &Connection, table: &str) -> rusqlite::Result<Vec<Differenc
     let columns = stored_columns(conn, table)?;
     let mut found = Vec::new();
     for (only_in, left, right) in [("live", "main", "rebuilt"), ("rebuilt", "rebuilt", "main")] {
-        let sql = format!(
-            "SELECT {columns} FROM {left}.{table} EXCEPT SELECT {columns} FROM {right}.{table} LIMIT 20"
-        );
+        let sql = format!("SELECT {columns} FROM {left}.{table} EXCEPT SELECT {columns} FROM {right}.{table} LIMIT 20");
         let mut select = conn.prepare(&sql)?;
         let width = select.column_count();
         let mut rows = select.query([])?;

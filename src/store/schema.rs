@@ -16,8 +16,20 @@ pub const VERSION: i64 = MIGRATIONS.len() as i64;
 
 /// The tables that the journal rebuilds.
 pub const PROJECTIONS: &[&str] = &[
-    "run", "run_policy", "run_ticket", "step", "agent", "workspace", "seeding", "own_file", "own_commit", "merged",
-    "thread", "post", "request", "seen",
+    "run",
+    "run_policy",
+    "run_ticket",
+    "step",
+    "agent",
+    "workspace",
+    "seeding",
+    "own_file",
+    "own_commit",
+    "merged",
+    "thread",
+    "post",
+    "request",
+    "seen",
 ];
 
 /// Opens the file to write, making or migrating it first.
@@ -95,8 +107,7 @@ fn version(conn: &Connection) -> rusqlite::Result<i64> {
 
 fn migrate(conn: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let fail = |error| named(path, error);
-    let mode: String =
-        conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(fail)?;
+    let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(fail)?;
     if mode != "wal" {
         return Err(StoreError::Io {
             what: format!("{} lies on a file system that cannot share a write-ahead log", path.display()),

@@ -118,7 +118,8 @@ impl Server {
     /// Starts an agent under the launcher in a pane.
     pub fn launch(&self, name: &str, argv: &[&str]) -> (Launch, Created) {
         let launch = self.spec(name, argv, self.path());
-        let command = [launcher(), "agent-exec-test".into(), launch.spec.clone().into_os_string()];
+        let command =
+            [launcher(), "agent".into(), "exec".into(), "--spec".into(), launch.spec.clone().into_os_string()];
         let created = self.session(name, &command);
         (launch, created)
     }

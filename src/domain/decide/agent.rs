@@ -14,10 +14,7 @@ pub(super) fn decide(
     wish: &AgentWish,
     context: &Context,
 ) -> Result<Vec<Draft>, Refusal> {
-    let run = scene
-        .runs
-        .get(&key.run_id)
-        .ok_or_else(|| Refusal::not_found(format!("no run {}", key.run_id)))?;
+    let run = scene.runs.get(&key.run_id).ok_or_else(|| Refusal::not_found(format!("no run {}", key.run_id)))?;
     let agent = scene.agents.get(key).ok_or_else(|| {
         Refusal::not_found(format!("run {} has no agent {} in workspace {}", key.run_id, key.name, key.workspace))
             .hint("metawsm agents lists them")
@@ -88,10 +85,7 @@ fn start_failed(agent: &Agent, launch: u32, error: &str) -> Vec<Draft> {
     // Elsewhere the attempt counts as a launch that ended at once, so that it is not tried for ever.
     let exit = Exit { error: Some(error.to_owned()), source: "start".to_owned(), ..Exit::default() };
     let mut drafts = begin(agent, launch);
-    drafts.push(Draft::new(
-        agent_subject(&agent.key, &agent.spec.ticket),
-        Fact::AgentExited { launch, exit },
-    ));
+    drafts.push(Draft::new(agent_subject(&agent.key, &agent.spec.ticket), Fact::AgentExited { launch, exit }));
     drafts.push(turn(agent, AgentStatus::Running, AgentStatus::Failed, error, None));
     drafts
 }
@@ -117,11 +111,9 @@ fn stopped(agent: &Agent) -> Vec<Draft> {
             turn(agent, agent.status, AgentStatus::Stopping, "stopped by command", None),
             turn(agent, AgentStatus::Stopping, AgentStatus::Stopped, "stopped by command", None),
         ],
-        AgentStatus::Pending
-        | AgentStatus::Dead
-        | AgentStatus::Failed
-        | AgentStatus::Stopped
-        | AgentStatus::Done => Vec::new(),
+        AgentStatus::Pending | AgentStatus::Dead | AgentStatus::Failed | AgentStatus::Stopped | AgentStatus::Done => {
+            Vec::new()
+        }
     }
 }
 
@@ -175,8 +167,7 @@ fn observed(
     }
     let mut drafts = Vec::new();
     if health != agent.health || waiting_for != agent.waiting_for {
-        let fact =
-            Fact::AgentObserved { health, waiting_for, reason: reason.to_owned(), evidence: evidence.clone() };
+        let fact = Fact::AgentObserved { health, waiting_for, reason: reason.to_owned(), evidence: evidence.clone() };
         drafts.push(Draft::new(agent_subject(&agent.key, &agent.spec.ticket), fact));
     }
     let to = match health {
@@ -232,8 +223,7 @@ fn restart(run: &Run, agent: &Agent, reason: &str, by_rule: bool) -> Result<Vec<
     }
     // A done agent that is started again works at something new; what it said before does not count for it.
     let epoch = if agent.status == AgentStatus::Done { agent.epoch + 1 } else { agent.epoch };
-    let fact =
-        Fact::AgentRestarted { launch: agent.launch + 1, epoch, reason: reason.to_owned(), free: !by_rule };
+    let fact = Fact::AgentRestarted { launch: agent.launch + 1, epoch, reason: reason.to_owned(), free: !by_rule };
     drafts.push(Draft::new(agent_subject(&agent.key, &agent.spec.ticket), fact));
     if agent.status.working() {
         drafts.push(turn(agent, agent.status, AgentStatus::Stopping, "being restarted", None));

@@ -104,19 +104,21 @@ fn turn(run: &Run, to: RunStatus, reason: &str) -> Result<Vec<Draft>, Refusal> {
 
 fn illegal(run: &Run, wish: &str) -> Refusal {
     let allowed = run.status.next_commands();
-    Refusal::illegal(format!("run {} is {}: it cannot become {wish}", run.id(), run.status), run.status.word(), allowed.to_vec())
-        .hint(format!("legal now: {}", allowed.join(", ")))
+    Refusal::illegal(
+        format!("run {} is {}: it cannot become {wish}", run.id(), run.status),
+        run.status.word(),
+        allowed.to_vec(),
+    )
+    .hint(format!("legal now: {}", allowed.join(", ")))
 }
 
 fn resume(scene: &Scene, run: &Run) -> Result<Vec<Draft>, Refusal> {
     match run.status {
         RunStatus::Running | RunStatus::AwaitingGuidance => return Ok(Vec::new()),
         RunStatus::Paused | RunStatus::Planning | RunStatus::Failed | RunStatus::Stopped => {}
-        RunStatus::Created
-        | RunStatus::Stopping
-        | RunStatus::Closing
-        | RunStatus::Closed
-        | RunStatus::Completed => return Err(illegal(run, "running by resume")),
+        RunStatus::Created | RunStatus::Stopping | RunStatus::Closing | RunStatus::Closed | RunStatus::Completed => {
+            return Err(illegal(run, "running by resume"));
+        }
     }
     let mut drafts = turn(run, RunStatus::Running, "resumed by command")?;
     if run.spec.dry_run {
@@ -208,14 +210,8 @@ fn step_turn(step: &Step, to: StepStatus, attempt: u32, error: Option<String>) -
         agent_name: step.spec.agent.clone(),
         thread_id: None,
     };
-    let fact = Fact::StepTransitioned {
-        index: step.spec.index,
-        from: Some(step.status),
-        to,
-        attempt,
-        error,
-        spec: None,
-    };
+    let fact =
+        Fact::StepTransitioned { index: step.spec.index, from: Some(step.status), to, attempt, error, spec: None };
     Draft::new(subject, fact)
 }
 
@@ -292,11 +288,8 @@ fn work(scene: &Scene, run: &Run, wish: &RunWish) -> Result<Vec<Draft>, Refusal>
             if known(name).is_some_and(|known| !known.removed && known.worktrees == *worktrees) {
                 return Ok(Vec::new());
             }
-            let fact = Fact::WorkspaceCreated {
-                path: path.clone(),
-                worktrees: worktrees.clone(),
-                warnings: warnings.clone(),
-            };
+            let fact =
+                Fact::WorkspaceCreated { path: path.clone(), worktrees: worktrees.clone(), warnings: warnings.clone() };
             vec![Draft::new(subject(name), fact)]
         }
         RunWish::WorkspaceRemoved { name, backups } => match known(name) {
@@ -328,8 +321,7 @@ fn work(scene: &Scene, run: &Run, wish: &RunWish) -> Result<Vec<Draft>, Refusal>
                 .collect()
         }
         RunWish::Committed { workspace, repo, sha, message } => {
-            let fact =
-                Fact::GitCommitted { repo: repo.clone(), sha: sha.clone(), message: message.clone(), own: true };
+            let fact = Fact::GitCommitted { repo: repo.clone(), sha: sha.clone(), message: message.clone(), own: true };
             vec![Draft::new(subject(workspace), fact)]
         }
         RunWish::Merged { workspace, repo, base, old, new, head, how } => {

@@ -31,19 +31,17 @@ fn agent_done(run: &Run, agent: &Agent) -> Option<Draft> {
     if !agent.status.working() {
         return None;
     }
-    let fact = Fact::AgentTransitioned {
-        from: agent.status,
-        to: AgentStatus::Done,
-        reason: reason.to_owned(),
-        launch: None,
-    };
+    let fact =
+        Fact::AgentTransitioned { from: agent.status, to: AgentStatus::Done, reason: reason.to_owned(), launch: None };
     Some(Draft::new(agent_subject(&agent.key, &agent.spec.ticket), fact).by_system())
 }
 
 fn next_status(scene: &Scene, run: &Run, agents: &[&Agent]) -> Option<(RunStatus, String)> {
     let open = scene.guidance_open(run.id());
     match run.status {
-        RunStatus::AwaitingGuidance if !open => return Some((RunStatus::Running, "the question was settled".to_owned())),
+        RunStatus::AwaitingGuidance if !open => {
+            return Some((RunStatus::Running, "the question was settled".to_owned()));
+        }
         RunStatus::Running if open => {
             return Some((RunStatus::AwaitingGuidance, "an agent waits for an answer".to_owned()));
         }

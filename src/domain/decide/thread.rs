@@ -10,9 +10,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::run::RunStatus;
 use crate::domain::scene::Scene;
 use crate::domain::signal::{Signal, SignalType};
-use crate::domain::thread::{
-    Priority, Request, Thread, ThreadState, check_body, check_title, fingerprint,
-};
+use crate::domain::thread::{Priority, Request, Thread, ThreadState, check_body, check_title, fingerprint};
 
 pub(super) fn decide(
     scene: &Scene,
@@ -99,8 +97,12 @@ fn ask(
         return Ok(Decided { drafts: Vec::new(), joined: Some(open.thread_id.clone()) });
     }
     if let Some(existing) = scene.threads.get(thread_id) {
-        return Err(Refusal::illegal(format!("thread {thread_id} exists already"), existing.state.word(), ["forum post"])
-            .hint("leave out --thread-id and a free one is chosen"));
+        return Err(Refusal::illegal(
+            format!("thread {thread_id} exists already"),
+            existing.state.word(),
+            ["forum post"],
+        )
+        .hint("leave out --thread-id and a free one is chosen"));
     }
     let subject = Subject {
         run_id: agent.as_ref().map(|key| key.run_id.clone()).or_else(|| run_id.map(str::to_owned)),
@@ -129,12 +131,7 @@ fn epoch_of(scene: &Scene, key: &AgentKey) -> Result<u32, Refusal> {
     })
 }
 
-fn same_ask<'a>(
-    scene: &'a Scene,
-    agent: Option<&AgentKey>,
-    epoch: Option<u32>,
-    question: &str,
-) -> Option<&'a Thread> {
+fn same_ask<'a>(scene: &'a Scene, agent: Option<&AgentKey>, epoch: Option<u32>, question: &str) -> Option<&'a Thread> {
     let agent = agent?;
     scene.threads.iter().find(|thread| {
         thread.run_id.as_deref() == Some(agent.run_id.as_str())
@@ -195,7 +192,10 @@ fn answer(
         return Ok(vec![answer_signal(thread, request, body, author, context)]);
     }
     if in_reply_to.is_some() {
-        return Err(Refusal::invalid(format!("{} is no control thread; --in-reply-to names a guidance request", thread.thread_id)));
+        return Err(Refusal::invalid(format!(
+            "{} is no control thread; --in-reply-to names a guidance request",
+            thread.thread_id
+        )));
     }
     if thread.waiting_on.is_none() || thread.waiting_on != author.kind.side() {
         let waits = match thread.waiting_on {
@@ -245,7 +245,9 @@ fn request_to_answer<'a>(scene: &'a Scene, thread: &Thread, named: Option<&str>)
         .ok_or_else(|| Refusal::not_found(format!("thread {} has no request {id}", thread.thread_id)))?;
     match &request.settled_by {
         None => Ok(request),
-        Some(by) => Err(Refusal::illegal(format!("request {id} was settled already: {by}"), "answered", ["forum post"])),
+        Some(by) => {
+            Err(Refusal::illegal(format!("request {id} was settled already: {by}"), "answered", ["forum post"]))
+        }
     }
 }
 
@@ -293,7 +295,11 @@ fn signalled(
     let epoch = epoch_of(scene, &key)?;
     let run = scene.runs.get(&key.run_id).ok_or_else(|| Refusal::not_found(format!("no run {}", key.run_id)))?;
     if run.status == RunStatus::Closed {
-        return Err(Refusal::illegal(format!("run {} is closed: nothing is signalled to it", run.id()), "closed", ["forum post"]));
+        return Err(Refusal::illegal(
+            format!("run {} is closed: nothing is signalled to it", run.id()),
+            "closed",
+            ["forum post"],
+        ));
     }
     if context.identity.as_ref().is_some_and(|identity| *identity != key) {
         return Err(Refusal::not_allowed(format!("only agent {} signals for itself", key.name))
@@ -303,9 +309,8 @@ fn signalled(
     let existing = scene.threads.get(thread_id);
     if signal.control_type == SignalType::GuidanceAnswer {
         human_side(author)?;
-        let thread = existing.ok_or_else(|| {
-            Refusal::illegal(format!("agent {} has asked nothing", key.name), "none", ["forum ask"])
-        })?;
+        let thread = existing
+            .ok_or_else(|| Refusal::illegal(format!("agent {} has asked nothing", key.name), "none", ["forum ask"]))?;
         open_thread(thread)?;
         let request = request_to_answer(scene, thread, in_reply_to)?;
         let words = signal.answer.clone().unwrap_or_default();
@@ -335,11 +340,8 @@ fn signalled(
     }
     drafts.push(signal_draft(subject.clone(), &signal, None, author, context));
     if signal.control_type == SignalType::Progress {
-        let fact = Fact::AgentProgressed {
-            source: "signal".to_owned(),
-            note: signal.note.clone(),
-            percent: signal.percent,
-        };
+        let fact =
+            Fact::AgentProgressed { source: "signal".to_owned(), note: signal.note.clone(), percent: signal.percent };
         drafts.push(Draft::new(Subject { thread_id: None, ..subject }, fact));
     }
     Ok(drafts)
@@ -381,7 +383,11 @@ fn change_state(thread: &Thread, to: ThreadState) -> Result<Vec<Draft>, Refusal>
         thread.state.word(),
         words.clone(),
     );
-    Err(if words.is_empty() { refusal.hint("metawsm forum reopen opens it again") } else { refusal.hint(format!("legal now: {}", words.join(", "))) })
+    Err(if words.is_empty() {
+        refusal.hint("metawsm forum reopen opens it again")
+    } else {
+        refusal.hint(format!("legal now: {}", words.join(", ")))
+    })
 }
 
 fn change_priority(thread: &Thread, to: Priority) -> Result<Vec<Draft>, Refusal> {

@@ -151,14 +151,7 @@ impl Scene {
         }
     }
 
-    fn signalled(
-        &mut self,
-        event: &Event,
-        thread_id: &str,
-        author: &Actor,
-        body: &str,
-        in_reply_to: Option<String>,
-    ) {
+    fn signalled(&mut self, event: &Event, thread_id: &str, author: &Actor, body: &str, in_reply_to: Option<String>) {
         // What decide let through parses; an older or foreign journal entry that does not is kept as plain words.
         let signal: Option<Signal> = serde_json::from_str(body).ok();
         let words = signal.as_ref().map_or_else(|| body.to_owned(), Signal::words);
@@ -198,9 +191,11 @@ impl Scene {
     }
 
     fn validated(&mut self, agent: &AgentKey, signal: &Signal) {
-        let repeats_brief = self.runs.get(&agent.run_id).and_then(|run| run.brief.as_ref()).is_none_or(|brief| {
-            signal.done_criteria.as_deref().map(str::trim) == Some(brief.done_criteria.trim())
-        });
+        let repeats_brief = self
+            .runs
+            .get(&agent.run_id)
+            .and_then(|run| run.brief.as_ref())
+            .is_none_or(|brief| signal.done_criteria.as_deref().map(str::trim) == Some(brief.done_criteria.trim()));
         let counts = signal.passed() == Some(true) && repeats_brief;
         if let Some(agent) = self.agents.touch(agent) {
             agent.validated_in = counts.then_some(signal.epoch);
@@ -243,7 +238,8 @@ impl Scene {
     /// Requests of epochs that are over are closed by metawsm.
     fn expire_requests(&mut self, event: &Event, epoch: u32) {
         let subject = &event.subject;
-        let (Some(run), Some(workspace), Some(name)) = (&subject.run_id, &subject.workspace, &subject.agent_name) else {
+        let (Some(run), Some(workspace), Some(name)) = (&subject.run_id, &subject.workspace, &subject.agent_name)
+        else {
             return;
         };
         let old = |request: &Request| {

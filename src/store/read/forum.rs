@@ -178,7 +178,8 @@ impl Reader {
     /// [`StoreError`] from the database.
     pub fn posts(&self, thread_id: &str, tail: Option<usize>) -> Result<Vec<Post>, StoreError> {
         let limit = tail.map_or(-1, |tail| i64::try_from(tail).unwrap_or(i64::MAX));
-        let sql = "SELECT * FROM (SELECT * FROM post WHERE thread_id = :thread ORDER BY seq DESC LIMIT :limit) ORDER BY seq";
+        let sql =
+            "SELECT * FROM (SELECT * FROM post WHERE thread_id = :thread ORDER BY seq DESC LIMIT :limit) ORDER BY seq";
         self.read_posts(sql, &[(":thread", &thread_id), (":limit", &limit)])
     }
 
@@ -316,14 +317,24 @@ impl Reader {
         own_threads(&mut clauses, viewer);
         if let Some(key) = Cursor::open(&query, cursor)? {
             let [urgency, since, id] = key.parts()?;
-            clauses.and("(urgency, since, thread_id) > (:urgency, :since, :id)", ":urgency", urgency.parse::<i64>().unwrap_or(0));
+            clauses.and(
+                "(urgency, since, thread_id) > (:urgency, :since, :id)",
+                ":urgency",
+                urgency.parse::<i64>().unwrap_or(0),
+            );
             clauses.values.push((":since".to_owned(), Box::new(since)));
             clauses.values.push((":id".to_owned(), Box::new(id)));
         }
         self.page(&query, &clauses, "urgency, since, thread_id", limit, pressing_key)
     }
 
-    fn unseen(&self, viewer: &Viewer, filter: &ThreadFilter, cursor: Option<&str>, limit: usize) -> Result<Page, StoreError> {
+    fn unseen(
+        &self,
+        viewer: &Viewer,
+        filter: &ThreadFilter,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
         let query = format!("unseen {} {filter:?}", viewer.id());
         let (kind, name) = viewer.author();
         let mut clauses = Clauses::new(filter);

@@ -1,0 +1,26 @@
+# A scripted agent of the demo: its first life ends by a crash, its second one does the work.
+set -u
+say() { printf '%s\n' "$*"; sleep 0.4; }
+commit() {
+    tries=0
+    until git add -- "$1" && git commit -q -m "$2" -- "$1"; do
+        tries=$((tries + 1))
+        [ "$tries" -lt 50 ] || exit 1
+        sleep 0.1
+    done
+}
+
+mark="$METAWSM_HOME/.metawsm/coder-was-here"
+say "coder: writing orders.sql"
+if [ ! -e "$mark" ]; then
+    : > "$mark"
+    say "coder: out of memory"
+    kill -9 $$
+fi
+say "coder: starting over, this time with less"
+printf 'CREATE TABLE orders (id INTEGER PRIMARY KEY, placed_at TEXT NOT NULL);\n' > orders.sql
+commit orders.sql "Add the orders table"
+"$METAWSM_BIN" forum signal --type progress --note "the table is committed" --percent 90 >/dev/null || exit 1
+"$METAWSM_BIN" forum signal --type completion --summary "orders.sql is committed" >/dev/null || exit 1
+say "coder: done"
+exit 0

@@ -1,0 +1,24 @@
+# A scripted agent of the demo: it waits quietly for something to review, and ends by itself.
+set -u
+say() { printf '%s\n' "$*"; sleep 0.4; }
+commit() {
+    tries=0
+    until git add -- "$1" && git commit -q -m "$2" -- "$1"; do
+        tries=$((tries + 1))
+        [ "$tries" -lt 50 ] || exit 1
+        sleep 0.1
+    done
+}
+
+say "reviewer: waiting for orders.sql"
+tries=0
+until git log --format=%s -- orders.sql 2>/dev/null | grep -q .; do
+    tries=$((tries + 1))
+    [ "$tries" -lt 300 ] || { say "reviewer: nothing came"; exit 1; }
+    sleep 0.2
+done
+say "reviewer: reading it"
+printf 'orders.sql: reviewed, one remark: name the time zone of placed_at.\n' > REVIEW.md
+commit REVIEW.md "Review the orders table"
+say "reviewer: done"
+exit 0

@@ -1,0 +1,876 @@
+//! The command line. Doc comments are the help.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::domain::run::Strategy;
+use crate::domain::time::parse_duration;
+
+/// Run many coding agents from one place: tickets become runs, agents work in tmux, and you answer what needs you.
+#[derive(Debug, Parser)]
+#[command(name = "metawsm", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(after_help = "Example: metawsm run --ticket ACME-12 --repos api --agent planner")]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Global {
+    /// The directory that holds .metawsm/ (default: the nearest ancestor that has one)
+    #[arg(long, global = true, env = "METAWSM_HOME", value_name = "DIR")]
+    pub home: Option<PathBuf>,
+    /// The database
+    #[arg(long, global = true, env = "METAWSM_DB", value_name = "FILE")]
+    pub db: Option<PathBuf>,
+    /// The policy
+    #[arg(long, global = true, env = "METAWSM_POLICY", value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// Without a screen: events as lines on stdout, commands as lines on stdin
+    #[arg(long, global = true)]
+    pub headless: bool,
+    /// One JSON document instead of text; streams give one object a line
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Colours
+    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
+    pub color: Color,
+    /// Absolute times in UTC instead of ages
+    #[arg(long, global = true)]
+    pub utc: bool,
+    /// Your name (default: the login)
+    #[arg(long = "as", global = true, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Say more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start a run: workspaces, docs, agents
+    #[command(after_help = "Example: metawsm run --ticket ACME-12 --repos api,web --agent planner --agent coder")]
+    Run(RunArgs),
+    /// Start a run that is measured against a brief
+    #[command(after_help = "Example: metawsm bootstrap --ticket ACME-12 --repos api --brief brief.json")]
+    Bootstrap(BootstrapArgs),
+    /// List runs, newest activity first
+    #[command(after_help = "Example: metawsm runs --all --json")]
+    Runs(ListArgs),
+    /// List agents
+    #[command(after_help = "Example: metawsm agents --ticket ACME-12")]
+    Agents(ListArgs),
+    /// List the steps of a run's plan
+    #[command(after_help = "Example: metawsm steps --run-id run-20261121-080000")]
+    Steps(ListArgs),
+    /// The whole picture of a run
+    #[command(after_help = "Example: metawsm status --ticket ACME-12")]
+    Status(Selector),
+    /// Go on with a run, whatever it stopped at
+    #[command(after_help = "Example: metawsm resume --ticket ACME-12")]
+    Resume(ResumeArgs),
+    /// Hands off: sessions live on, rules leave the run alone
+    #[command(after_help = "Example: metawsm pause --ticket ACME-12")]
+    Pause(SelectorAll),
+    /// End the sessions of a run or of one agent
+    #[command(after_help = "Example: metawsm stop --ticket ACME-12 --yes")]
+    Stop(StopArgs),
+    /// Start agents anew, ending what runs
+    #[command(after_help = "Example: metawsm restart --ticket ACME-12 --agent coder")]
+    Restart(RestartArgs),
+    /// Close a completed run through its gates
+    #[command(after_help = "Example: metawsm close --ticket ACME-12 --merge --yes")]
+    Close(CloseArgs),
+    /// Merge a run's branches into their bases: all or nothing
+    #[command(after_help = "Example: metawsm merge --ticket ACME-12 --dry-run")]
+    Merge(MergeArgs),
+    /// Remove a run's sessions, worktrees and merged branches
+    #[command(after_help = "Example: metawsm cleanup --ticket ACME-12 --yes")]
+    Cleanup(CleanupArgs),
+    /// Attach to an agent's session
+    #[command(after_help = "Example: metawsm attach --agent planner")]
+    Attach(AgentSelector),
+    /// What an agent's screen shows, or showed when it ended
+    #[command(after_help = "Example: metawsm logs --agent planner --lines 50 --follow")]
+    Logs(LogsArgs),
+    /// Wait until a run is where you want it
+    #[command(after_help = "Example: metawsm wait --ticket ACME-12 --for completed --timeout 2h")]
+    Wait(WaitArgs),
+    /// Ask, answer, signal: how agents and people talk
+    #[command(subcommand)]
+    Forum(Forum),
+    /// The journal as JSON lines
+    #[command(after_help = "Example: metawsm events --since 120 --follow --type 'agent.*'")]
+    Events(EventsArgs),
+    /// The policy file
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Write the default policy (the old name of `policy init`)
+    #[command(name = "policy-init", hide = true)]
+    PolicyInit(PolicyInitArgs),
+    /// Look for what is wrong, and say how it is mended
+    #[command(after_help = "Example: metawsm doctor --verify")]
+    Doctor(DoctorArgs),
+    /// Print completions for a shell
+    #[command(after_help = "Example: metawsm completions bash > /etc/bash_completion.d/metawsm")]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    #[command(after_help = "Example: metawsm man | man -l -")]
+    Man,
+    /// Show the main job with scripted agents, and leave nothing behind
+    #[command(after_help = "Example: metawsm demo --headless")]
+    Demo {
+        /// Keep the demo's home.
+        #[arg(long)]
+        keep: bool,
+    },
+    /// What runs inside an agent's session
+    #[command(subcommand, hide = true)]
+    Agent(AgentCommand),
+}
+
+/// What runs inside an agent's session.
+#[derive(Debug, Subcommand)]
+pub enum AgentCommand {
+    /// Start the agent described in a file and record how it ends
+    Exec {
+        /// The file.
+        #[arg(long)]
+        spec: PathBuf,
+    },
+}
+
+/// Which run.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Selector {
+    /// The run
+    #[arg(long, value_name = "ID")]
+    pub run_id: Option<String>,
+    /// The newest run of a ticket
+    #[arg(long, value_name = "T")]
+    pub ticket: Option<String>,
+}
+
+/// Which runs.
+#[derive(Debug, Clone, Args)]
+pub struct SelectorAll {
+    /// Which run.
+    #[command(flatten)]
+    pub selector: Selector,
+    /// Every run it is legal for
+    #[arg(long, conflicts_with_all = ["run_id", "ticket"])]
+    pub all: bool,
+}
+
+/// Which agent.
+#[derive(Debug, Clone, Default, Args)]
+pub struct AgentSelector {
+    /// Which run.
+    #[command(flatten)]
+    pub selector: Selector,
+    /// The agent
+    #[arg(long, value_name = "NAME")]
+    pub agent: Option<String>,
+    /// Its workspace, where the run has several
+    #[arg(long, value_name = "WS")]
+    pub workspace: Option<String>,
+}
+
+/// Options of lists.
+#[derive(Debug, Clone, Args)]
+pub struct ListArgs {
+    /// Which run.
+    #[command(flatten)]
+    pub selector: Selector,
+    /// Closed and dry runs too
+    #[arg(long)]
+    pub all: bool,
+    /// Only in this status
+    #[arg(long, value_name = "STATUS")]
+    pub status: Option<String>,
+}
+
+/// Options of `run` that `bootstrap` shares.
+#[derive(Debug, Clone, Args)]
+pub struct StartArgs {
+    /// A ticket; several make several workspaces
+    #[arg(long = "ticket", value_name = "T", value_delimiter = ',', required = true)]
+    pub tickets: Vec<String>,
+    /// Repositories, by name or path
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    pub repos: Vec<String>,
+    /// The repository that holds the ticket docs (default: the first)
+    #[arg(long, alias = "doc-repo", value_name = "R")]
+    pub doc_home_repo: Option<String>,
+    /// An agent of the policy (default: all of them)
+    #[arg(long = "agent", value_name = "NAME", value_delimiter = ',')]
+    pub agents: Vec<String>,
+    /// Where workspaces come from
+    #[arg(long, alias = "workspace-strategy", value_enum)]
+    pub strategy: Option<StrategyWord>,
+    /// The workspace to fork from
+    #[arg(long, value_name = "WS")]
+    pub from: Option<String>,
+    /// The workspace to reuse, or the name of the new one
+    #[arg(long, value_name = "WS")]
+    pub workspace: Option<String>,
+    /// The branch work starts from and is merged into
+    #[arg(long, value_name = "B")]
+    pub base_branch: Option<String>,
+    /// Whether ticket docs are copied into the workspace
+    #[arg(long, alias = "doc-seed-mode", value_enum)]
+    pub seed: Option<SeedWord>,
+    /// Your own words to every agent; - reads standard input
+    #[arg(long, value_name = "TEXT|-")]
+    pub prompt: Option<String>,
+    /// The run's id
+    #[arg(long, value_name = "ID")]
+    pub run_id: Option<String>,
+    /// Store the run and show its plan, start nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Return when the plan is executed
+    #[arg(long)]
+    pub detach: bool,
+    /// Exit with 10 when something waits for a human
+    #[arg(long)]
+    pub exit_on_guidance: bool,
+    /// The operator's mode for this process
+    #[arg(long, value_enum, value_name = "MODE")]
+    pub operator: Option<OperatorWord>,
+}
+
+/// Options of `run`.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// How it starts.
+    #[command(flatten)]
+    pub start: StartArgs,
+}
+
+/// Options of `bootstrap`.
+#[derive(Debug, Clone, Args)]
+pub struct BootstrapArgs {
+    /// How it starts.
+    #[command(flatten)]
+    pub start: StartArgs,
+    /// What is wanted
+    #[arg(long, value_name = "TEXT")]
+    pub goal: Option<String>,
+    /// What belongs to it and what does not
+    #[arg(long, value_name = "TEXT")]
+    pub scope: Option<String>,
+    /// When it is done
+    #[arg(long, value_name = "TEXT")]
+    pub done_criteria: Option<String>,
+    /// What must hold meanwhile
+    #[arg(long, value_name = "TEXT")]
+    pub constraints: Option<String>,
+    /// What is to happen with the result
+    #[arg(long, value_name = "TEXT")]
+    pub merge_intent: Option<String>,
+    /// All of that as JSON; - reads standard input
+    #[arg(long, value_name = "FILE|-", conflicts_with_all = ["goal", "scope", "done_criteria", "constraints", "merge_intent"])]
+    pub brief: Option<String>,
+}
+
+/// Words of `--strategy`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum StrategyWord {
+    /// New branches from the base.
+    Create,
+    /// New branches from another workspace's.
+    Fork,
+    /// An existing workspace as it is.
+    Reuse,
+}
+
+impl From<StrategyWord> for Strategy {
+    fn from(word: StrategyWord) -> Self {
+        match word {
+            StrategyWord::Create => Self::Create,
+            StrategyWord::Fork => Self::Fork,
+            StrategyWord::Reuse => Self::Reuse,
+        }
+    }
+}
+
+/// Words of `--seed`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SeedWord {
+    /// Nothing is copied.
+    None,
+    /// The ticket's docs are copied when the workspace is made.
+    #[value(name = "copy_from_repo_on_start")]
+    CopyFromRepoOnStart,
+}
+
+/// Words of `--operator`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OperatorWord {
+    /// Rules act, no LLM.
+    Off,
+    /// Nothing is executed.
+    Assist,
+    /// Rules act, an LLM may escalate.
+    Auto,
+}
+
+/// Options of `resume`.
+#[derive(Debug, Clone, Args)]
+pub struct ResumeArgs {
+    /// Which runs.
+    #[command(flatten)]
+    pub which: SelectorAll,
+}
+
+/// Options of `stop`.
+#[derive(Debug, Clone, Args)]
+pub struct StopArgs {
+    /// Which.
+    #[command(flatten)]
+    pub which: AgentSelector,
+    /// Every run at work
+    #[arg(long, conflicts_with_all = ["run_id", "ticket", "agent"])]
+    pub all: bool,
+    /// Show what would be ended
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+/// Options of `restart`.
+#[derive(Debug, Clone, Args)]
+pub struct RestartArgs {
+    /// Which (default: every agent of the run).
+    #[command(flatten)]
+    pub which: AgentSelector,
+    /// Show what would be restarted
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Options of `close`.
+#[derive(Debug, Clone, Args)]
+pub struct CloseArgs {
+    /// Which run.
+    #[command(flatten)]
+    pub selector: Selector,
+    /// Evaluate the gates, change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// The entry for the ticket's changelog
+    #[arg(long, value_name = "TEXT")]
+    pub changelog_entry: Option<String>,
+    /// Merge what is not merged
+    #[arg(long)]
+    pub merge: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+/// Options of `merge`.
+#[derive(Debug, Clone, Args)]
+pub struct MergeArgs {
+    /// Which run.
+    #[command(flatten)]
+    pub selector: Selector,
+    /// Try the merges, change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// One commit a repository
+    #[arg(long)]
+    pub squash: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+/// Options of `cleanup`.
+#[derive(Debug, Clone, Args)]
+pub struct CleanupArgs {
+    /// Which run.
+    #[command(flatten)]
+    pub selector: Selector,
+    /// Show what would be removed
+    #[arg(long)]
+    pub dry_run: bool,
+    /// End sessions only
+    #[arg(long)]
+    pub keep_workspaces: bool,
+    /// Delete branches that are not merged too
+    #[arg(long)]
+    pub delete_branch: bool,
+    /// Remove unsaved work too, leaving a backup ref
+    #[arg(long)]
+    pub force: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+/// Options of `logs`.
+#[derive(Debug, Clone, Args)]
+pub struct LogsArgs {
+    /// Which agent.
+    #[command(flatten)]
+    pub which: AgentSelector,
+    /// How many lines of the end
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    pub lines: usize,
+    /// Go on printing what is added
+    #[arg(long)]
+    pub follow: bool,
+}
+
+/// Options of `wait`.
+#[derive(Debug, Clone, Args)]
+pub struct WaitArgs {
+    /// Which run.
+    #[command(flatten)]
+    pub selector: Selector,
+    /// What to wait for
+    #[arg(long = "for", value_enum, default_value = "completed", value_name = "STATE")]
+    pub what: WaitFor,
+    /// Only these agents
+    #[arg(long = "agent", value_name = "NAME", value_delimiter = ',')]
+    pub agents: Vec<String>,
+    /// Their workspace, where the run has several
+    #[arg(long, value_name = "WS")]
+    pub workspace: Option<String>,
+    /// How long at most: 90s, 30m, 2h, 1d
+    #[arg(long, value_parser = parse_duration, value_name = "DUR")]
+    pub timeout: Option<Duration>,
+}
+
+/// Words of `wait --for`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum WaitFor {
+    /// The run is completed.
+    Completed,
+    /// All (named) agents are done.
+    Done,
+    /// A question waits for a human.
+    Guidance,
+    /// Any (named) agent is idle.
+    Idle,
+    /// Any (named) agent is dead, failed or stalled.
+    Unhealthy,
+}
+
+/// Options of `events` and `forum watch`.
+#[derive(Debug, Clone, Args)]
+pub struct EventsArgs {
+    /// After this place in the journal
+    #[arg(long, alias = "cursor", value_name = "SEQ", default_value_t = 0)]
+    pub since: i64,
+    /// At most so many
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// Go on as new ones come
+    #[arg(long)]
+    pub follow: bool,
+    /// Only types like this: forum.*, agent.exited
+    #[arg(long = "type", value_name = "GLOB")]
+    pub event_type: Option<String>,
+    /// Only of this ticket
+    #[arg(long, value_name = "T")]
+    pub ticket: Option<String>,
+    /// Only of this run
+    #[arg(long, value_name = "ID")]
+    pub run_id: Option<String>,
+}
+
+/// Options of `policy init`.
+#[derive(Debug, Clone, Args)]
+pub struct PolicyInitArgs {
+    /// Where to write it (default: the home's policy)
+    #[arg(long, value_name = "FILE")]
+    pub path: Option<PathBuf>,
+    /// Overwrite
+    #[arg(long)]
+    pub force: bool,
+    /// Add profiles for the agent programs found on PATH
+    #[arg(long)]
+    pub detect: bool,
+}
+
+/// What to do with the policy.
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// Write every key with its default
+    #[command(after_help = "Example: metawsm policy init --detect")]
+    Init(PolicyInitArgs),
+    /// Say everything that is wrong with it
+    #[command(after_help = "Example: metawsm policy check")]
+    Check,
+    /// Show every value and where it comes from
+    #[command(after_help = "Example: metawsm policy show --json")]
+    Show,
+    /// Print its JSON Schema
+    #[command(after_help = "Example: metawsm policy schema > policy.schema.json")]
+    Schema,
+    /// Rewrite an old file in the present version, keeping a backup
+    #[command(after_help = "Example: metawsm policy migrate")]
+    Migrate,
+}
+
+/// Options of `doctor`.
+#[derive(Debug, Clone, Args)]
+pub struct DoctorArgs {
+    /// Compare every table with the journal
+    #[arg(long)]
+    pub verify: bool,
+    /// Make every table anew from the journal
+    #[arg(long, conflicts_with = "verify")]
+    pub rebuild: bool,
+    /// End orphaned sessions and remove what belongs to no run
+    #[arg(long)]
+    pub repair: bool,
+}
+
+/// The forum.
+#[derive(Debug, Subcommand)]
+pub enum Forum {
+    /// Open a thread with a question
+    #[command(after_help = "Example: metawsm forum ask --title 'which schema?' --body 'a or b' --wait --timeout 90s")]
+    Ask(AskArgs),
+    /// Add to a thread
+    #[command(after_help = "Example: metawsm forum post --thread-id fthr-1 --body 'one more thing'")]
+    Post(PostArgs),
+    /// Answer a thread that waits for you
+    #[command(after_help = "Example: metawsm forum answer --thread-id fthr-1 --body 'take b'")]
+    Answer(AnswerArgs),
+    /// Assign a thread
+    #[command(after_help = "Example: metawsm forum assign --thread-id fthr-1 --assignee-type human --assignee ada")]
+    Assign(AssignArgs),
+    /// Change a thread's state
+    #[command(after_help = "Example: metawsm forum state --thread-id fthr-1 --state triaged")]
+    State(StateArgs),
+    /// Change a thread's priority
+    #[command(after_help = "Example: metawsm forum priority --thread-id fthr-1 --priority high")]
+    Priority(PriorityArgs),
+    /// Close a thread
+    #[command(after_help = "Example: metawsm forum close --thread-id fthr-1")]
+    Close(ThreadArgs),
+    /// Open a closed thread again
+    #[command(after_help = "Example: metawsm forum reopen --thread-id fthr-1")]
+    Reopen(ThreadArgs),
+    /// List threads, newest activity first
+    #[command(after_help = "Example: metawsm forum list --ticket ACME-12 --state waiting_human")]
+    List(ThreadListArgs),
+    /// What waits for you, is assigned to you, or is new to you
+    #[command(after_help = "Example: metawsm forum queue --type needs_me")]
+    Queue(QueueArgs),
+    /// One thread with its posts
+    #[command(after_help = "Example: metawsm forum thread --thread-id fthr-1 --tail 20")]
+    Thread {
+        /// The thread
+        #[arg(long, value_name = "ID")]
+        thread_id: String,
+        /// Only the last posts
+        #[arg(long, value_name = "N")]
+        tail: Option<usize>,
+    },
+    /// Note that you have seen a thread
+    #[command(after_help = "Example: metawsm forum seen --thread-id fthr-1")]
+    Seen {
+        /// The thread
+        #[arg(long, value_name = "ID")]
+        thread_id: String,
+        /// Whose mark (default: yours)
+        #[arg(long, value_name = "V")]
+        viewer: Option<String>,
+        /// Up to where (default: its end)
+        #[arg(long, value_name = "SEQ")]
+        seq: Option<i64>,
+    },
+    /// Send a typed signal of an agent, or answer one
+    #[command(after_help = "Example: metawsm forum signal --type completion --summary 'all tests pass'")]
+    Signal(SignalArgs),
+    /// Wait for the answer to a question
+    #[command(after_help = "Example: metawsm forum wait --thread-id fthr-1 --timeout 90s")]
+    Wait {
+        /// The thread
+        #[arg(long, value_name = "ID", required_unless_present = "post_id")]
+        thread_id: Option<String>,
+        /// The post that asked
+        #[arg(long, value_name = "ID")]
+        post_id: Option<String>,
+        /// How long at most
+        #[arg(long, value_parser = parse_duration, value_name = "DUR", default_value = "30m")]
+        timeout: Duration,
+    },
+    /// Forum events as JSON lines
+    #[command(after_help = "Example: metawsm forum watch --since 10 --follow")]
+    Watch(EventsArgs),
+}
+
+/// Who speaks.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Speaker {
+    /// agent, operator or human (default: agent in a session, human outside)
+    #[arg(long, value_name = "TYPE")]
+    pub actor_type: Option<String>,
+    /// The speaker's name
+    #[arg(long, value_name = "NAME")]
+    pub actor_name: Option<String>,
+    /// The same command under the same key is carried out once
+    #[arg(long, value_name = "KEY")]
+    pub event_id: Option<String>,
+}
+
+/// Options of `forum ask`.
+#[derive(Debug, Clone, Args)]
+pub struct AskArgs {
+    /// One line
+    #[arg(long)]
+    pub title: String,
+    /// The question; - reads standard input
+    #[arg(long, value_name = "TEXT|-")]
+    pub body: String,
+    /// low, normal, high or urgent
+    #[arg(long, value_name = "P", default_value = "normal")]
+    pub priority: String,
+    /// Which agent it belongs to.
+    #[command(flatten)]
+    pub which: AgentSelector,
+    /// Who speaks.
+    #[command(flatten)]
+    pub speaker: Speaker,
+    /// The new thread's id
+    #[arg(long, value_name = "ID")]
+    pub thread_id: Option<String>,
+    /// Wait for the answer and print it
+    #[arg(long)]
+    pub wait: bool,
+    /// How long at most
+    #[arg(long, value_parser = parse_duration, value_name = "DUR", default_value = "30m")]
+    pub timeout: Duration,
+}
+
+/// Options of `forum post`.
+#[derive(Debug, Clone, Args)]
+pub struct PostArgs {
+    /// The thread
+    #[arg(long, value_name = "ID")]
+    pub thread_id: String,
+    /// The text; - reads standard input
+    #[arg(long, value_name = "TEXT|-")]
+    pub body: String,
+    /// Who speaks.
+    #[command(flatten)]
+    pub speaker: Speaker,
+    /// Wait for the answer and print it
+    #[arg(long)]
+    pub wait: bool,
+    /// How long at most
+    #[arg(long, value_parser = parse_duration, value_name = "DUR", default_value = "30m")]
+    pub timeout: Duration,
+}
+
+/// Options of `forum answer`.
+#[derive(Debug, Clone, Args)]
+pub struct AnswerArgs {
+    /// The thread
+    #[arg(long, value_name = "ID")]
+    pub thread_id: String,
+    /// The text; - reads standard input
+    #[arg(long, value_name = "TEXT|-")]
+    pub body: String,
+    /// The request answered (default: the oldest open one)
+    #[arg(long, value_name = "POST")]
+    pub in_reply_to: Option<String>,
+    /// Who speaks.
+    #[command(flatten)]
+    pub speaker: Speaker,
+}
+
+/// A thread and who acts on it.
+#[derive(Debug, Clone, Args)]
+pub struct ThreadArgs {
+    /// The thread
+    #[arg(long, value_name = "ID")]
+    pub thread_id: String,
+    /// Who speaks.
+    #[command(flatten)]
+    pub speaker: Speaker,
+}
+
+/// Options of `forum assign`.
+#[derive(Debug, Clone, Args)]
+pub struct AssignArgs {
+    /// The thread
+    #[arg(long, value_name = "ID")]
+    pub thread_id: String,
+    /// agent, operator or human
+    #[arg(long, value_name = "TYPE", default_value = "operator")]
+    pub assignee_type: String,
+    /// Whom
+    #[arg(long, value_name = "NAME")]
+    pub assignee: String,
+    /// Why
+    #[arg(long, value_name = "TEXT")]
+    pub note: Option<String>,
+    /// Who speaks.
+    #[command(flatten)]
+    pub speaker: Speaker,
+}
+
+/// Options of `forum state`.
+#[derive(Debug, Clone, Args)]
+pub struct StateArgs {
+    /// The thread
+    #[arg(long, value_name = "ID")]
+    pub thread_id: String,
+    /// triaged, waiting_operator, waiting_human, answered or closed
+    #[arg(long, value_name = "S")]
+    pub state: String,
+    /// Who speaks.
+    #[command(flatten)]
+    pub speaker: Speaker,
+}
+
+/// Options of `forum priority`.
+#[derive(Debug, Clone, Args)]
+pub struct PriorityArgs {
+    /// The thread
+    #[arg(long, value_name = "ID")]
+    pub thread_id: String,
+    /// low, normal, high or urgent
+    #[arg(long, value_name = "P", default_value = "normal")]
+    pub priority: String,
+    /// Who speaks.
+    #[command(flatten)]
+    pub speaker: Speaker,
+}
+
+/// Which threads.
+#[derive(Debug, Clone, Args)]
+pub struct ThreadListArgs {
+    /// Only of this ticket
+    #[arg(long, value_name = "T")]
+    pub ticket: Option<String>,
+    /// Only of this run
+    #[arg(long, value_name = "ID")]
+    pub run_id: Option<String>,
+    /// Only in this state
+    #[arg(long, value_name = "S")]
+    pub state: Option<String>,
+    /// Only of this priority
+    #[arg(long, value_name = "P")]
+    pub priority: Option<String>,
+    /// Only assigned to this name
+    #[arg(long, value_name = "NAME")]
+    pub assignee: Option<String>,
+    /// Only of this agent
+    #[arg(long, value_name = "NAME")]
+    pub agent: Option<String>,
+    /// How many at most
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub limit: usize,
+    /// Where to go on
+    #[arg(long, value_name = "CURSOR")]
+    pub cursor: Option<String>,
+}
+
+/// Options of `forum queue`.
+#[derive(Debug, Clone, Args)]
+pub struct QueueArgs {
+    /// Which queue
+    #[arg(long = "type", value_enum, default_value = "needs_me", value_name = "TYPE")]
+    pub queue: QueueWord,
+    /// Whose (default: yours)
+    #[arg(long, value_name = "V")]
+    pub viewer: Option<String>,
+    /// Which threads.
+    #[command(flatten)]
+    pub list: ThreadListArgs,
+}
+
+/// Words of `forum queue --type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum QueueWord {
+    /// New to you.
+    Unseen,
+    /// Waiting for your side.
+    Unanswered,
+    /// Assigned to you.
+    Assigned,
+    /// Waiting or assigned.
+    NeedsMe,
+}
+
+/// Options of `forum signal`.
+#[derive(Debug, Clone, Args)]
+pub struct SignalArgs {
+    /// guidance_request, guidance_answer, completion, validation or progress
+    #[arg(long = "type", value_name = "TYPE")]
+    pub kind: String,
+    /// Which agent; in its session it is the agent itself.
+    #[command(flatten)]
+    pub which: AgentSelector,
+    /// Asked by a guidance_request
+    #[arg(long, value_name = "TEXT|-")]
+    pub question: Option<String>,
+    /// What one should know to answer it
+    #[arg(long, value_name = "TEXT")]
+    pub context: Option<String>,
+    /// The answer of a guidance_answer
+    #[arg(long, value_name = "TEXT|-")]
+    pub answer: Option<String>,
+    /// What was done
+    #[arg(long, value_name = "TEXT")]
+    pub summary: Option<String>,
+    /// passed or failed
+    #[arg(long, value_name = "STATUS")]
+    pub status: Option<String>,
+    /// The criteria that were checked
+    #[arg(long, value_name = "TEXT")]
+    pub done_criteria: Option<String>,
+    /// How far it is, in words
+    #[arg(long, value_name = "TEXT")]
+    pub note: Option<String>,
+    /// How far it is, 0-100
+    #[arg(long, value_name = "N")]
+    pub percent: Option<u8>,
+    /// The request answered
+    #[arg(long, value_name = "POST")]
+    pub in_reply_to: Option<String>,
+    /// Who speaks.
+    #[command(flatten)]
+    pub speaker: Speaker,
+    /// Wait for the answer of a guidance_request
+    #[arg(long)]
+    pub wait: bool,
+    /// How long at most
+    #[arg(long, value_parser = parse_duration, value_name = "DUR", default_value = "30m")]
+    pub timeout: Duration,
+}

@@ -1,0 +1,260 @@
+//! `doctor`: looks for what is wrong, and says how it is mended.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::args::DoctorArgs;
+use super::exit::{self, Failure};
+use super::print;
+use super::reply::Reply;
+use super::session::Session;
+use crate::domain::agent::Agent;
+use crate::domain::run::RunStatus;
+use crate::services::engine::Engine;
+use crate::services::error::EngineError;
+use crate::services::gates::trees;
+use crate::services::home::Home;
+use crate::services::process::exec::Exec;
+use crate::services::process::lease::{Lease, read_holder};
+use crate::services::process::{Processes, default_table};
+use crate::services::tmux::{KEEPER, Observe, Tmux, TmuxError};
+use crate::services::{agents, launcher};
+use crate::store::{Reader, rebuild};
+
+/// A supervisor that has not touched its lease for this long does not respond.
+const RESPONDS_WITHIN: Duration = Duration::from_secs(15);
+
+struct Finding {
+    name: &'static str,
+    ok: bool,
+    message: String,
+    mend: Option<String>,
+}
+
+fn good(name: &'static str, message: impl Into<String>) -> Finding {
+    Finding { name, ok: true, message: message.into(), mend: None }
+}
+
+fn bad(name: &'static str, message: impl Into<String>, mend: impl Into<String>) -> Finding {
+    Finding { name, ok: false, message: message.into(), mend: Some(mend.into()) }
+}
+
+pub fn run(session: &Session, args: &DoctorArgs) -> Result<Reply, Failure> {
+    if args.rebuild {
+        session.may_act_on_runs()?;
+        return rebuild_tables(session);
+    }
+    let mut findings = vec![git(session), tmux_version()];
+    match session.home() {
+        Err(_) => findings.push(good("home", "no home here; metawsm run or metawsm policy init makes one")),
+        Ok(home) => of_home(session, &home, args, &mut findings)?,
+    }
+    let failed = findings.iter().any(|finding| !finding.ok);
+    let mut text = String::new();
+    for finding in &findings {
+        let mark = if finding.ok { "✓" } else { "✖" };
+        text.push_str(&format!("{mark} {}: {}\n", finding.name, print::one_line(&finding.message)));
+        if let Some(mend) = &finding.mend {
+            text.push_str(&format!("    {}\n", print::one_line(mend)));
+        }
+    }
+    let findings: Vec<Value> = findings
+        .iter()
+        .map(|finding| json!({ "name": finding.name, "ok": finding.ok, "message": finding.message, "mend": finding.mend }))
+        .collect();
+    let status = if failed { exit::FAILED } else { exit::DONE };
+    Ok(Reply { json: json!({ "ok": !failed, "findings": findings }), text, status })
+}
+
+fn of_home(session: &Session, home: &Home, args: &DoctorArgs, findings: &mut Vec<Finding>) -> Result<(), Failure> {
+    let processes = default_table();
+    findings.push(policy(home));
+    let reader = match home.reader() {
+        Ok(reader) => reader,
+        Err(error) => {
+            let error = EngineError::from(error);
+            let mend = error.hint().unwrap_or_else(|| "keep a copy of the file".to_owned());
+            findings.push(bad("database", error.to_string(), mend));
+            return Ok(());
+        }
+    };
+    findings.push(good("database", format!("{} events in {}", reader.last_seq()?, home.db.display())));
+    findings.push(supervisor(session, home, processes.as_ref()));
+    findings.extend(sessions(home, &reader, args.repair, session)?);
+    findings.extend(worktrees(&reader)?);
+    if args.verify {
+        findings.push(verified(home)?);
+    }
+    Ok(())
+}
+
+fn git(session: &Session) -> Finding {
+    let home = session.home_or_new().map(|home| home.lock_dir()).unwrap_or_default();
+    match crate::services::git::Git::new(home).version() {
+        Ok(version) if at_least(&version, (2, 38)) => good("git", version),
+        Ok(version) => bad("git", format!("{version} is too old"), "install git 2.38 or newer"),
+        Err(error) => bad("git", error.to_string(), "install git 2.38 or newer"),
+    }
+}
+
+fn tmux_version() -> Finding {
+    match Exec::new("tmux").arg("-V").timeout(Duration::from_secs(5)).run() {
+        Ok(out) if out.ok() && at_least(&out.text(), (3, 2)) => good("tmux", out.text().trim()),
+        Ok(out) => bad("tmux", format!("{} is too old", out.text().trim()), "install tmux 3.2 or newer"),
+        Err(error) => bad("tmux", error.to_string(), "install tmux 3.2 or newer"),
+    }
+}
+
+/// Whether the first number in the text with a dot in it is at least this version.
+fn at_least(text: &str, wanted: (u32, u32)) -> bool {
+    let number = text.split_whitespace().find(|word| word.contains('.')).unwrap_or_default();
+    let mut parts = number.split('.').map(|part| {
+        let digits: String = part.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse::<u32>().unwrap_or(0)
+    });
+    (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) >= wanted
+}
+
+fn policy(home: &Home) -> Finding {
+    match home.load_policy(&[]) {
+        Ok(_) if home.policy.exists() => good("policy", format!("{} is valid", home.policy.display())),
+        Ok(_) => good("policy", "no file, the built-in defaults hold"),
+        Err(error) => bad("policy", error.to_string(), "mend the file, then: metawsm policy check"),
+    }
+}
+
+fn supervisor(session: &Session, home: &Home, processes: &dyn Processes) -> Finding {
+    let Some(holder) = read_holder(&home.supervisor_lease(), processes) else {
+        return good("supervisor", "nobody supervises; metawsm --headless does");
+    };
+    let silent = session.now().millis().saturating_sub(holder.last_seen_at_ms);
+    if silent > i64::try_from(RESPONDS_WITHIN.as_millis()).unwrap_or(i64::MAX) {
+        return bad(
+            "supervisor",
+            format!("pid {} has the lease but has not responded for {} s", holder.pid, silent / 1000),
+            format!("look at it (it may be stopped: kill -CONT {0}), or end it: kill -9 {0}", holder.pid),
+        );
+    }
+    good("supervisor", format!("pid {} on {}", holder.pid, holder.host))
+}
+
+/// Sessions on our tmux server that belong to no agent that should have one.
+fn sessions(home: &Home, reader: &Reader, repair: bool, session: &Session) -> Result<Vec<Finding>, Failure> {
+    let Some(tmux) = Engine::known_tmux(home)? else { return Ok(vec![good("sessions", "no agent was started yet")]) };
+    let panes = match tmux.panes() {
+        Ok(panes) => panes.panes,
+        Err(TmuxError::NoServer { .. }) => Vec::new(),
+        Err(error) => {
+            return Ok(vec![bad("sessions", error.to_string(), "metawsm doctor again; if it stays, restart tmux")]);
+        }
+    };
+    let known: Vec<Agent> = reader.all_agents()?;
+    let open: Vec<String> = reader
+        .runs()?
+        .into_iter()
+        .filter(|run| run.status != RunStatus::Closed)
+        .map(|run| run.id().to_owned())
+        .collect();
+    let mut findings = Vec::new();
+    for pane in panes.iter().filter(|pane| pane.session != KEEPER && tmux.own) {
+        let owner = known.iter().find(|agent| agent.spec.session == pane.session);
+        if owner.is_some_and(|agent| open.contains(&agent.key.run_id)) {
+            continue;
+        }
+        if repair {
+            end_orphan(session, home, &tmux, owner, &pane.session)?;
+            findings.push(good("sessions", format!("ended the orphaned session {}", pane.session)));
+        } else {
+            findings.push(bad(
+                "sessions",
+                format!("session {} belongs to no open run", pane.session),
+                "metawsm doctor --repair ends it",
+            ));
+        }
+    }
+    if findings.is_empty() {
+        findings.push(good("sessions", "every session belongs to an open run"));
+    }
+    Ok(findings)
+}
+
+fn end_orphan(session: &Session, home: &Home, tmux: &Tmux, owner: Option<&Agent>, name: &str) -> Result<(), Failure> {
+    session.may_act_on_runs()?;
+    if let Some(agent) = owner {
+        let engine = Engine::open(home.clone(), session.surroundings.clone())?;
+        agents::end(&engine, agent)?;
+        return Ok(());
+    }
+    tmux.kill_session(name).map_err(EngineError::from)?;
+    let _ = launcher::MARKER_ENV;
+    Ok(())
+}
+
+/// Worktrees that the journal knows and the disk has not.
+fn worktrees(reader: &Reader) -> Result<Vec<Finding>, Failure> {
+    let mut findings = Vec::new();
+    for run in reader.runs()? {
+        let mut workspaces = reader.workspaces(run.id())?;
+        workspaces.retain(|workspace| !workspace.removed);
+        for (workspace, tree) in trees(&workspaces) {
+            if !Path::new(&tree.path).is_dir() {
+                findings.push(bad(
+                    "worktrees",
+                    format!("{} of workspace {} is gone", tree.path, workspace.name),
+                    format!("metawsm cleanup --run-id {} removes what is left of it", run.id()),
+                ));
+            }
+        }
+    }
+    if findings.is_empty() {
+        findings.push(good("worktrees", "every worktree is where the journal says"));
+    }
+    Ok(findings)
+}
+
+fn verified(home: &Home) -> Result<Finding, Failure> {
+    let differences = rebuild::verify(&home.db)?;
+    if differences.is_empty() {
+        return Ok(good("verify", "every table is what the journal says"));
+    }
+    let lines: Vec<String> = differences
+        .iter()
+        .take(5)
+        .map(|difference| format!("{} only {}: {}", difference.table, difference.only_in, difference.row))
+        .collect();
+    Ok(bad("verify", format!("{} rows differ: {}", differences.len(), lines.join("; ")), "metawsm doctor --rebuild"))
+}
+
+fn rebuild_tables(session: &Session) -> Result<Reply, Failure> {
+    let engine = session.engine()?;
+    let holder = engine.holder("rebuild", &session.login());
+    let lease =
+        Lease::try_acquire(&engine.home.supervisor_lease(), holder).map_err(crate::services::engine::lease_error)?;
+    let events = rebuild::rebuild(&engine.home.db)?;
+    drop(lease);
+    Ok(Reply::new(
+        json!({ "rebuilt": true, "events": events }),
+        format!("made every table anew from {events} events\n"),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::at_least;
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        for (text, wanted, holds) in [
+            ("git version 2.47.3", (2, 38), true),
+            ("git version 2.9.1", (2, 38), false),
+            ("tmux 3.3a", (3, 2), true),
+            ("tmux 3.1c", (3, 2), false),
+            ("tmux next-3.6", (3, 2), false),
+            ("", (3, 2), false),
+        ] {
+            assert_eq!(at_least(text, wanted), holds, "{text}");
+        }
+    }
+}

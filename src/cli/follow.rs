@@ -1,0 +1,233 @@
+//! Following a run without a screen: its plan is executed, everything is supervised, its events are lines.
+
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::events;
+use super::exit::{self, Failure};
+use super::print;
+use super::reply::Reply;
+use super::session::Session;
+use crate::domain::event::{Event, Fact};
+use crate::domain::plan::StepStatus;
+use crate::domain::run::RunStatus;
+use crate::services::duty::Duty;
+use crate::services::engine::{Caller, Engine};
+use crate::services::error::EngineError;
+use crate::services::executor::{Outcome, execute, no_drill};
+use crate::services::wake::Wake;
+use crate::store::read::EventFilter;
+
+/// Events read at a time.
+const PAGE: usize = 500;
+
+/// Follows a run to its end.
+pub fn run(session: &Session, engine: &Arc<Engine>, run_id: &str, exit_on_guidance: bool) -> Result<Reply, Failure> {
+    let cancel = Arc::new(AtomicBool::new(false));
+    let signals = cancel_on_signals(&cancel);
+    let executing = execute_beside(engine, &session.caller(), run_id, &cancel)?;
+    let mut duty = Duty::begin(engine);
+    let status = watch(session, engine, run_id, exit_on_guidance, &cancel, &executing);
+    cancel.store(true, Ordering::SeqCst);
+    let _ = executing.join();
+    duty.end();
+    drop(signals);
+    let status = status?;
+    let reader = engine.reader()?;
+    let run = engine.run(run_id)?;
+    let json = json!({ "run": session.view(&engine.home, &reader).run(&run)? });
+    let last = if lines(session) {
+        format!("{json}\n")
+    } else {
+        format!("Run {run_id} is {}: {}\n", run.status, print::one_line(&run.reason))
+    };
+    print::out(&last).map_err(|error| Failure::new(exit::FAILED, error.to_string()))?;
+    Ok(Reply::silent(status))
+}
+
+/// Whether events are shown as JSON lines: for programs always, for a person only when asked.
+fn lines(session: &Session) -> bool {
+    session.global.headless || session.global.json || !std::io::stdout().is_terminal()
+}
+
+fn execute_beside(
+    engine: &Arc<Engine>,
+    caller: &Caller,
+    run_id: &str,
+    cancel: &Arc<AtomicBool>,
+) -> Result<JoinHandle<Result<Outcome, EngineError>>, Failure> {
+    let lease = engine.lease_run(run_id, "run", caller)?;
+    let (engine, caller, run_id, cancel) = (Arc::clone(engine), caller.clone(), run_id.to_owned(), Arc::clone(cancel));
+    std::thread::Builder::new()
+        .name("executor".to_owned())
+        .spawn(move || {
+            let _lease = lease;
+            execute(&engine, &caller, &run_id, &cancel, &no_drill)
+        })
+        .map_err(|error| Failure::new(exit::FAILED, format!("no thread could be started: {error}")))
+}
+
+fn watch(
+    session: &Session,
+    engine: &Arc<Engine>,
+    run_id: &str,
+    exit_on_guidance: bool,
+    cancel: &AtomicBool,
+    executing: &JoinHandle<Result<Outcome, EngineError>>,
+) -> Result<u8, Failure> {
+    let wake = Wake::on(&engine.home.db);
+    let reader = engine.reader()?;
+    let filter = EventFilter { run_id: Some(run_id.to_owned()), ..EventFilter::default() };
+    let mut since = 0;
+    loop {
+        let ended = executing.is_finished();
+        since = show(session, &reader, &filter, since)?;
+        let run = engine.run(run_id)?;
+        match run.status {
+            RunStatus::Completed | RunStatus::Closed => return Ok(exit::DONE),
+            RunStatus::Failed => return Ok(exit::FAILED),
+            // A dead executor cannot move the run: nothing would ever follow.
+            RunStatus::Stopped => return Ok(exit::REFUSED),
+            RunStatus::Created
+            | RunStatus::Planning
+            | RunStatus::Running
+            | RunStatus::AwaitingGuidance
+            | RunStatus::Paused
+            | RunStatus::Stopping
+            | RunStatus::Closing => {}
+        }
+        if exit_on_guidance && ended && reader.guidance_open(run_id)? {
+            return Ok(exit::GUIDANCE);
+        }
+        if cancel.load(Ordering::SeqCst) {
+            return Ok(exit::INTERRUPTED);
+        }
+        wake.wait(Duration::from_millis(250));
+    }
+}
+
+fn show(
+    session: &Session,
+    reader: &crate::store::Reader,
+    filter: &EventFilter,
+    mut since: i64,
+) -> Result<i64, Failure> {
+    loop {
+        let page = reader.events(since, filter, PAGE)?;
+        for event in &page {
+            since = event.seq;
+            let line = if lines(session) { event.to_json().to_string() } else { words(event) };
+            if !line.is_empty() {
+                print::out(&format!("{line}\n")).map_err(|error| Failure::new(exit::FAILED, error.to_string()))?;
+            }
+        }
+        if page.len() < PAGE {
+            return Ok(since);
+        }
+    }
+}
+
+/// An event for a person; empty for what is too small to tell.
+pub fn words(event: &Event) -> String {
+    let agent = event.subject.agent_name.clone().unwrap_or_default();
+    let text = match &event.fact {
+        Fact::RunTransitioned { to, reason, .. } => format!("run is {to}: {reason}"),
+        Fact::StepTransitioned { to: StepStatus::Failed, error, index, .. } => {
+            format!("step {index} failed: {}", error.clone().unwrap_or_default())
+        }
+        Fact::StepTransitioned { to: StepStatus::Done, index, .. } => format!("step {index} done"),
+        Fact::AgentTransitioned { to, reason, .. } => format!("{agent} is {to}: {reason}"),
+        Fact::ThreadOpened { title, control: false, .. } => format!("{agent} asks: {title}"),
+        Fact::PostAdded { body, .. } => format!("{}: {body}", event.actor.name),
+        Fact::WorkspaceCreated { path, .. } => format!("workspace {path}"),
+        Fact::DocsSeeded { dir, .. } => format!("docs {dir}"),
+        Fact::GitMerged { repo, base, how, .. } => format!("{repo} merged into {base} ({how})"),
+        Fact::AgentProgressed { note: Some(note), .. } => format!("{agent}: {note}"),
+        _ => return String::new(),
+    };
+    print::one_line(&text)
+}
+
+/// Raises the flag on INT and TERM; a second one ends the program as usual.
+pub fn cancel_on_signals(flag: &Arc<AtomicBool>) -> Signals {
+    let ids = [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM]
+        .into_iter()
+        .flat_map(|signal| {
+            // The order counts: the first handler ends the program only when the flag is up already.
+            let hard = signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(flag));
+            let soft = signal_hook::flag::register(signal, Arc::clone(flag));
+            [hard, soft]
+        })
+        .flatten()
+        .collect();
+    Signals(ids)
+}
+
+/// Handlers that are taken back when dropped.
+#[derive(Debug)]
+pub struct Signals(Vec<signal_hook::SigId>);
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        for id in self.0.drain(..) {
+            signal_hook::low_level::unregister(id);
+        }
+    }
+}
+
+/// Shows on stderr what a plan's execution does.
+#[derive(Debug)]
+pub struct Steps {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Steps {
+    /// Begins to show the run's steps, unless nobody reads text.
+    pub fn begin(session: &Session, engine: &Arc<Engine>, run_id: &str) -> Result<Self, Failure> {
+        Self::of(engine, run_id, session.global.json || session.shared.is_some())
+    }
+
+    /// The same, for a run that may have begun already.
+    pub fn of(engine: &Arc<Engine>, run_id: &str, quiet: bool) -> Result<Self, Failure> {
+        let stop = Arc::new(AtomicBool::new(false));
+        if quiet {
+            return Ok(Self { stop, thread: None });
+        }
+        let (engine, told) = (Arc::clone(engine), Arc::clone(&stop));
+        let filter = EventFilter { run_id: Some(run_id.to_owned()), ..EventFilter::default() };
+        let mut since = engine.reader()?.last_seq()?;
+        let thread = std::thread::spawn(move || {
+            let Ok(reader) = engine.reader() else { return };
+            let wake = Wake::on(&engine.home.db);
+            loop {
+                let last = told.load(Ordering::SeqCst);
+                for event in events::all(&reader, &filter, since).unwrap_or_default() {
+                    since = event.seq;
+                    let line = words(&event);
+                    if !line.is_empty() {
+                        print::err(&format!("  {line}"));
+                    }
+                }
+                if last {
+                    return;
+                }
+                wake.wait(Duration::from_millis(100));
+            }
+        });
+        Ok(Self { stop, thread: Some(thread) })
+    }
+
+    /// Shows what is left and ends.
+    pub fn end(mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,405 @@
+//! The forum on the command line.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::args::{AgentSelector, AskArgs, Forum, QueueArgs, QueueWord, SignalArgs, Speaker, ThreadListArgs};
+use super::exit::{self, Failure};
+use super::forum_wait;
+use super::print::{self, Table};
+use super::reply::Reply;
+use super::select;
+use super::session::Session;
+use super::wrong;
+use crate::domain::actor::{Actor, ActorType};
+use crate::domain::agent::{Agent, AgentKey};
+use crate::domain::command::{Command, ThreadWish};
+use crate::domain::signal::{Signal, SignalType};
+use crate::domain::thread::{Priority, Thread, ThreadState, control_thread_id};
+use crate::services::engine::Engine;
+use crate::services::view;
+use crate::store::read::forum::{Page, Queue, ThreadFilter, Viewer};
+use crate::store::{Order, Receipt};
+
+pub fn run(session: &Session, command: Forum) -> Result<Reply, Failure> {
+    match command {
+        Forum::Ask(args) => ask(session, &args),
+        Forum::Post(args) => {
+            let wish =
+                ThreadWish::Post { body: session.text(&args.body)?, wait: args.wait, author: speaker(&args.speaker)? };
+            let receipt = give(session, &args.thread_id, None, wish, &args.speaker)?;
+            match args.wait {
+                true => forum_wait::after(session, &receipt, args.timeout),
+                false => written(session, &receipt),
+            }
+        }
+        Forum::Answer(args) => {
+            let wish = ThreadWish::Answer {
+                body: session.text(&args.body)?,
+                in_reply_to: args.in_reply_to.clone(),
+                author: speaker(&args.speaker)?,
+            };
+            written(session, &give(session, &args.thread_id, None, wish, &args.speaker)?)
+        }
+        Forum::Assign(args) => {
+            let wish = ThreadWish::Assign {
+                assignee_type: actor_type(&args.assignee_type)?,
+                assignee: args.assignee.clone(),
+                note: args.note.clone(),
+            };
+            written(session, &give(session, &args.thread_id, None, wish, &args.speaker)?)
+        }
+        Forum::State(args) => {
+            let wish = ThreadWish::State { to: state(&args.state)? };
+            written(session, &give(session, &args.thread_id, None, wish, &args.speaker)?)
+        }
+        Forum::Priority(args) => {
+            let wish = ThreadWish::Priority { to: priority(&args.priority)? };
+            written(session, &give(session, &args.thread_id, None, wish, &args.speaker)?)
+        }
+        Forum::Close(args) => {
+            written(session, &give(session, &args.thread_id, None, ThreadWish::Close, &args.speaker)?)
+        }
+        Forum::Reopen(args) => {
+            written(session, &give(session, &args.thread_id, None, ThreadWish::Reopen, &args.speaker)?)
+        }
+        Forum::List(args) => list(session, &args),
+        Forum::Queue(args) => queue(session, &args),
+        Forum::Thread { thread_id, tail } => thread(session, &thread_id, tail),
+        Forum::Seen { thread_id, viewer, seq } => {
+            let viewer = viewer.map_or_else(|| Ok(session.viewer()), |text| Viewer::parse(&text))?;
+            let wish = ThreadWish::Seen { viewer: viewer.id(), seq };
+            written(session, &give(session, &thread_id, None, wish, &Speaker::default())?)
+        }
+        Forum::Signal(args) => signal(session, &args),
+        Forum::Wait { thread_id, post_id, timeout } => {
+            forum_wait::run(session, thread_id.as_deref(), post_id.as_deref(), timeout)
+        }
+        Forum::Watch(_) => Err(Failure::new(exit::USAGE, "streams are not taken here").hint("call it on its own")),
+    }
+}
+
+/// Gives a command about a thread; a forum write makes the home where there is none.
+fn give(
+    session: &Session,
+    thread_id: &str,
+    run_id: Option<String>,
+    wish: ThreadWish,
+    speaker: &Speaker,
+) -> Result<Receipt, Failure> {
+    let engine = if matches!(wish, ThreadWish::Ask { .. }) { session.engine_or_new()? } else { session.engine()? };
+    forum_enabled(&engine)?;
+    let caller = caller(session, speaker)?;
+    let command = Command::Thread { thread_id: thread_id.to_owned(), run_id, wish };
+    let identity = session.identity();
+    let order =
+        Order { command: &command, actor: &caller, identity: identity.as_ref(), key: speaker.event_id.as_deref() };
+    Ok(engine.ledger.execute(&order)?)
+}
+
+fn forum_enabled(engine: &Arc<Engine>) -> Result<(), Failure> {
+    // A broken policy file does not silence the forum.
+    match engine.home.load_policy(&[]) {
+        Ok(live) if !live.policy.forum.enabled => {
+            Err(Failure::new(exit::REFUSED, "the forum is off by policy").hint("set forum.enabled to true"))
+        }
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// The actor of the command: the agent in its session; else the person, under the name given.
+fn caller(session: &Session, speaker: &Speaker) -> Result<Actor, Failure> {
+    let actor = session.caller().actor;
+    let human = speaker.actor_type.as_deref().map(actor_type).transpose()?.is_none_or(|kind| kind == ActorType::Human);
+    match &speaker.actor_name {
+        Some(name) if session.identity().is_none() && human => Ok(Actor::human(checked_name(name)?)),
+        Some(_) | None => Ok(actor),
+    }
+}
+
+/// Whose words they are, where the options say so.
+fn speaker(speaker: &Speaker) -> Result<Option<Actor>, Failure> {
+    let Some(word) = &speaker.actor_type else { return Ok(None) };
+    let kind = actor_type(word)?;
+    match (&speaker.actor_name, kind) {
+        (Some(name), _) => Ok(Some(Actor::new(kind, checked_name(name)?))),
+        (None, ActorType::Human) => Ok(None),
+        (None, ActorType::Operator) => Ok(Some(Actor::new(kind, "operator"))),
+        (None, ActorType::Agent | ActorType::System) => {
+            Err(wrong(format!("--actor-type {word} needs a name"), "give it with --actor-name"))
+        }
+    }
+}
+
+fn checked_name(name: &str) -> Result<String, Failure> {
+    if name.trim().is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {
+        return Err(wrong("--actor-name is empty, too long, or holds control characters", "give a plain name"));
+    }
+    Ok(name.trim().to_owned())
+}
+
+fn actor_type(word: &str) -> Result<ActorType, Failure> {
+    ActorType::parse(word).ok_or_else(|| wrong(format!("`{word}` is no actor type"), "use agent, operator or human"))
+}
+
+fn state(word: &str) -> Result<ThreadState, Failure> {
+    ThreadState::parse(word).ok_or_else(|| {
+        let words: Vec<&str> = ThreadState::ALL.iter().map(|state| state.word()).collect();
+        wrong(format!("`{word}` is no state of a thread"), format!("use one of {}", words.join(", ")))
+    })
+}
+
+fn priority(word: &str) -> Result<Priority, Failure> {
+    Priority::parse(word).ok_or_else(|| wrong(format!("`{word}` is no priority"), "use low, normal, high or urgent"))
+}
+
+fn ask(session: &Session, args: &AskArgs) -> Result<Reply, Failure> {
+    let engine = session.engine_or_new()?;
+    let author = speaker(&args.speaker)?;
+    let (run_id, agent, ticket) = about(session, &engine, &args.which, author.as_ref())?;
+    let ticket = ticket.ok_or_else(|| wrong("no ticket given", "name one: --ticket ACME-12"))?;
+    let wish = ThreadWish::Ask {
+        ticket,
+        agent,
+        title: args.title.clone(),
+        body: session.text(&args.body)?,
+        priority: priority(&args.priority)?,
+        wait: args.wait,
+        author,
+    };
+    let thread_id = match &args.thread_id {
+        Some(id) => {
+            crate::domain::name::check("thread id", id).map_err(crate::services::error::EngineError::from)?;
+            id.clone()
+        }
+        None => engine.ledger.new_id("fthr"),
+    };
+    let shared = Session { shared: Some(Arc::clone(&engine)), ..session.clone() };
+    let receipt = give(&shared, &thread_id, run_id, wish, &args.speaker)?;
+    match args.wait {
+        true => forum_wait::after(session, &receipt, args.timeout),
+        false => written(session, &receipt),
+    }
+}
+
+type About = (Option<String>, Option<AgentKey>, Option<String>);
+
+/// The run, agent and ticket a question is about: those of the session, or those named.
+fn about(session: &Session, engine: &Engine, which: &AgentSelector, author: Option<&Actor>) -> Result<About, Failure> {
+    let reader = engine.reader()?;
+    if let Some(key) = session.identity() {
+        let ticket = session.session_variable("METAWSM_TICKET").or_else(|| which.selector.ticket.clone());
+        return Ok((Some(key.run_id.clone()), Some(key), ticket));
+    }
+    let selector = &which.selector;
+    let speaking = author.filter(|author| author.kind == ActorType::Agent).map(|author| author.name.clone());
+    let name = which.agent.clone().or(speaking);
+    if selector.run_id.is_none() && name.is_none() {
+        return Ok((None, None, selector.ticket.clone()));
+    }
+    if selector.run_id.is_none() && selector.ticket.is_some() && which.agent.is_none() {
+        // An agent named as the speaker only: its run is found if there is one, else the ticket alone must do.
+        if reader.runs_of_ticket(selector.ticket.as_deref().unwrap_or_default())?.is_empty() {
+            return Ok((None, None, selector.ticket.clone()));
+        }
+    }
+    let run = select::run(session, &reader, selector)?;
+    let Some(name) = name else {
+        let ticket = selector.ticket.clone().or_else(|| run.spec.tickets.first().cloned());
+        return Ok((Some(run.id().to_owned()), None, ticket));
+    };
+    let found = AgentSelector { agent: Some(name), ..which.clone() };
+    let agent = select::agent(&reader, &run, &found)?;
+    Ok((Some(run.id().to_owned()), Some(agent.key), Some(agent.spec.ticket)))
+}
+
+fn signal(session: &Session, args: &SignalArgs) -> Result<Reply, Failure> {
+    let kind = SignalType::parse(&args.kind).ok_or_else(|| {
+        let words: Vec<&str> = SignalType::ALL.iter().map(|kind| kind.word()).collect();
+        wrong(format!("`{}` is no signal", args.kind), format!("use one of {}", words.join(", ")))
+    })?;
+    if args.wait && kind != SignalType::GuidanceRequest {
+        return Err(wrong("--wait goes with guidance_request", "leave it out"));
+    }
+    let author = speaker(&args.speaker)?;
+    let agent = signalling(session, args, author.as_ref())?;
+    let read = |text: &Option<String>| text.as_deref().map(|text| session.text(text)).transpose();
+    let epoch =
+        session.identity().and_then(|_| session.session_variable("METAWSM_EPOCH")).and_then(|text| text.parse().ok());
+    let signal = Signal {
+        question: read(&args.question)?,
+        context: args.context.clone(),
+        answer: read(&args.answer)?,
+        summary: args.summary.clone(),
+        status: args.status.clone(),
+        done_criteria: args.done_criteria.clone(),
+        note: args.note.clone(),
+        percent: args.percent,
+        ..Signal::new(kind, &agent.key.run_id, &agent.key.workspace, &agent.key.name, epoch.unwrap_or(0))
+    };
+    let several = {
+        let (_, reader) = session.reader()?;
+        select::by_id(&reader, &agent.key.run_id)?.spec.workspaces.len() > 1
+    };
+    let workspace = several.then_some(agent.key.workspace.as_str());
+    let thread_id = control_thread_id(&agent.key.run_id, &agent.key.name, workspace);
+    let speaks = author.or_else(|| for_the_agent(session, kind, &agent));
+    let wish = ThreadWish::Signal {
+        ticket: agent.spec.ticket.clone(),
+        signal,
+        in_reply_to: args.in_reply_to.clone(),
+        author: speaks,
+    };
+    let receipt = give(session, &thread_id, Some(agent.key.run_id.clone()), wish, &args.speaker)?;
+    match args.wait {
+        true => forum_wait::after(session, &receipt, args.timeout),
+        false => written(session, &receipt),
+    }
+}
+
+/// A human who signals for an agent speaks its words; the event keeps who did it.
+fn for_the_agent(session: &Session, kind: SignalType, agent: &Agent) -> Option<Actor> {
+    let outside = session.identity().is_none();
+    (outside && kind != SignalType::GuidanceAnswer).then(|| Actor::agent(agent.key.name.clone()))
+}
+
+fn signalling(session: &Session, args: &SignalArgs, author: Option<&Actor>) -> Result<Agent, Failure> {
+    let (_, reader) = session.reader()?;
+    let run = select::run(session, &reader, &args.which.selector)?;
+    let own = session.identity();
+    let speaking = author.filter(|author| author.kind == ActorType::Agent).map(|author| author.name.clone());
+    let which = AgentSelector {
+        agent: args.which.agent.clone().or_else(|| own.as_ref().map(|key| key.name.clone())).or(speaking),
+        workspace: args.which.workspace.clone().or_else(|| own.map(|key| key.workspace)),
+        selector: args.which.selector.clone(),
+    };
+    select::agent(&reader, &run, &which)
+}
+
+/// `{"thread","post"?,"seq"}`.
+fn written(session: &Session, receipt: &Receipt) -> Result<Reply, Failure> {
+    let (home, reader) = session.reader()?;
+    let id = receipt.thread_id.clone().unwrap_or_default();
+    let thread = reader.thread(&id)?.ok_or_else(|| Failure::new(exit::NOT_FOUND, format!("no thread {id}")))?;
+    let shape = session.view(&home, &reader).thread(&thread)?;
+    let mut json = json!({ "thread": shape, "seq": receipt.seq });
+    if let Some(post) = receipt.post_id.as_deref().map(|id| reader.post(id)).transpose()?.flatten()
+        && let Some(fields) = json.as_object_mut()
+    {
+        fields.insert("post".to_owned(), view::post(&post));
+    }
+    Ok(Reply::new(json, format!("{}\n", summary(&thread))))
+}
+
+/// The thread on one line, as the original printed it.
+pub fn summary(thread: &Thread) -> String {
+    let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+    let assignee = match (&thread.assignee_type, &thread.assignee_name) {
+        (Some(kind), Some(name)) => format!("{kind}/{name}"),
+        _ => "-".to_owned(),
+    };
+    print::one_line(&format!(
+        "thread={} ticket={} run_id={} state={} priority={} assignee={assignee} posts={} updated_at={} title={}",
+        thread.thread_id,
+        thread.ticket,
+        or_dash(&thread.run_id),
+        thread.state,
+        thread.priority.word(),
+        thread.posts_count,
+        thread.updated_at,
+        thread.title,
+    ))
+}
+
+fn filter(args: &ThreadListArgs) -> Result<ThreadFilter, Failure> {
+    Ok(ThreadFilter {
+        ticket: args.ticket.clone(),
+        run_id: args.run_id.clone(),
+        state: args.state.as_deref().map(|word| state(word).map(|state| state.word().to_owned())).transpose()?,
+        priority: args
+            .priority
+            .as_deref()
+            .map(|word| priority(word).map(|priority| priority.word().to_owned()))
+            .transpose()?,
+        assignee: args.assignee.clone(),
+        agent: args.agent.clone(),
+    })
+}
+
+fn list(session: &Session, args: &ThreadListArgs) -> Result<Reply, Failure> {
+    let (home, reader) = session.reader()?;
+    let page = reader.threads(&filter(args)?, args.cursor.as_deref(), args.limit)?;
+    shown(session, &home, &reader, session.viewer(), page, "No threads here. `metawsm forum ask` opens one.\n")
+}
+
+fn queue(session: &Session, args: &QueueArgs) -> Result<Reply, Failure> {
+    let (home, reader) = session.reader()?;
+    let viewer = match &args.viewer {
+        Some(text) => Viewer::parse(text)?,
+        None => session.viewer(),
+    };
+    let queue = match args.queue {
+        QueueWord::Unseen => Queue::Unseen,
+        QueueWord::Unanswered => Queue::Unanswered,
+        QueueWord::Assigned => Queue::Assigned,
+        QueueWord::NeedsMe => Queue::NeedsMe,
+    };
+    let page = reader.queue(queue, &viewer, &filter(&args.list)?, args.list.cursor.as_deref(), args.list.limit)?;
+    shown(session, &home, &reader, viewer, page, "Nothing waits for you.\n")
+}
+
+fn shown(
+    session: &Session,
+    home: &crate::services::home::Home,
+    reader: &crate::store::Reader,
+    viewer: Viewer,
+    page: Page,
+    empty: &str,
+) -> Result<Reply, Failure> {
+    let view = view::View::new(home, reader, session.now(), viewer);
+    let threads = view.threads(&page.threads)?;
+    let style = session.style();
+    let mut table = Table::new(&["THREAD", "TICKET", "AGENT", "STATE", "PRIORITY", "WAITING", "TITLE"]);
+    for thread in &page.threads {
+        table.row(vec![
+            thread.thread_id.clone(),
+            thread.ticket.clone(),
+            thread.agent_name.clone().unwrap_or_else(|| "-".to_owned()),
+            thread.state.word().to_owned(),
+            thread.priority.word().to_owned(),
+            style.time(thread.waiting_since),
+            thread.title.clone(),
+        ]);
+    }
+    let mut text = if table.is_empty() { empty.to_owned() } else { table.render(&style) };
+    if let Some(cursor) = &page.next_cursor {
+        text.push_str(&format!("more: --cursor {cursor}\n"));
+    }
+    Ok(Reply::new(json!({ "threads": threads, "next_cursor": page.next_cursor }), text))
+}
+
+fn thread(session: &Session, id: &str, tail: Option<usize>) -> Result<Reply, Failure> {
+    let (home, reader) = session.reader()?;
+    let thread = reader.thread(id)?.ok_or_else(|| {
+        Failure::new(exit::NOT_FOUND, format!("no thread {id}")).hint("metawsm forum list shows the threads there are")
+    })?;
+    let posts = reader.posts(id, tail)?;
+    let events: Vec<Value> = reader.thread_events(id, 500)?.iter().map(crate::domain::event::Event::to_json).collect();
+    let json = json!({
+        "thread": session.view(&home, &reader).thread(&thread)?,
+        "posts": posts.iter().map(view::post).collect::<Vec<_>>(),
+        "events": events,
+    });
+    let style = session.style();
+    let mut text = format!("{}\n", summary(&thread));
+    for post in &posts {
+        let who = format!("{} {}", post.author_type, print::one_line(&post.author_name));
+        let kind = post.signal.as_ref().map(|signal| format!(" [{}]", signal.control_type.word())).unwrap_or_default();
+        text.push_str(&format!("\n{who}{kind}  {}\n", style.dim(&style.time(Some(post.created_at)))));
+        for line in print::harmless(&post.body).lines() {
+            text.push_str(&format!("  {line}\n"));
+        }
+    }
+    Ok(Reply::new(json, text))
+}

@@ -1,0 +1,147 @@
+//! Waiting for the answer to a question: woken by any process, ended by answer, close or time-out.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::exit::{self, Failure};
+use super::print;
+use super::reply::Reply;
+use super::session::Session;
+use crate::domain::actor::ActorType;
+use crate::domain::thread::{Post, Thread, ThreadState};
+use crate::services::view;
+use crate::services::wake;
+use crate::store::{Reader, Receipt, StoreError};
+
+/// What a wait came to.
+enum End {
+    Answered(Box<Thread>, Box<Post>),
+    Closed(Box<Thread>),
+}
+
+/// What is waited for.
+struct Question {
+    thread_id: String,
+    /// The post that asked.
+    post: Option<Post>,
+    /// Answers come after this place in the journal.
+    seq: i64,
+    /// Whose question it is.
+    asker: ActorType,
+}
+
+/// Waits for the answer to what was just written; its thread is named first, in case the wait is cut short.
+pub fn after(session: &Session, receipt: &Receipt, limit: Duration) -> Result<Reply, Failure> {
+    let thread_id = receipt.thread_id.clone().unwrap_or_default();
+    print::err(&format!("thread {thread_id}"));
+    let (_, reader) = session.reader()?;
+    let question = match &receipt.post_id {
+        Some(post) => of_post(&reader, post)?,
+        // The same ask joined the open thread: its question is that of the thread.
+        None => of_thread(&reader, &thread_id)?,
+    };
+    wait(session, &reader, &question, limit)
+}
+
+/// `forum wait`.
+pub fn run(
+    session: &Session,
+    thread_id: Option<&str>,
+    post_id: Option<&str>,
+    limit: Duration,
+) -> Result<Reply, Failure> {
+    let (_, reader) = session.reader()?;
+    let question = match (post_id, thread_id) {
+        (Some(post), _) => of_post(&reader, post)?,
+        (None, Some(thread)) => of_thread(&reader, thread)?,
+        (None, None) => {
+            return Err(Failure::new(exit::USAGE, "nothing to wait for").hint("name it: --thread-id or --post-id"));
+        }
+    };
+    wait(session, &reader, &question, limit)
+}
+
+fn of_post(reader: &Reader, post_id: &str) -> Result<Question, Failure> {
+    let post = reader.post(post_id)?.ok_or_else(|| Failure::new(exit::NOT_FOUND, format!("no post {post_id}")))?;
+    Ok(Question { thread_id: post.thread_id.clone(), seq: post.seq, asker: post.author_type, post: Some(post) })
+}
+
+/// The thread's last question: the newest post of the side that is not answered yet, or whose answer is the newest.
+fn of_thread(reader: &Reader, thread_id: &str) -> Result<Question, Failure> {
+    let thread =
+        reader.thread(thread_id)?.ok_or_else(|| Failure::new(exit::NOT_FOUND, format!("no thread {thread_id}")))?;
+    if thread.control {
+        return of_control(reader, &thread);
+    }
+    let posts = reader.posts(thread_id, Some(200))?;
+    let asker = thread.opened_by_type;
+    let last_of_asker = posts.iter().rev().find(|post| post.author_type.side() == asker.side());
+    let seq = last_of_asker.map_or(0, |post| post.seq);
+    Ok(Question { thread_id: thread_id.to_owned(), seq, asker, post: last_of_asker.cloned() })
+}
+
+fn of_control(reader: &Reader, thread: &Thread) -> Result<Question, Failure> {
+    let posts = reader.posts(&thread.thread_id, Some(500))?;
+    let asks = |post: &&Post| {
+        post.signal
+            .as_ref()
+            .is_some_and(|signal| signal.control_type == crate::domain::signal::SignalType::GuidanceRequest)
+    };
+    let request = posts.iter().rev().find(asks).ok_or_else(|| {
+        Failure::new(exit::REFUSED, format!("thread {} holds no request", thread.thread_id))
+            .hint("metawsm forum signal --type guidance_request asks")
+    })?;
+    Ok(Question {
+        thread_id: thread.thread_id.clone(),
+        seq: request.seq,
+        asker: request.author_type,
+        post: Some(request.clone()),
+    })
+}
+
+fn wait(session: &Session, reader: &Reader, question: &Question, limit: Duration) -> Result<Reply, Failure> {
+    let deadline = Instant::now() + limit;
+    let found = wake::until(reader.path(), Some(deadline), || look(reader, question))?;
+    match found {
+        Some(End::Answered(thread, post)) => answered(session, reader, &thread, &post),
+        Some(End::Closed(thread)) => {
+            Err(Failure::new(exit::REFUSED, format!("thread {} was closed without an answer", thread.thread_id))
+                .hint(format!("metawsm forum thread --thread-id {}", thread.thread_id)))
+        }
+        None => Err(Failure::new(
+            exit::TIMEOUT,
+            format!("no answer in thread {} within {} s", question.thread_id, limit.as_secs()),
+        )
+        .hint(format!("go on with: metawsm forum wait --thread-id {} --timeout 90s", question.thread_id))),
+    }
+}
+
+fn look(reader: &Reader, question: &Question) -> Result<Option<End>, StoreError> {
+    let Some(thread) = reader.thread(&question.thread_id)? else { return Ok(None) };
+    let reply = match question.post.as_ref().and_then(|post| reader.request(&post.post_id).transpose()).transpose()? {
+        // A request is answered by the answer that names it, not by the next best word.
+        Some(request) => match request.settled_by {
+            Some(by) => match reader.post(&by)? {
+                Some(post) => Some(post),
+                None => return Ok(Some(End::Closed(Box::new(thread)))),
+            },
+            None => None,
+        },
+        None => reader.reply_after(&question.thread_id, question.seq, question.asker)?,
+    };
+    Ok(match reply {
+        Some(post) => Some(End::Answered(Box::new(thread), Box::new(post))),
+        None if thread.state == ThreadState::Closed => Some(End::Closed(Box::new(thread))),
+        None => None,
+    })
+}
+
+/// `{"thread","answer":Post}`; as text the body alone, byte for byte into a pipe, harmless on a terminal.
+fn answered(session: &Session, reader: &Reader, thread: &Thread, post: &Post) -> Result<Reply, Failure> {
+    let (home, _) = session.reader()?;
+    let shape = session.view(&home, reader).thread(thread)?;
+    let text = if std::io::stdout().is_terminal() { print::harmless(&post.body) } else { post.body.clone() };
+    Ok(Reply::new(json!({ "thread": shape, "answer": view::post(post) }), text))
+}

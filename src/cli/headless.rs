@@ -1,0 +1,181 @@
+//! `metawsm --headless`: the engine without a screen. Events are lines on stdout, commands are lines on stdin.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::args::{Cli, Command, Forum};
+use super::exit::{self, Failure};
+use super::reply::Reply;
+use super::session::Session;
+use super::{events, one_shot, print};
+use crate::services::duty::Duty;
+use crate::services::engine::Engine;
+use crate::services::wake::Wake;
+use crate::store::Reader;
+use crate::store::read::EventFilter;
+
+/// Events read at a time.
+const PAGE: usize = 500;
+/// The longest command line taken from stdin, in bytes: a post and its frame.
+const LONGEST_LINE: usize = 8 * 1024 * 1024;
+
+/// A command from stdin.
+#[derive(Debug, Deserialize)]
+struct Call {
+    #[serde(default)]
+    id: Value,
+    argv: Vec<String>,
+}
+
+/// Without a command: the console's place is taken by this face until SIGINT or SIGTERM.
+pub fn run(session: &Session) -> Result<Reply, Failure> {
+    if !session.global.headless {
+        return Err(Failure::new(exit::USAGE, "there is no screen yet in this version")
+            .hint("metawsm --headless runs the engine without one; metawsm --help lists the commands"));
+    }
+    session.may_act_on_runs()?;
+    let engine = session.engine_or_new()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(exit::FAILED, format!("the engine could not be started: {error}")))?;
+    let reader = engine.reader()?;
+    let mut duty = Duty::begin(&engine);
+    let status = runtime.block_on(serve(session, &engine, &reader));
+    duty.end();
+    // A read of stdin may be under way for ever; it is not waited for.
+    runtime.shutdown_background();
+    status.map(Reply::silent)
+}
+
+async fn serve(session: &Session, engine: &Arc<Engine>, reader: &Reader) -> Result<u8, Failure> {
+    let failed = |error: std::io::Error| Failure::new(exit::FAILED, format!("signals cannot be taken: {error}"));
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut written = writes(engine);
+    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    let mut listening = true;
+    let mut since = reader.last_seq()?;
+    let (answers, mut answered) = tokio::sync::mpsc::unbounded_channel::<Value>();
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => return Ok(exit::INTERRUPTED),
+            _ = terminate.recv() => return Ok(exit::DONE),
+            Some(()) = written.recv() => {}
+            Some(answer) = answered.recv() => {
+                // What the command did comes before its answer.
+                since = show(reader, since)?;
+                if !say(&answer)? {
+                    return Ok(exit::DONE);
+                }
+            }
+            line = lines.next_line(), if listening => match line {
+                Ok(Some(line)) => take(session, engine, &line, &answers),
+                // EOF changes nothing.
+                Ok(None) | Err(_) => listening = false,
+            },
+        }
+        since = show(reader, since)?;
+    }
+}
+
+/// A channel that says when the database was written.
+fn writes(engine: &Arc<Engine>) -> tokio::sync::mpsc::Receiver<()> {
+    let (sender, receiver) = tokio::sync::mpsc::channel(1);
+    let db = engine.home.db.clone();
+    std::thread::spawn(move || {
+        let wake = Wake::on(&db);
+        // A full channel means that a look is due anyway.
+        while !sender.is_closed() {
+            wake.wait(Duration::from_millis(250));
+            let _ = sender.try_send(());
+        }
+    });
+    receiver
+}
+
+fn show(reader: &Reader, mut since: i64) -> Result<i64, Failure> {
+    loop {
+        let page = reader.events(since, &EventFilter::default(), PAGE)?;
+        for event in &page {
+            since = event.seq;
+            events::line(event)?;
+        }
+        if page.len() < PAGE {
+            return Ok(since);
+        }
+    }
+}
+
+fn say(answer: &Value) -> Result<bool, Failure> {
+    print::out(&format!("{answer}\n")).map_err(|error| Failure::new(exit::FAILED, error.to_string()))
+}
+
+/// Carries a command out beside the loop; its answer comes back as a line.
+fn take(session: &Session, engine: &Arc<Engine>, line: &str, answers: &tokio::sync::mpsc::UnboundedSender<Value>) {
+    if line.trim().is_empty() {
+        return;
+    }
+    if line.len() > LONGEST_LINE {
+        let _ = answers.send(answer(&Value::Null, &Failure::new(exit::USAGE, "the line is longer than 8 MiB")));
+        return;
+    }
+    let call: Call = match serde_json::from_str(line) {
+        Ok(call) => call,
+        Err(error) => {
+            let failure = Failure::new(exit::USAGE, format!("the line is no command: {error}"))
+                .hint(r#"write {"id":1,"argv":["runs"]}"#);
+            let _ = answers.send(answer(&Value::Null, &failure));
+            return;
+        }
+    };
+    let session = Session { shared: Some(Arc::clone(engine)), ..session.clone() };
+    let answers = answers.clone();
+    let spawned = std::thread::Builder::new().name("command".to_owned()).spawn(move || {
+        let value = match carry_out(&session, &call) {
+            Ok(reply) => json!({ "id": call.id, "status": reply.status, "result": result(reply) }),
+            Err(failure) => answer(&call.id, &failure),
+        };
+        let _ = answers.send(value);
+    });
+    drop(spawned);
+}
+
+fn result(reply: Reply) -> Value {
+    if reply.json.is_null() { Value::String(reply.text) } else { reply.json }
+}
+
+fn answer(id: &Value, failure: &Failure) -> Value {
+    json!({ "id": id, "status": failure.status, "result": failure.to_json() })
+}
+
+fn carry_out(session: &Session, call: &Call) -> Result<Reply, Failure> {
+    let argv = std::iter::once("metawsm".to_owned()).chain(call.argv.iter().cloned());
+    let cli = Cli::try_parse_from(argv).map_err(|error| {
+        let text = error.render().to_string();
+        Failure::new(exit::USAGE, text.trim_start_matches("error: ").lines().next().unwrap_or_default().to_owned())
+    })?;
+    let streams = || Failure::new(exit::USAGE, "streams and attach are not taken here").hint("call them on their own");
+    let session = Session {
+        global: super::args::Global {
+            json: true,
+            name: cli.global.name.clone().or_else(|| session.global.name.clone()),
+            ..session.global.clone()
+        },
+        ..session.clone()
+    };
+    match cli.command {
+        None | Some(Command::Events(_) | Command::Attach(_) | Command::Demo { .. } | Command::Agent(_)) => {
+            Err(streams())
+        }
+        Some(Command::Forum(Forum::Watch(_))) => Err(streams()),
+        Some(Command::Logs(args)) if args.follow => Err(streams()),
+        Some(command) => one_shot(&session, command),
+    }
+}

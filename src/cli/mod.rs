@@ -1,0 +1,131 @@
+//! Floor 4: the command line. Each subcommand is a call of the engine or a view of the store; no rule lives here.
+
+pub mod args;
+mod attach;
+mod demo;
+mod doctor;
+mod events;
+mod exit;
+mod follow;
+mod forum;
+mod forum_wait;
+mod headless;
+mod launch;
+mod lifecycle;
+mod lists;
+mod logs;
+mod policy;
+mod print;
+mod reply;
+mod select;
+mod session;
+mod start;
+mod status;
+mod wait;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use serde_json::json;
+
+use args::{Cli, Command};
+use exit::Failure;
+use reply::Reply;
+use session::Session;
+
+/// Runs the program with these arguments and says how it ended.
+pub fn main(args: Vec<OsString>) -> ExitCode {
+    let wants_json = args.iter().any(|arg| arg == "--json");
+    let cli = match Cli::try_parse_from(&args) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error, wants_json),
+    };
+    if let Some(Command::Agent(args::AgentCommand::Exec { spec })) = &cli.command {
+        return ExitCode::from(launch::run(spec));
+    }
+    let session = Session::new(cli.global.clone());
+    match run(&session, cli.command) {
+        Ok(reply) => ExitCode::from(reply.show(&session)),
+        Err(failure) => ExitCode::from(session.fail(&failure)),
+    }
+}
+
+fn usage(error: &clap::Error, wants_json: bool) -> ExitCode {
+    use clap::error::ErrorKind;
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        let _ = print::out(&error.render().to_string());
+        return ExitCode::from(exit::DONE);
+    }
+    let text = error.render().to_string();
+    if wants_json {
+        let message = text.trim_start_matches("error: ").lines().next().unwrap_or_default().to_owned();
+        let failure = Failure::new(exit::USAGE, message).hint("metawsm --help");
+        let _ = print::out(&format!("{}\n", failure.to_json()));
+    } else {
+        print::err(text.trim_end());
+    }
+    ExitCode::from(exit::USAGE)
+}
+
+fn run(session: &Session, command: Option<Command>) -> Result<Reply, Failure> {
+    match command {
+        None => headless::run(session),
+        Some(Command::Run(args)) => start::run(session, &args),
+        Some(Command::Bootstrap(args)) => start::bootstrap(session, &args),
+        Some(Command::Demo { keep }) => demo::run(session, keep),
+        Some(Command::Attach(args)) => attach::run(session, &args),
+        Some(Command::Events(args)) => events::stream(session, &args),
+        Some(Command::Forum(args::Forum::Watch(args))) => events::forum(session, &args),
+        Some(Command::Logs(args)) if args.follow => logs::follow(session, &args),
+        Some(command) => one_shot(session, command),
+    }
+}
+
+/// The commands that answer once: also those that headless mode takes on its stdin.
+fn one_shot(session: &Session, command: Command) -> Result<Reply, Failure> {
+    match command {
+        Command::Run(args) => start::detached(session, &args.start, None),
+        Command::Bootstrap(args) => start::detached_bootstrap(session, &args),
+        Command::Runs(args) => lists::runs(session, &args),
+        Command::Agents(args) => lists::agents(session, &args),
+        Command::Steps(args) => lists::steps(session, &args),
+        Command::Status(selector) => status::run(session, &selector),
+        Command::Resume(args) => lifecycle::resume(session, &args),
+        Command::Pause(args) => lifecycle::pause(session, &args),
+        Command::Stop(args) => lifecycle::stop(session, &args),
+        Command::Restart(args) => lifecycle::restart(session, &args),
+        Command::Close(args) => lifecycle::close(session, &args),
+        Command::Merge(args) => lifecycle::merge(session, &args),
+        Command::Cleanup(args) => lifecycle::cleanup(session, &args),
+        Command::Logs(args) => logs::run(session, &args),
+        Command::Wait(args) => wait::run(session, &args),
+        Command::Forum(args) => forum::run(session, args),
+        Command::Policy(args) => policy::run(session, &args),
+        Command::PolicyInit(args) => policy::init(session, &args),
+        Command::Doctor(args) => doctor::run(session, &args),
+        Command::Completions { shell } => Ok(Reply::text(completions(shell))),
+        Command::Man => Ok(Reply::text(manual())),
+        Command::Attach(_) | Command::Events(_) | Command::Demo { .. } | Command::Agent(_) => {
+            Err(Failure::new(exit::USAGE, "streams, attach and demo are not taken here").hint("call them on their own"))
+        }
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> String {
+    let mut out = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "metawsm", &mut out);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+fn manual() -> String {
+    let mut out = Vec::new();
+    // Writing to memory does not fail.
+    let _ = clap_mangen::Man::new(Cli::command()).render(&mut out);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// A usage failure as every face gives it.
+fn wrong(message: impl Into<String>, hint: impl Into<String>) -> Failure {
+    Failure { details: json!(null), ..Failure::new(exit::USAGE, message).hint(hint) }
+}

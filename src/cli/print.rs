@@ -1,0 +1,207 @@
+//! The only printer: tables, ages, colours, and what agents wrote made harmless.
+
+use std::io::{IsTerminal, Write};
+
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+use super::args::Color;
+use crate::domain::time::{Moment, age};
+
+/// How text is to look.
+#[derive(Debug, Clone, Copy)]
+pub struct Style {
+    /// With colours.
+    pub color: bool,
+    /// Absolute times.
+    pub utc: bool,
+    /// Columns, `None` in a pipe.
+    pub width: Option<usize>,
+    /// Now.
+    pub now: Moment,
+}
+
+impl Style {
+    /// The style of this process's stdout.
+    pub fn of_stdout(color: Color, utc: bool, now: Moment) -> Self {
+        let terminal = std::io::stdout().is_terminal();
+        let wanted = match color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        };
+        let width = terminal
+            .then(|| rustix::termios::tcgetwinsize(std::io::stdout()).ok())
+            .flatten()
+            .map(|size| usize::from(size.ws_col))
+            .filter(|columns| *columns > 0);
+        Self { color: wanted, utc, width, now }
+    }
+
+    /// A moment as this style shows it.
+    pub fn time(&self, at: Option<Moment>) -> String {
+        match at {
+            None => "-".to_owned(),
+            Some(at) if self.utc => at.to_string(),
+            Some(at) => age(self.now.since(at)),
+        }
+    }
+
+    /// A status word in its colour.
+    pub fn status(&self, word: &str) -> String {
+        if !self.color {
+            return word.to_owned();
+        }
+        let code = match word {
+            "dead" | "failed" => "31",
+            "stalled" | "awaiting_guidance" | "waiting_human" | "stopping" => "33",
+            "running" | "healthy" | "done" | "completed" | "closed" => "32",
+            _ => "2",
+        };
+        format!("\u{1b}[{code}m{word}\u{1b}[0m")
+    }
+
+    /// Secondary text.
+    pub fn dim(&self, text: &str) -> String {
+        if self.color { format!("\u{1b}[2m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+}
+
+/// Makes text of agents harmless on a terminal: no control sequences, no bidi tricks. Line breaks stay.
+pub fn harmless(text: &str) -> String {
+    text.chars()
+        .filter_map(|c| match c {
+            '\n' | '\t' => Some(c),
+            // C0, DEL, C1; bidi marks, embeddings, overrides and isolates; line and paragraph separators; BOM.
+            c if c.is_control() => Some('\u{fffd}'),
+            '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => {
+                None
+            }
+            c => Some(c),
+        })
+        .collect()
+}
+
+/// Harmless text on one line.
+pub fn one_line(text: &str) -> String {
+    harmless(text).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// A table sized to the terminal: the widest of the flexible columns gives way.
+#[derive(Debug, Default)]
+pub struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// A table with these headings.
+    pub fn new(headings: &[&str]) -> Self {
+        Self { rows: vec![headings.iter().map(|heading| (*heading).to_owned()).collect()] }
+    }
+
+    /// Adds a row.
+    pub fn row(&mut self, cells: Vec<String>) {
+        self.rows.push(cells.into_iter().map(|cell| one_line(&cell)).collect());
+    }
+
+    /// Whether there is nothing but headings.
+    pub fn is_empty(&self) -> bool {
+        self.rows.len() < 2
+    }
+
+    /// The table as text.
+    pub fn render(&self, style: &Style) -> String {
+        let columns = self.rows.first().map_or(0, Vec::len);
+        let mut widths: Vec<usize> = (0..columns)
+            .map(|at| self.rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.width()).max().unwrap_or(0))
+            .collect();
+        if let Some(limit) = style.width {
+            while widths.iter().sum::<usize>() + 2 * columns.saturating_sub(1) > limit {
+                let Some(widest) = (0..columns).max_by_key(|at| widths[*at]).filter(|at| widths[*at] > 8) else {
+                    break;
+                };
+                widths[widest] -= 1;
+            }
+        }
+        let mut out = String::new();
+        for (number, row) in self.rows.iter().enumerate() {
+            let mut line = String::new();
+            for (at, cell) in row.iter().enumerate() {
+                let cell = cut(cell, widths[at]);
+                let gap = widths[at].saturating_sub(cell.width());
+                line.push_str(&if number == 0 { style.dim(&cell) } else { style.status_cell(&cell) });
+                if at + 1 < row.len() {
+                    line.push_str(&" ".repeat(gap + 2));
+                }
+            }
+            out.push_str(line.trim_end());
+            out.push('\n');
+        }
+        out
+    }
+}
+
+impl Style {
+    fn status_cell(&self, cell: &str) -> String {
+        let known = crate::domain::run::RunStatus::parse(cell).is_some()
+            || crate::domain::agent::AgentStatus::parse(cell).is_some();
+        if known || matches!(cell, "healthy" | "unknown") { self.status(cell) } else { cell.to_owned() }
+    }
+}
+
+fn cut(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let mut out = String::new();
+    let mut used = 0;
+    for c in text.chars() {
+        let wide = c.width().unwrap_or(0);
+        if used + wide + 1 > width {
+            break;
+        }
+        used += wide;
+        out.push(c);
+    }
+    out.push('…');
+    out
+}
+
+/// Writes to stdout; a reader that has gone away is no error of ours.
+///
+/// # Errors
+/// Anything but a closed pipe.
+pub fn out(text: &str) -> std::io::Result<bool> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes a line to stderr; where that is not possible there is nobody to tell.
+pub fn err(line: &str) {
+    let mut stderr = std::io::stderr().lock();
+    let _ = writeln!(stderr, "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: Style = Style { color: false, utc: false, width: Some(30), now: Moment::from_millis(0) };
+
+    #[test]
+    fn agents_cannot_reach_the_terminal() {
+        assert_eq!(harmless("a\u{1b}[31mb\u{9b}c\u{202e}d\r\n"), "a\u{fffd}[31mb\u{fffd}cd\u{fffd}\n");
+        assert_eq!(one_line("a\n\tb  c"), "a b c");
+    }
+
+    #[test]
+    fn a_table_gives_way_where_it_is_widest() {
+        let mut table = Table::new(&["id", "title"]);
+        table.row(vec!["1".into(), "a very long title that does not fit at all".into()]);
+        table.row(vec!["22".into(), "日本語".into()]);
+        assert_eq!(table.render(&PLAIN), "id  title\n1   a very long title that do…\n22  日本語\n");
+    }
+}
