@@ -1,0 +1,193 @@
+//! P4 and P5: what a durable event and a one-shot command cost, each beside its yardstick from the same run.
+//!
+//! `cargo bench --bench store`. Times are reported; only the ratios say whether the goal is met.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a bench prints, and a broken bench is to stop")]
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command as Process, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use metawsm::domain::actor::Actor;
+use metawsm::domain::command::{Command, ThreadWish};
+use metawsm::domain::thread::Priority;
+use metawsm::store::ids::{RandomIds, SystemClock};
+use metawsm::store::{Ledger, Order};
+
+const BODY: &str = "The outbox needs a key. Shall it be the event's id, which is unique, or the thread's, which keeps \
+    the order of one conversation? The second is what the original does; the first is what the table can enforce. \
+    I lean to the first and would add an index for the second. Please say which one it is to be.";
+
+fn main() {
+    let dir = tempfile::tempdir().unwrap();
+    p4(dir.path());
+    p5(dir.path());
+}
+
+fn p4(dir: &Path) {
+    println!("P4 · a durable event: one command, its projections, synchronous FULL");
+    let ledger = open(&dir.join("p4.db"));
+    let actor = Actor::human("bench");
+    open_thread(&ledger, &actor, 0);
+    let singles: Vec<Duration> = (0..800).map(|_| timed(|| post(&ledger, &actor, 1))).collect();
+    let batches: Vec<Duration> = (0..200).map(|_| timed(|| post(&ledger, &actor, 10))).collect();
+    let syncs: Vec<Duration> = (0..400).map(|_| fdatasync(dir)).collect();
+    let shell: Vec<Duration> = (0..20).map(|at| sqlite_per_statement(dir, at)).collect();
+    let (single, sync) = (p50(singles), p50(syncs));
+    let batch = p50(batches);
+    println!("  one command, p50            {}", micros(single));
+    println!("  fdatasync of 24 KiB, p50    {}   ratio {:.2} (goal ≤ 3, limit 5)", micros(sync), ratio(single, sync));
+    println!(
+        "  batch of 10, each           {}   {:.1}× single (goal ≥ 5×)",
+        micros(batch / 10),
+        ratio(single, batch / 10)
+    );
+    if let Some(shell) = Some(shell).filter(|times| times.iter().all(|time| !time.is_zero())) {
+        let shell = p50(shell);
+        println!(
+            "  sqlite3 a statement, p50    {}   {:.0}× ours (goal ≥ 40×, limit 25×)",
+            micros(shell),
+            ratio(shell, single)
+        );
+    } else {
+        println!("  sqlite3 is not installed: no yardstick for the original's way");
+    }
+}
+
+fn p5(dir: &Path) {
+    println!("P5 · one-shot `metawsm forum ask` as a process");
+    let mut before = None;
+    for events in [1_000, 100_000] {
+        let home = dir.join(format!("home-{events}"));
+        std::fs::create_dir_all(home.join(".metawsm")).unwrap();
+        fill(&home.join(".metawsm/metawsm.db"), events);
+        let times: Vec<Duration> = (0..60).map(|_| timed(|| ask(&home))).collect();
+        let ours = p50(times);
+        let tables: Vec<Duration> = (0..60).map(|_| sqlite_tables(&home.join(".metawsm/metawsm.db"))).collect();
+        let tables = p50(tables);
+        print!("  beside {events:>7} events        {}", micros(ours));
+        if tables.is_zero() {
+            print!("   (sqlite3 is not installed)");
+        } else {
+            print!("   sqlite3 .tables {}   ratio {:.2} (goal ≤ 2.5, limit 4)", micros(tables), ratio(ours, tables));
+        }
+        match before.replace(ours) {
+            None => println!(),
+            Some(before) => println!("   {:.2}× of the smaller (goal ≤ 1.3)", ratio(ours, before)),
+        }
+    }
+}
+
+fn open(path: &Path) -> Ledger {
+    Ledger::open(path, Arc::new(SystemClock), Arc::new(RandomIds::default())).unwrap()
+}
+
+fn open_thread(ledger: &Ledger, actor: &Actor, number: usize) {
+    let wish = ThreadWish::Ask {
+        ticket: "BENCH-1".to_owned(),
+        agent: None,
+        title: format!("which key? {number}"),
+        body: BODY.to_owned(),
+        priority: Priority::Normal,
+        wait: false,
+        author: None,
+    };
+    let command = Command::Thread { thread_id: format!("fthr-{number}"), run_id: None, wish };
+    ledger.execute(&Order::new(&command, actor)).unwrap();
+}
+
+fn post(ledger: &Ledger, actor: &Actor, count: usize) {
+    let wish = ThreadWish::Post { body: BODY.to_owned(), wait: false, author: None };
+    let command = Command::Thread { thread_id: "fthr-0".to_owned(), run_id: None, wish };
+    let orders = vec![Order::new(&command, actor); count];
+    ledger.execute_all(&orders).unwrap();
+}
+
+fn fill(path: &Path, events: usize) {
+    let ledger = open(path);
+    let actor = Actor::human("bench");
+    for chunk in 0..events / 500 {
+        let commands: Vec<Command> = (0..500)
+            .map(|at| Command::Thread {
+                thread_id: format!("fthr-{chunk}-{at}"),
+                run_id: None,
+                wish: ThreadWish::Ask {
+                    ticket: format!("BENCH-{}", at % 17),
+                    agent: None,
+                    title: format!("question {chunk}-{at}"),
+                    body: BODY.to_owned(),
+                    priority: Priority::Normal,
+                    wait: false,
+                    author: None,
+                },
+            })
+            .collect();
+        let orders: Vec<Order<'_>> = commands.iter().map(|command| Order::new(command, &actor)).collect();
+        ledger.execute_all(&orders).unwrap();
+    }
+    ledger.checkpoint().unwrap();
+}
+
+fn ask(home: &Path) {
+    let status = Process::new(env!("CARGO_BIN_EXE_metawsm"))
+        .args(["forum", "ask", "--ticket", "BENCH-1", "--title", "which key?", "--body", BODY, "--home"])
+        .arg(home)
+        .env_remove("METAWSM_AGENT")
+        .stdout(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+fn timed(work: impl FnOnce()) -> Duration {
+    let started = Instant::now();
+    work();
+    started.elapsed()
+}
+
+fn fdatasync(dir: &Path) -> Duration {
+    let mut file = File::options().create(true).append(true).open(dir.join("sync")).unwrap();
+    let bytes = vec![7_u8; 24 * 1024];
+    timed(|| {
+        file.write_all(&bytes).unwrap();
+        file.sync_data().unwrap();
+    })
+}
+
+/// The original's way: a `sqlite3` process for each of the five statements that one post takes.
+fn sqlite_per_statement(dir: &Path, number: usize) -> Duration {
+    let db = dir.join("cli.db");
+    let run =
+        |sql: &str| Process::new("sqlite3").arg(&db).arg(sql).stdout(Stdio::null()).status().is_ok_and(|s| s.success());
+    if !run("CREATE TABLE IF NOT EXISTS t (id TEXT, body TEXT)") {
+        return Duration::ZERO;
+    }
+    timed(|| {
+        for part in 0..5 {
+            run(&format!("INSERT INTO t VALUES ('{number}-{part}', '{}')", BODY.replace('\'', "''")));
+        }
+    })
+}
+
+fn sqlite_tables(db: &Path) -> Duration {
+    let started = Instant::now();
+    match Process::new("sqlite3").arg(db).arg(".tables").stdout(Stdio::null()).status() {
+        Ok(status) if status.success() => started.elapsed(),
+        _ => Duration::ZERO,
+    }
+}
+
+fn p50(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+fn ratio(one: Duration, other: Duration) -> f64 {
+    one.as_secs_f64() / other.as_secs_f64().max(1e-9)
+}
+
+fn micros(time: Duration) -> String {
+    format!("{:>8.1} µs", time.as_secs_f64() * 1e6)
+}
