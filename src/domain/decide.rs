@@ -3,7 +3,7 @@
 use super::actor::{Actor, ActorType};
 use super::agent::AgentKey;
 use super::command::Command;
-use super::event::{Author, Draft, Fact, Subject};
+use super::event::{Author, Draft, Fact, LARGEST_PAYLOAD, Subject};
 use super::refusal::Refusal;
 use super::scene::Scene;
 use super::time::Moment;
@@ -44,6 +44,32 @@ impl From<Vec<Draft>> for Decided {
 /// # Errors
 /// A [`Refusal`] when the present state, the value, or who wishes it does not allow it.
 pub fn decide(scene: &Scene, command: &Command, context: &Context) -> Result<Decided, Refusal> {
+    is_itself(context)?;
+    let decided = decide_any(scene, command, context)?;
+    match decided.drafts.iter().find(|draft| too_large(&draft.fact)) {
+        None => Ok(decided),
+        Some(draft) => Err(Refusal::invalid(format!("the payload of {} is larger than 64 KiB", draft.fact.split().0))
+            .hint("put the long text into a file and name it instead")),
+    }
+}
+
+fn too_large(fact: &Fact) -> bool {
+    !fact.holds_words() && fact.split().1.to_string().len() > LARGEST_PAYLOAD
+}
+
+/// In an agent's session the caller is that agent, and nobody else.
+fn is_itself(context: &Context) -> Result<(), Refusal> {
+    match &context.identity {
+        Some(identity) if context.actor != Actor::agent(&identity.name) => Err(Refusal::not_allowed(format!(
+            "in the session of agent {} nobody else can act, not {}",
+            identity.name, context.actor
+        ))
+        .hint("leave out --as, --actor-type and --actor-name")),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn decide_any(scene: &Scene, command: &Command, context: &Context) -> Result<Decided, Refusal> {
     match command {
         Command::Run { run_id, wish } => {
             may_run(scene, context)?;
@@ -96,6 +122,19 @@ fn author(context: &Context, wished: Option<&Actor>) -> Result<Actor, Refusal> {
 /// The author as an event carries it: only where it is not the actor.
 fn on_behalf(context: &Context, author: &Actor) -> Option<Author> {
     (*author != context.actor).then(|| Author { author_type: author.kind, author_name: author.name.clone() })
+}
+
+/// Text from outside, bounded: its tail, which is where the reason stands.
+fn shortened(text: &str) -> String {
+    const LONGEST: usize = 4_000;
+    if text.len() <= LONGEST {
+        return text.to_owned();
+    }
+    let mut start = text.len() - LONGEST;
+    while !text.is_char_boundary(start) {
+        start += 1;
+    }
+    format!("[truncated] {}", &text[start..])
 }
 
 /// The subject of facts about an agent.

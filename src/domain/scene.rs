@@ -65,15 +65,15 @@ impl<K: Ord + Clone, V> Rows<K, V> {
         self.rows.values()
     }
 
-    /// The keys of the rows for which `wanted` holds.
-    pub fn keys_where(&self, wanted: impl Fn(&V) -> bool) -> Vec<K> {
-        self.rows.iter().filter(|(_, row)| wanted(row)).map(|(key, _)| key.clone()).collect()
+    /// The rows from `first` on in order of their keys, as long as `within` holds of the key.
+    pub fn from<'a>(&'a self, first: K, within: impl Fn(&K) -> bool + 'a) -> impl Iterator<Item = (&'a K, &'a V)> {
+        self.rows.range(first..).take_while(move |(key, _)| within(key))
     }
 
     /// The rows that were touched since the last call, with their keys.
     pub fn take_touched(&mut self) -> Vec<(&K, &V)> {
         let touched = std::mem::take(&mut self.touched);
-        self.rows.iter().filter(|(key, _)| touched.contains(*key)).collect()
+        touched.iter().filter_map(|key| self.rows.get_key_value(key)).collect()
     }
 }
 
@@ -152,8 +152,8 @@ pub struct Scene {
     pub merges: Rows<(String, String, String), Merged>,
     /// Threads by id.
     pub threads: Rows<String, Thread>,
-    /// Guidance requests by the post that made them.
-    pub requests: Rows<String, Request>,
+    /// Guidance requests by control thread and the post that made them.
+    pub requests: Rows<(String, String), Request>,
     /// Seen marks by thread and viewer.
     pub seen: Rows<(String, String), i64>,
     /// Posts written since the scene was loaded.
@@ -163,8 +163,9 @@ pub struct Scene {
 impl Scene {
     /// Changes the scene as the event says.
     pub fn apply(&mut self, event: &Event) {
-        self.apply_run(event);
+        // The forum first: whether an epoch is over shows in what the agent's was before.
         self.apply_forum(event);
+        self.apply_run(event);
         // That somebody looked is no news about the run.
         if matches!(event.fact, Fact::Seen { .. }) {
             return;
@@ -203,13 +204,22 @@ impl Scene {
                 .any(|thread| thread.run_id.as_deref() == Some(run_id) && thread.blocking && thread.waits_for_human())
     }
 
+    /// The request of a control thread that a post made.
+    pub fn request(&self, thread_id: &str, post_id: &str) -> Option<&Request> {
+        self.requests.get(&(thread_id.to_owned(), post_id.to_owned()))
+    }
+
+    /// All requests of a control thread, in order of their posts' ids.
+    pub fn requests_of(&self, thread_id: &str) -> impl Iterator<Item = &Request> {
+        let first = (thread_id.to_owned(), String::new());
+        let thread_id = thread_id.to_owned();
+        self.requests.from(first, move |(of, _)| *of == thread_id).map(|(_, request)| request)
+    }
+
     /// The open requests of a control thread, oldest first.
     pub fn open_requests(&self, thread_id: &str) -> Vec<&Request> {
-        let mut open: Vec<&Request> = self
-            .requests
-            .iter()
-            .filter(|request| request.thread_id == thread_id && request.settled_by.is_none())
-            .collect();
+        let mut open: Vec<&Request> =
+            self.requests_of(thread_id).filter(|request| request.settled_by.is_none()).collect();
         open.sort_by_key(|request| request.seq);
         open
     }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::refusal::Refusal;
+use super::thread::LONGEST_BODY;
 
 /// The kind of a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -121,6 +122,16 @@ impl Signal {
                 self.schema_version
             )));
         }
+        let texts =
+            [&self.question, &self.context, &self.answer, &self.summary, &self.status, &self.done_criteria, &self.note];
+        let texts = || texts.iter().filter_map(|text| text.as_deref());
+        if texts().any(|text| text.contains('\0')) {
+            return Err(Refusal::invalid("the signal holds a NUL byte"));
+        }
+        if texts().map(str::len).sum::<usize>() > LONGEST_BODY {
+            return Err(Refusal::invalid(format!("the signal is longer than {LONGEST_BODY} bytes"))
+                .hint("put it into a file in the worktree and signal its path"));
+        }
         match self.control_type {
             SignalType::GuidanceRequest if blank(&self.question) => lacks("question"),
             SignalType::GuidanceAnswer if blank(&self.answer) => lacks("answer"),
@@ -158,7 +169,10 @@ impl Signal {
                 None => text(&self.question),
             },
             SignalType::GuidanceAnswer => text(&self.answer),
-            SignalType::Completion => self.summary.clone().unwrap_or_else(|| "done".to_owned()),
+            SignalType::Completion => match &self.summary {
+                Some(summary) if !summary.trim().is_empty() => summary.clone(),
+                Some(_) | None => "done".to_owned(),
+            },
             SignalType::Validation => format!("validation {}: {}", text(&self.status), text(&self.done_criteria)),
             SignalType::Progress => match self.percent {
                 Some(percent) => format!("{percent} % {}", text(&self.note)).trim_end().to_owned(),

@@ -11,6 +11,8 @@ use super::time::Moment;
 
 /// The longest body of a post, in bytes.
 pub const LONGEST_BODY: usize = 1024 * 1024;
+/// The longest id of a thread that a caller may choose, in characters.
+pub const LONGEST_THREAD_ID: usize = 200;
 /// The longest title, in characters.
 pub const LONGEST_TITLE: usize = 300;
 

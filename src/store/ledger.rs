@@ -142,7 +142,7 @@ impl Ledger {
         if let Some(receipt) = replay(tx, order)? {
             return Ok(receipt);
         }
-        let mut scene = load::scene(tx, order.command)?;
+        let mut scene = load::scene(tx, order.command, order.identity)?;
         let now = self.clock.now();
         let context = Context { now, actor: order.actor.clone(), identity: order.identity.cloned() };
         let decided = decide(&scene, order.command, &context)?;

@@ -1,10 +1,12 @@
 //! Loads the slice of the scene that a command needs.
 
+use std::path::Path;
+
 use rusqlite::{Connection, ToSql};
 use serde::de::DeserializeOwned;
 
-use super::error::StoreError;
-use crate::domain::agent::Agent;
+use super::error::{StoreError, named};
+use crate::domain::agent::{Agent, AgentKey};
 use crate::domain::command::{Command, RunWish, ThreadWish};
 use crate::domain::plan::Step;
 use crate::domain::run::Run;
@@ -18,11 +20,12 @@ pub fn docs<T: DeserializeOwned>(
     sql: &str,
     params: &[(&str, &dyn ToSql)],
 ) -> Result<Vec<T>, StoreError> {
-    let mut select = conn.prepare_cached(sql).map_err(StoreError::Sqlite)?;
-    let mut rows = select.query(params).map_err(StoreError::Sqlite)?;
+    let fail = |error| named(Path::new(conn.path().unwrap_or_default()), error);
+    let mut select = conn.prepare_cached(sql).map_err(fail)?;
+    let mut rows = select.query(params).map_err(fail)?;
     let mut found = Vec::new();
-    while let Some(row) = rows.next().map_err(StoreError::Sqlite)? {
-        let text = row.get_ref(0).and_then(|value| Ok(value.as_str()?)).map_err(StoreError::Sqlite)?;
+    while let Some(row) = rows.next().map_err(fail)? {
+        let text = row.get_ref(0).and_then(|value| Ok(value.as_str()?)).map_err(fail)?;
         let doc =
             serde_json::from_str(text).map_err(|error| StoreError::BadRow { table, reason: error.to_string() })?;
         found.push(doc);
@@ -30,9 +33,18 @@ pub fn docs<T: DeserializeOwned>(
     Ok(found)
 }
 
-/// The scene of a command.
-pub fn scene(conn: &Connection, command: &Command) -> Result<Scene, StoreError> {
+/// The scene of a command, with the agent in whose session it is given.
+pub fn scene(conn: &Connection, command: &Command, identity: Option<&AgentKey>) -> Result<Scene, StoreError> {
     let mut scene = Scene::default();
+    if let Some(key) = identity {
+        // It may belong to another run than the one it acts on, and what it may do stands in its row.
+        let sql = "SELECT doc FROM agent WHERE run_id = :run AND workspace = :workspace AND name = :name";
+        let params: &[(&str, &dyn ToSql)] =
+            &[(":run", &key.run_id), (":workspace", &key.workspace), (":name", &key.name)];
+        for row in docs::<Agent>(conn, "agent", sql, params)? {
+            scene.agents.load(row.key.clone(), row);
+        }
+    }
     match command {
         Command::Run { run_id, wish } => {
             run(conn, &mut scene, run_id)?;
@@ -44,7 +56,10 @@ pub fn scene(conn: &Connection, command: &Command) -> Result<Scene, StoreError> 
         Command::Thread { thread_id, run_id, wish } => {
             thread(conn, &mut scene, thread_id)?;
             let known = scene.threads.get(thread_id).and_then(|thread| thread.run_id.clone());
-            let run_id = known.or_else(|| run_id.clone()).or_else(|| run_of(wish));
+            // What the wish itself names is checked against its run, whatever thread stands under that id.
+            let opens = matches!(wish, ThreadWish::Ask { .. } | ThreadWish::Signal { .. });
+            let named = run_of(wish).or_else(|| run_id.clone());
+            let run_id = if opens { named.or(known) } else { known.or(named) };
             if let Some(run_id) = run_id.filter(|_| !matches!(wish, ThreadWish::Seen { .. })) {
                 run(conn, &mut scene, &run_id)?;
             }
@@ -87,7 +102,7 @@ fn run(conn: &Connection, scene: &mut Scene, run_id: &str) -> Result<(), StoreEr
         scene.workspaces.load((row.run_id.clone(), row.name.clone()), row);
     }
     for row in docs::<Request>(conn, "request", "SELECT doc FROM request WHERE run_id = :run AND open", id)? {
-        scene.requests.load(row.post_id.clone(), row);
+        scene.requests.load((row.thread_id.clone(), row.post_id.clone()), row);
     }
     let blocking = "SELECT doc FROM thread WHERE run_id = :run AND blocking = 1";
     for row in docs::<Thread>(conn, "thread", blocking, id)? {
@@ -109,7 +124,7 @@ fn thread(conn: &Connection, scene: &mut Scene, thread_id: &str) -> Result<(), S
         scene.threads.load(row.thread_id.clone(), row);
     }
     for row in docs::<Request>(conn, "request", "SELECT doc FROM request WHERE thread_id = :thread", id)? {
-        scene.requests.load(row.post_id.clone(), row);
+        scene.requests.load((row.thread_id.clone(), row.post_id.clone()), row);
     }
     Ok(())
 }

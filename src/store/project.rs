@@ -75,7 +75,7 @@ fn save_rows(conn: &Connection, schema: &str, scene: &mut Scene) -> rusqlite::Re
     for (thread_id, thread) in scene.threads.take_touched() {
         put("thread", &[("thread_id", thread_id)], ("doc", &json(thread)))?;
     }
-    for (post_id, request) in scene.requests.take_touched() {
+    for ((_, post_id), request) in scene.requests.take_touched() {
         put("request", &[("post_id", post_id)], ("doc", &json(request)))?;
     }
     for ((thread_id, viewer), seq) in scene.seen.take_touched() {

@@ -306,7 +306,7 @@ impl Reader {
             scene.agents.load(agent.key.clone(), agent);
         }
         for request in self.open_requests(run_id)? {
-            scene.requests.load(request.post_id.clone(), request);
+            scene.requests.load((request.thread_id.clone(), request.post_id.clone()), request);
         }
         for thread in self.blocking_threads(run_id)? {
             scene.threads.load(thread.thread_id.clone(), thread);

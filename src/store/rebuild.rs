@@ -9,6 +9,9 @@ use super::project::{self, Target};
 use super::{journal, schema};
 use crate::domain::scene::Scene;
 
+/// The name under which `verify` has the file: a connection that may only read could fill no tables beside it.
+const LIVE: &str = "live";
+
 /// Events folded before their posts are written out.
 const BATCH: usize = 10_000;
 
@@ -29,16 +32,17 @@ pub struct Difference {
 /// [`StoreError`] when the file or the journal cannot be read.
 pub fn verify(path: &Path) -> Result<Vec<Difference>, StoreError> {
     let fail = |error| named(path, error);
-    let reader = schema::open_reader(path)?;
+    let reader = schema::open_beside(path, LIVE)?;
     reader.execute_batch("ATTACH DATABASE ':memory:' AS rebuilt").map_err(fail)?;
     // One read transaction: journal and tables are compared as they stood at one moment.
     reader.execute_batch("BEGIN").map_err(fail)?;
-    let check: String = reader.query_row("PRAGMA main.quick_check(1)", [], |row| row.get(0)).map_err(fail)?;
+    let check: String =
+        reader.query_row(&format!("PRAGMA {LIVE}.quick_check(1)"), [], |row| row.get(0)).map_err(fail)?;
     if check != "ok" {
         return Err(StoreError::Corrupt { path: path.to_path_buf(), reason: check });
     }
-    make_tables(&reader).map_err(fail)?;
-    fold(&reader)?;
+    make_tables(&reader, LIVE).map_err(fail)?;
+    fold(&reader, LIVE)?;
     let mut found = Vec::new();
     for table in schema::PROJECTIONS {
         found.extend(differences(&reader, table).map_err(fail)?);
@@ -57,8 +61,8 @@ pub fn rebuild(path: &Path) -> Result<i64, StoreError> {
     let mut conn = schema::open_writer(path)?;
     conn.execute_batch("ATTACH DATABASE ':memory:' AS rebuilt").map_err(fail)?;
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fail)?;
-    make_tables(&tx).map_err(fail)?;
-    let events = fold(&tx)?;
+    make_tables(&tx, "main").map_err(fail)?;
+    let events = fold(&tx, "main")?;
     for table in schema::PROJECTIONS {
         let columns = stored_columns(&tx, table).map_err(fail)?;
         tx.execute_batch(&format!(
@@ -70,20 +74,21 @@ pub fn rebuild(path: &Path) -> Result<i64, StoreError> {
     Ok(events)
 }
 
-fn make_tables(conn: &Connection) -> rusqlite::Result<()> {
+fn make_tables(conn: &Connection, live: &str) -> rusqlite::Result<()> {
     for table in schema::PROJECTIONS {
-        let sql: String =
-            conn.query_row("SELECT sql FROM main.sqlite_master WHERE type = 'table' AND name = ?1", [table], |row| {
-                row.get(0)
-            })?;
+        let sql: String = conn.query_row(
+            &format!("SELECT sql FROM {live}.sqlite_master WHERE type = 'table' AND name = ?1"),
+            [table],
+            |row| row.get(0),
+        )?;
         conn.execute_batch(&sql.replacen("CREATE TABLE ", "CREATE TABLE rebuilt.", 1))?;
     }
     Ok(())
 }
 
-fn fold(conn: &Connection) -> Result<i64, StoreError> {
+fn fold(conn: &Connection, live: &str) -> Result<i64, StoreError> {
     let mut scene = Scene::default();
-    let sql = format!("SELECT {} FROM main.journal ORDER BY seq", journal::COLUMNS);
+    let sql = format!("SELECT {} FROM {live}.journal ORDER BY seq", journal::COLUMNS);
     let mut select = conn.prepare(&sql).map_err(StoreError::Sqlite)?;
     let mut rows = select.query([]).map_err(StoreError::Sqlite)?;
     let mut count = 0;
@@ -108,7 +113,7 @@ fn stored_columns(conn: &Connection, table: &str) -> rusqlite::Result<String> {
 fn differences(conn: &Connection, table: &str) -> rusqlite::Result<Vec<Difference>> {
     let columns = stored_columns(conn, table)?;
     let mut found = Vec::new();
-    for (only_in, left, right) in [("live", "main", "rebuilt"), ("rebuilt", "rebuilt", "main")] {
+    for (only_in, left, right) in [("live", LIVE, "rebuilt"), ("rebuilt", "rebuilt", LIVE)] {
         let sql = format!("SELECT {columns} FROM {left}.{table} EXCEPT SELECT {columns} FROM {right}.{table} LIMIT 20");
         let mut select = conn.prepare(&sql)?;
         let width = select.column_count();

@@ -38,9 +38,14 @@ pub const PROJECTIONS: &[&str] = &[
 /// [`StoreError::Newer`] when a newer program migrated it, and whatever SQLite says.
 pub fn open_writer(path: &Path) -> Result<Connection, StoreError> {
     let fail = |error| named(path, error);
+    make_private(path)?;
     let mut conn = Connection::open(path).map_err(fail)?;
     tune(&mut conn).map_err(fail)?;
-    if version(&conn).map_err(fail)? != VERSION {
+    let found = version(&conn).map_err(fail)?;
+    if found > VERSION {
+        return Err(StoreError::Newer { path: path.to_path_buf(), found, known: VERSION });
+    }
+    if found != VERSION {
         migrate(&mut conn, path)?;
     }
     // Commits are acknowledged to people and agents: they must outlive a power cut.
@@ -70,6 +75,68 @@ pub fn open_reader(path: &Path) -> Result<Connection, StoreError> {
             drop(open_writer(path)?);
             open_reader(path)
         }
+    }
+}
+
+/// A connection of its own that has the file under the name `schema`, to be read and not written.
+///
+/// # Errors
+/// Those of [`open_reader`].
+pub fn open_beside(path: &Path, schema: &str) -> Result<Connection, StoreError> {
+    drop(open_reader(path)?);
+    let fail = |error| named(path, error);
+    let mut conn = Connection::open_in_memory().map_err(fail)?;
+    tune(&mut conn).map_err(fail)?;
+    let mut uri = String::from("file:");
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'-' => uri.push(char::from(*byte)),
+            other => uri.push_str(&format!("%{other:02x}")),
+        }
+    }
+    uri.push_str("?mode=ro");
+    conn.execute(&format!("ATTACH DATABASE ?1 AS {schema}"), [uri]).map_err(fail)?;
+    Ok(conn)
+}
+
+/// A new file belongs to its owner alone; SQLite gives its companions the same rights.
+fn make_private(path: &Path) -> Result<(), StoreError> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    match made {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error)
+            if matches!(
+                error.kind(),
+                std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem
+            ) =>
+        {
+            Err(StoreError::ReadOnly { path: path.to_path_buf() })
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {
+            Err(StoreError::DiskFull { path: path.to_path_buf() })
+        }
+        Err(source) => Err(StoreError::Io { what: format!("{} cannot be made", path.display()), source }),
+    }
+}
+
+/// A file of version 0 is empty; one with tables is another program's, and stays as it is.
+fn check_ours(conn: &Connection, path: &Path) -> Result<(), StoreError> {
+    // One statement sees one moment: another process may be making the tables just now.
+    let table: Option<String> = conn
+        .query_row(
+            "SELECT min(name) FROM sqlite_master WHERE (SELECT user_version FROM pragma_user_version) = 0",
+            [],
+            |row| row.get(0),
+        )
+        .map_err(|error| named(path, error))?;
+    match table {
+        None => Ok(()),
+        Some(table) => Err(StoreError::Corrupt {
+            path: path.to_path_buf(),
+            reason: format!("it was made by another program, which keeps {table} in it"),
+        }),
     }
 }
 
@@ -107,6 +174,7 @@ fn version(conn: &Connection) -> rusqlite::Result<i64> {
 
 fn migrate(conn: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let fail = |error| named(path, error);
+    check_ours(conn, path)?;
     let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(fail)?;
     if mode != "wal" {
         return Err(StoreError::Io {

@@ -1,12 +1,14 @@
 //! Wishes about agents.
 
-use super::{Context, agent_subject, may_run, run_subject};
+use super::{Context, agent_subject, may_run, run_subject, shortened};
 use crate::domain::agent::{Agent, AgentKey, AgentStatus, Completion, Exit, Health, WaitingFor};
 use crate::domain::command::AgentWish;
-use crate::domain::event::{Draft, Fact};
+use crate::domain::event::{Draft, Fact, LARGEST_PAYLOAD};
 use crate::domain::refusal::Refusal;
 use crate::domain::run::{Run, RunMode, RunStatus};
 use crate::domain::scene::Scene;
+
+use serde_json::Value;
 
 pub(super) fn decide(
     scene: &Scene,
@@ -24,14 +26,14 @@ pub(super) fn decide(
     }
     match wish {
         AgentWish::Started { launch } => started(run, agent, *launch),
-        AgentWish::StartFailed { launch, error } => Ok(start_failed(agent, *launch, error)),
+        AgentWish::StartFailed { launch, error } => Ok(start_failed(agent, *launch, &shortened(error))),
         AgentWish::Stop => stop(agent),
         AgentWish::Stopped => Ok(stopped(agent)),
         AgentWish::Exited { launch, exit } => Ok(exited(run, agent, *launch, exit)),
         AgentWish::Observed { health, waiting_for, reason, evidence } => {
-            Ok(observed(run, agent, *health, *waiting_for, reason, evidence))
+            Ok(observed(run, agent, *health, *waiting_for, &shortened(reason), evidence))
         }
-        AgentWish::Restart { reason, by_rule } => restart(run, agent, reason, *by_rule),
+        AgentWish::Restart { reason, by_rule } => restart(run, agent, &shortened(reason), *by_rule),
         AgentWish::Progressed { source } => {
             let fact = Fact::AgentProgressed { source: source.clone(), note: None, percent: None };
             Ok(vec![Draft::new(agent_subject(&agent.key, &agent.spec.ticket), fact)])
@@ -98,6 +100,12 @@ fn stop(agent: &Agent) -> Result<Vec<Draft>, Refusal> {
         AgentStatus::Pending | AgentStatus::Dead | AgentStatus::Failed | AgentStatus::Done => {
             Ok(vec![turn(agent, agent.status, AgentStatus::Stopped, "stopped by command", None)])
         }
+        AgentStatus::Stopped if agent.start_due() => Err(Refusal::illegal(
+            format!("agent {} is about to be started", agent.key.name),
+            agent.status.word(),
+            ["stop"],
+        )
+        .hint("stop it when it runs, or stop the run")),
         AgentStatus::Stopping | AgentStatus::Stopped => Ok(Vec::new()),
     }
 }
@@ -159,7 +167,7 @@ fn observed(
     health: Health,
     waiting_for: WaitingFor,
     reason: &str,
-    evidence: &serde_json::Value,
+    evidence: &Value,
 ) -> Vec<Draft> {
     // Agents that are pending, ended or done are left alone (D27), and so is a paused run.
     if !agent.status.working() || !run.status.at_work() {
@@ -167,7 +175,7 @@ fn observed(
     }
     let mut drafts = Vec::new();
     if health != agent.health || waiting_for != agent.waiting_for {
-        let fact = Fact::AgentObserved { health, waiting_for, reason: reason.to_owned(), evidence: evidence.clone() };
+        let fact = Fact::AgentObserved { health, waiting_for, reason: reason.to_owned(), evidence: bounded(evidence) };
         drafts.push(Draft::new(agent_subject(&agent.key, &agent.spec.ticket), fact));
     }
     let to = match health {
@@ -181,6 +189,47 @@ fn observed(
         drafts.push(turn(agent, agent.status, to, reason, None));
     }
     drafts
+}
+
+/// Evidence keeps its tail when it is larger than an event may be.
+fn bounded(evidence: &Value) -> Value {
+    // Half the limit: escaped again as text it grows, and the rest of the event wants room too.
+    const LARGEST: usize = LARGEST_PAYLOAD / 2;
+    let text = evidence.to_string();
+    if text.len() <= LARGEST {
+        return evidence.clone();
+    }
+    let mut start = text.len() - LARGEST / 2;
+    while !text.is_char_boundary(start) {
+        start += 1;
+    }
+    serde_json::json!({ "truncated": true, "tail": &text[start..] })
+}
+
+/// A rule restarts only what is unhealthy, and within the budget: it may have looked before the agent moved on.
+fn rule_may_restart(agent: &Agent) -> Result<(), Refusal> {
+    let refused = |why: &str| {
+        Err(Refusal::illegal(
+            format!("agent {} is {}{why}: no rule restarts it", agent.key.name, agent.status),
+            agent.status.word(),
+            ["restart"],
+        )
+        .hint("a human may: metawsm restart"))
+    };
+    match agent.status {
+        AgentStatus::Dead | AgentStatus::Failed | AgentStatus::Stalled
+            if agent.restarts.used >= agent.restarts.budget =>
+        {
+            refused(", its restarts are used up")
+        }
+        AgentStatus::Dead | AgentStatus::Failed | AgentStatus::Stalled => Ok(()),
+        AgentStatus::Pending
+        | AgentStatus::Running
+        | AgentStatus::Idle
+        | AgentStatus::Stopping
+        | AgentStatus::Stopped
+        | AgentStatus::Done => refused(""),
+    }
 }
 
 fn restart(run: &Run, agent: &Agent, reason: &str, by_rule: bool) -> Result<Vec<Draft>, Refusal> {
@@ -220,6 +269,9 @@ fn restart(run: &Run, agent: &Agent, reason: &str, by_rule: bool) -> Result<Vec<
     }
     if agent.start_due() {
         return Ok(drafts);
+    }
+    if by_rule {
+        rule_may_restart(agent)?;
     }
     // A done agent that is started again works at something new; what it said before does not count for it.
     let epoch = if agent.status == AgentStatus::Done { agent.epoch + 1 } else { agent.epoch };

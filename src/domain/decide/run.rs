@@ -1,14 +1,17 @@
 //! Wishes about runs, steps and workspaces.
 
-use super::{agent_subject, run_subject};
+use std::collections::BTreeSet;
+
+use super::{agent_subject, run_subject, shortened};
 use crate::domain::agent::{Agent, AgentStatus};
 use crate::domain::command::{RunWish, StepEnd};
 use crate::domain::event::{Draft, Fact, LARGEST_PAYLOAD, Subject};
 use crate::domain::name;
 use crate::domain::plan::{Step, StepStatus};
 use crate::domain::refusal::Refusal;
-use crate::domain::run::{Run, RunStatus};
+use crate::domain::run::{Run, RunMode, RunStatus};
 use crate::domain::scene::Scene;
+use crate::domain::thread::control_thread_id;
 
 /// Files named in one `docs.seeded` event, so that its payload stays below the limit.
 const FILES_PER_EVENT: usize = 200;
@@ -26,7 +29,7 @@ pub(super) fn decide(scene: &Scene, run_id: &str, wish: &RunWish) -> Result<Vec<
         RunWish::FinishStop => finish_stop(scene, run),
         RunWish::BeginClose => begin_close(scene, run),
         RunWish::FinishClose => turn(run, RunStatus::Closed, "closed"),
-        RunWish::AbortClose { reason } => turn(run, RunStatus::Completed, reason),
+        RunWish::AbortClose { reason } => abort_close(run, reason),
         RunWish::BeginStep { index } => begin_step(scene, run, *index),
         RunWish::EndStep { index, end } => end_step(scene, run, *index, end),
         RunWish::WorkspaceCreated { .. }
@@ -50,7 +53,7 @@ fn create(scene: &Scene, run_id: &str, wish: &RunWish) -> Result<Vec<Draft>, Ref
         return Err(Refusal::illegal(format!("run {run_id} exists already"), run.status.word(), ["resume"])
             .hint("leave out --run-id and a free one is chosen"));
     }
-    name::check("run id", run_id).map_err(|bad| Refusal::invalid(bad.to_string()))?;
+    check_new(run_id, wish)?;
     let subject = run_subject(run_id);
     let created = Fact::RunCreated { spec: spec.clone(), brief: brief.clone(), policy: policy.clone() };
     if created.split().1.to_string().len() > LARGEST_PAYLOAD {
@@ -88,6 +91,38 @@ fn create(scene: &Scene, run_id: &str, wish: &RunWish) -> Result<Vec<Draft>, Ref
         to(RunStatus::Planning, RunStatus::Running, "the plan is being executed");
     }
     Ok(drafts)
+}
+
+/// The names of a new run, and that it is about itself.
+fn check_new(run_id: &str, wish: &RunWish) -> Result<(), Refusal> {
+    let RunWish::Create { spec, brief, agents, .. } = wish else { return Ok(()) };
+    let tickets = spec.tickets.iter().map(|ticket| ("ticket", ticket.as_str()));
+    let names = agents.iter().map(|(key, _)| ("agent", key.name.as_str()));
+    for (what, name) in std::iter::once(("run id", run_id)).chain(tickets).chain(names) {
+        name::check(what, name).map_err(|bad| Refusal::invalid(bad.to_string()))?;
+    }
+    if spec.run_id != run_id {
+        return Err(Refusal::invalid(format!("the plan of run {run_id} names run {}", spec.run_id)));
+    }
+    if spec.mode == RunMode::Bootstrap && brief.as_ref().is_none_or(|brief| brief.done_criteria.trim().is_empty()) {
+        return Err(Refusal::invalid("a bootstrap run needs a brief with done criteria")
+            .hint("say when it is done: --done-criteria"));
+    }
+    let mut keys = BTreeSet::new();
+    let mut controls = BTreeSet::new();
+    let several = spec.workspaces.len() > 1;
+    for (key, _) in agents {
+        if key.run_id != run_id || !keys.insert(key) {
+            return Err(Refusal::invalid(format!("agent {} in workspace {} is named twice", key.name, key.workspace))
+                .hint("give each agent of a workspace a name of its own"));
+        }
+        // Names that differ only in case or punctuation would talk in one control thread.
+        if !controls.insert(control_thread_id(run_id, &key.name, several.then_some(key.workspace.as_str()))) {
+            return Err(Refusal::invalid(format!("the name of agent {} is too much like another's", key.name))
+                .hint("names of agents differ in more than case and punctuation"));
+        }
+    }
+    Ok(())
 }
 
 /// One transition, or a refusal that names what would be legal; staying where it is changes nothing.
@@ -195,6 +230,22 @@ fn begin_close(scene: &Scene, run: &Run) -> Result<Vec<Draft>, Refusal> {
     turn(run, RunStatus::Closing, "the gates were passed")
 }
 
+/// `completed` is also where working runs go, but not by this way.
+fn abort_close(run: &Run, reason: &str) -> Result<Vec<Draft>, Refusal> {
+    match run.status {
+        RunStatus::Closing | RunStatus::Completed => turn(run, RunStatus::Completed, &shortened(reason)),
+        RunStatus::Created
+        | RunStatus::Planning
+        | RunStatus::Running
+        | RunStatus::AwaitingGuidance
+        | RunStatus::Paused
+        | RunStatus::Failed
+        | RunStatus::Stopping
+        | RunStatus::Stopped
+        | RunStatus::Closed => Err(illegal(run, "completed by giving up a close")),
+    }
+}
+
 fn find_step<'a>(scene: &'a Scene, run: &Run, index: u32) -> Result<&'a Step, Refusal> {
     scene
         .steps
@@ -261,18 +312,6 @@ fn end_step(scene: &Scene, run: &Run, index: u32, end: &StepEnd) -> Result<Vec<D
         ));
     }
     Ok(vec![step_turn(step, to, attempts, error)])
-}
-
-fn shortened(text: &str) -> String {
-    const LONGEST: usize = 4_000;
-    if text.len() <= LONGEST {
-        return text.to_owned();
-    }
-    let mut start = text.len() - LONGEST;
-    while !text.is_char_boundary(start) {
-        start += 1;
-    }
-    format!("[truncated] {}", &text[start..])
 }
 
 fn work(scene: &Scene, run: &Run, wish: &RunWish) -> Result<Vec<Draft>, Refusal> {

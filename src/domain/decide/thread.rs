@@ -10,7 +10,9 @@ use crate::domain::refusal::Refusal;
 use crate::domain::run::RunStatus;
 use crate::domain::scene::Scene;
 use crate::domain::signal::{Signal, SignalType};
-use crate::domain::thread::{Priority, Request, Thread, ThreadState, check_body, check_title, fingerprint};
+use crate::domain::thread::{
+    LONGEST_THREAD_ID, Priority, Request, Thread, ThreadState, check_body, check_title, fingerprint,
+};
 
 pub(super) fn decide(
     scene: &Scene,
@@ -56,7 +58,10 @@ fn on_thread(scene: &Scene, thread: &Thread, wish: &ThreadWish, context: &Contex
         ThreadWish::State { to } => change_state(thread, *to),
         ThreadWish::Priority { to } => change_priority(thread, *to),
         ThreadWish::Reopen => reopen(thread, context),
-        ThreadWish::Seen { viewer, seq } => Ok(seen(scene, thread, viewer, *seq)),
+        ThreadWish::Seen { viewer, seq } => {
+            own_mark(viewer, context)?;
+            Ok(seen(scene, thread, viewer, *seq))
+        }
         ThreadWish::Ask { .. } | ThreadWish::Signal { .. } => Ok(Vec::new()),
     }
 }
@@ -81,10 +86,17 @@ fn ask(
     let ThreadWish::Ask { ticket, agent, title, body, priority, wait, author: speaker } = wish else {
         return Ok(Decided::default());
     };
+    check_thread_id(thread_id)?;
     check_title(title)?;
     check_body(body)?;
     name::check("ticket", ticket).map_err(|bad| Refusal::invalid(bad.to_string()))?;
     let author = author(context, speaker.as_ref())?;
+    if let (Some(identity), Some(key)) = (&context.identity, agent)
+        && identity != key
+    {
+        return Err(Refusal::not_allowed(format!("agent {} asks for itself, not for {}", identity.name, key.name))
+            .hint("in a session leave out --run-id, --workspace and --agent"));
+    }
     if let Some(run_id) = run_id.filter(|id| scene.runs.get(*id).is_none()) {
         return Err(Refusal::not_found(format!("no run {run_id}")).hint("metawsm runs --all lists them"));
     }
@@ -122,6 +134,20 @@ fn ask(
         author: on_behalf(context, &author),
     };
     Ok(vec![Draft::new(subject, opened)].into())
+}
+
+/// The id of a new thread: short, printable, and not one of those that are derived for control threads.
+fn check_thread_id(thread_id: &str) -> Result<(), Refusal> {
+    let printable = thread_id.chars().all(|c| c.is_ascii_graphic());
+    if thread_id.is_empty() || thread_id.len() > LONGEST_THREAD_ID || !printable {
+        return Err(Refusal::invalid("--thread-id is 1 to 200 printable characters without blanks")
+            .hint("leave out --thread-id and a free one is chosen"));
+    }
+    if thread_id.starts_with("fctrl-") {
+        return Err(Refusal::invalid(format!("{thread_id}: ids that begin with fctrl- are those of control threads"))
+            .hint("leave out --thread-id and a free one is chosen"));
+    }
+    Ok(())
 }
 
 fn epoch_of(scene: &Scene, key: &AgentKey) -> Result<u32, Refusal> {
@@ -239,9 +265,7 @@ fn request_to_answer<'a>(scene: &'a Scene, thread: &Thread, named: Option<&str>)
         });
     };
     let request = scene
-        .requests
-        .get(id)
-        .filter(|request| request.thread_id == thread.thread_id)
+        .request(&thread.thread_id, id)
         .ok_or_else(|| Refusal::not_found(format!("thread {} has no request {id}", thread.thread_id)))?;
     match &request.settled_by {
         None => Ok(request),
@@ -305,8 +329,19 @@ fn signalled(
         return Err(Refusal::not_allowed(format!("only agent {} signals for itself", key.name))
             .hint("in a session leave out --run-id, --workspace and --agent"));
     }
+    if signal.epoch > epoch {
+        return Err(Refusal::invalid(format!("agent {} is in epoch {epoch}, not {}", key.name, signal.epoch))
+            .hint("leave out --epoch: the present one is meant"));
+    }
     let signal = Signal { epoch: if signal.epoch == 0 { epoch } else { signal.epoch }, ..signal.clone() };
     let existing = scene.threads.get(thread_id);
+    if let Some(thread) = existing.filter(|thread| !is_control_of(thread, &key)) {
+        return Err(Refusal::illegal(
+            format!("thread {thread_id} is not the control thread of agent {}", key.name),
+            thread.state.word(),
+            ["forum post"],
+        ));
+    }
     if signal.control_type == SignalType::GuidanceAnswer {
         human_side(author)?;
         let thread = existing
@@ -316,9 +351,15 @@ fn signalled(
         let words = signal.answer.clone().unwrap_or_default();
         return Ok(vec![answer_signal(thread, request, &words, author, context)]);
     }
-    if author.kind == ActorType::Operator {
+    let speaks_for_it = match author.kind {
+        ActorType::Agent => author.name == key.name,
+        ActorType::Human => true,
+        ActorType::Operator | ActorType::System => false,
+    };
+    if !speaks_for_it {
         return Err(Refusal::not_allowed(format!(
-            "the operator may answer, but not signal {} for an agent",
+            "only agent {}, or a human for it, signals {}, not {author}",
+            key.name,
             signal.control_type.word()
         )));
     }
@@ -345,6 +386,13 @@ fn signalled(
         drafts.push(Draft::new(Subject { thread_id: None, ..subject }, fact));
     }
     Ok(drafts)
+}
+
+fn is_control_of(thread: &Thread, key: &AgentKey) -> bool {
+    thread.control
+        && thread.run_id.as_deref() == Some(key.run_id.as_str())
+        && thread.workspace.as_deref() == Some(key.workspace.as_str())
+        && thread.agent_name.as_deref() == Some(key.name.as_str())
 }
 
 fn control_thread(subject: Subject, key: &AgentKey, epoch: u32) -> Draft {
@@ -439,6 +487,17 @@ fn reopen(thread: &Thread, context: &Context) -> Result<Vec<Draft>, Refusal> {
         ));
     }
     Ok(vec![state_changed(thread, ThreadState::Triaged)])
+}
+
+/// In a session only the agent's own mark is moved.
+fn own_mark(viewer: &str, context: &Context) -> Result<(), Refusal> {
+    let Some(identity) = &context.identity else { return Ok(()) };
+    let own = format!("agent:{}/{}/{}", identity.run_id, identity.workspace, identity.name);
+    if viewer == own {
+        return Ok(());
+    }
+    Err(Refusal::not_allowed(format!("agent {} moves its own mark, not that of {viewer}", identity.name))
+        .hint("leave out --viewer"))
 }
 
 /// Marks never fall and never pass the thread's end.

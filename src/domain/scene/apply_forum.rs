@@ -7,12 +7,16 @@ use crate::domain::event::{Author, Event, Fact};
 use crate::domain::signal::{Signal, SignalType};
 use crate::domain::thread::{Post, Request, Thread, ThreadState, fingerprint};
 
+/// Why a request of an older epoch needs no answer.
+const EPOCH_OVER: &str = "its epoch is over";
+
 impl Scene {
     pub(super) fn apply_forum(&mut self, event: &Event) {
         if let Fact::AgentRestarted { epoch, .. } = &event.fact {
             self.expire_requests(event, *epoch);
         }
         let Some(thread_id) = event.subject.thread_id.clone() else { return };
+        let reopened = matches!(&event.fact, Fact::StateChanged { from_state: ThreadState::Closed, .. });
         match &event.fact {
             Fact::ThreadOpened { .. } => self.open(event, thread_id.clone()),
             Fact::PostAdded { body, wait, author } => {
@@ -32,6 +36,9 @@ impl Scene {
             }
             Fact::StateChanged { to_state, .. } | Fact::ThreadClosed { to_state, .. } => {
                 self.change_state(event, &thread_id, *to_state);
+                if reopened {
+                    self.wait_again(event, &thread_id);
+                }
             }
             Fact::PriorityChanged { to_priority, .. } => {
                 if let Some(thread) = self.threads.touch(&thread_id) {
@@ -43,7 +50,23 @@ impl Scene {
                 // Looking at a thread is not news about it: its sequence stays.
                 return;
             }
-            _ => return,
+            Fact::RunCreated { .. }
+            | Fact::RunTransitioned { .. }
+            | Fact::RunSpecChanged { .. }
+            | Fact::StepTransitioned { .. }
+            | Fact::WorkspaceCreated { .. }
+            | Fact::WorkspaceRemoved { .. }
+            | Fact::AgentRegistered(_)
+            | Fact::AgentTransitioned { .. }
+            | Fact::AgentObserved { .. }
+            | Fact::AgentExited { .. }
+            | Fact::AgentRestarted { .. }
+            | Fact::AgentProgressed { .. }
+            | Fact::DocsSeeded { .. }
+            | Fact::GitCommitted { .. }
+            | Fact::GitMerged { .. }
+            | Fact::LeaseAcquired { .. }
+            | Fact::LeaseLost { .. } => return,
         }
         if let Some(thread) = self.threads.touch(&thread_id) {
             thread.last_event_sequence = event.seq;
@@ -121,7 +144,7 @@ impl Scene {
             thread.last_post_by_type = Some(author.kind);
             thread.last_post_by_name = Some(author.name.clone());
         }
-        if author.kind == ActorType::Agent {
+        if author.kind == ActorType::Agent && event.subject.agent_name.as_ref() == Some(&author.name) {
             self.progressed(event);
         }
     }
@@ -160,6 +183,8 @@ impl Scene {
         let agent = AgentKey::new(&signal.run_id, &signal.workspace, &signal.agent_name);
         match signal.control_type {
             SignalType::GuidanceRequest => {
+                // Asked in an epoch that is over by now: nobody waits for the answer any more.
+                let late = self.agents.get(&agent).is_some_and(|agent| signal.epoch < agent.epoch);
                 let request = Request {
                     post_id: post_id(event),
                     thread_id: thread_id.to_owned(),
@@ -170,17 +195,17 @@ impl Scene {
                     question: signal.question.clone().unwrap_or_default(),
                     opened_at: event.occurred_at,
                     seq: event.seq,
-                    settled_by: None,
+                    settled_by: late.then(|| EPOCH_OVER.to_owned()),
                 };
-                self.requests.put(post_id(event), request);
+                self.requests.put((thread_id.to_owned(), post_id(event)), request);
             }
             SignalType::GuidanceAnswer => {
-                if let Some(request) = in_reply_to.as_deref().and_then(|id| self.requests.touch(id)) {
+                if let Some(request) = in_reply_to.and_then(|id| self.requests.touch(&(thread_id.to_owned(), id))) {
                     request.settled_by = Some(post_id(event));
                 }
             }
             SignalType::Completion => {
-                if let Some(agent) = self.agents.touch(&agent) {
+                if let Some(agent) = self.agents.touch(&agent).filter(|agent| agent.epoch == signal.epoch) {
                     agent.completed_in = Some(signal.epoch);
                 }
             }
@@ -197,7 +222,7 @@ impl Scene {
             .and_then(|run| run.brief.as_ref())
             .is_none_or(|brief| signal.done_criteria.as_deref().map(str::trim) == Some(brief.done_criteria.trim()));
         let counts = signal.passed() == Some(true) && repeats_brief;
-        if let Some(agent) = self.agents.touch(agent) {
+        if let Some(agent) = self.agents.touch(agent).filter(|agent| agent.epoch == signal.epoch) {
             agent.validated_in = counts.then_some(signal.epoch);
         }
     }
@@ -231,8 +256,19 @@ impl Scene {
         if to == ThreadState::Closed {
             thread.closed_at = Some(event.occurred_at);
             let reason = format!("thread closed by {}", event.actor);
-            self.settle_requests(|request| request.thread_id == thread_id, &reason);
+            let open: Vec<String> =
+                self.open_requests(thread_id).iter().map(|request| request.post_id.clone()).collect();
+            for post_id in open {
+                self.settle_request((thread_id.to_owned(), post_id), &reason);
+            }
         }
+    }
+
+    /// A thread that is opened again waits as it did before: for the side that was not the last to speak.
+    fn wait_again(&mut self, event: &Event, thread_id: &str) {
+        let Some(thread) = self.threads.touch(thread_id).filter(|thread| !thread.control) else { return };
+        thread.waiting_on = thread.last_post_by_type.and_then(ActorType::side).map(Side::other);
+        thread.waiting_since = thread.waiting_on.map(|_| event.occurred_at);
     }
 
     /// Requests of epochs that are over are closed by metawsm.
@@ -242,26 +278,29 @@ impl Scene {
         else {
             return;
         };
-        let old = |request: &Request| {
-            request.run_id == *run
-                && request.workspace == *workspace
-                && request.agent_name == *name
-                && request.epoch < epoch
-                && request.settled_by.is_none()
-        };
-        let threads: Vec<String> =
-            self.requests.iter().filter(|request| old(request)).map(|request| request.thread_id.clone()).collect();
-        self.settle_requests(old, "its epoch is over");
-        for thread in threads {
-            self.await_requests(event, &thread);
+        let key = AgentKey::new(run, workspace, name);
+        // A crash restart keeps the epoch, and with it what was asked.
+        if self.agents.get(&key).is_none_or(|agent| agent.epoch >= epoch) {
+            return;
+        }
+        let old: Vec<(String, String)> = self
+            .requests
+            .iter()
+            .filter(|request| request.settled_by.is_none() && request.epoch < epoch)
+            .filter(|request| {
+                request.run_id == key.run_id && request.workspace == key.workspace && request.agent_name == key.name
+            })
+            .map(|request| (request.thread_id.clone(), request.post_id.clone()))
+            .collect();
+        for (thread_id, post_id) in old {
+            self.settle_request((thread_id.clone(), post_id), EPOCH_OVER);
+            self.await_requests(event, &thread_id);
         }
     }
 
-    fn settle_requests(&mut self, which: impl Fn(&Request) -> bool, reason: &str) {
-        for key in self.requests.keys_where(|request| request.settled_by.is_none() && which(request)) {
-            if let Some(request) = self.requests.touch(&key) {
-                request.settled_by = Some(reason.to_owned());
-            }
+    fn settle_request(&mut self, key: (String, String), reason: &str) {
+        if let Some(request) = self.requests.touch(&key) {
+            request.settled_by = Some(reason.to_owned());
         }
     }
 }

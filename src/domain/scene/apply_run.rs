@@ -31,6 +31,9 @@ impl Scene {
                     run.reason.clone_from(reason);
                 }
                 self.reset_attempts(&run_id, event);
+                if *to == RunStatus::Stopped {
+                    self.forget_starts(&run_id);
+                }
             }
             Fact::RunSpecChanged { dry_run } => {
                 if let Some(run) = self.runs.touch(&run_id) {
@@ -53,9 +56,23 @@ impl Scene {
         if !resumed {
             return;
         }
-        for key in self.steps.keys_where(|step| step.run_id == run_id && !step.status.settled()) {
+        let steps = self.steps.from((run_id.to_owned(), 0), |(of, _)| of == run_id);
+        let open: Vec<(String, u32)> =
+            steps.filter(|(_, step)| !step.status.settled()).map(|(key, _)| key.clone()).collect();
+        for key in open {
             if let Some(step) = self.steps.touch(&key) {
                 step.attempts = 0;
+            }
+        }
+    }
+
+    /// Starts that were due when the run was stopped are not wanted any more; `resume` wants them anew.
+    fn forget_starts(&mut self, run_id: &str) {
+        let agents = self.agents.from(AgentKey::new(run_id, "", ""), |key| key.run_id == run_id);
+        let due: Vec<AgentKey> = agents.filter(|(_, agent)| agent.start_due()).map(|(key, _)| key.clone()).collect();
+        for key in due {
+            if let Some(agent) = self.agents.touch(&key) {
+                agent.wanted = agent.launch;
             }
         }
     }
@@ -160,6 +177,10 @@ impl Scene {
                 if let Some(launch) = launch {
                     started(agent, *launch, event);
                 }
+                if *to == AgentStatus::Stopped {
+                    // Whoever stops it wants no start of it that was still due.
+                    agent.wanted = agent.launch;
+                }
                 if matches!(to, AgentStatus::Dead | AgentStatus::Failed | AgentStatus::Stopped) {
                     agent.health = Health::Dead;
                     agent.waiting_for = WaitingFor::None;
@@ -183,7 +204,26 @@ impl Scene {
                 }
             }
             Fact::AgentProgressed { .. } => agent.last_progress_at = Some(now),
-            _ => {}
+            Fact::RunCreated { .. }
+            | Fact::RunTransitioned { .. }
+            | Fact::RunSpecChanged { .. }
+            | Fact::StepTransitioned { .. }
+            | Fact::WorkspaceCreated { .. }
+            | Fact::WorkspaceRemoved { .. }
+            | Fact::AgentRegistered(_)
+            | Fact::DocsSeeded { .. }
+            | Fact::GitCommitted { .. }
+            | Fact::GitMerged { .. }
+            | Fact::LeaseAcquired { .. }
+            | Fact::LeaseLost { .. }
+            | Fact::ThreadOpened { .. }
+            | Fact::PostAdded { .. }
+            | Fact::ControlSignal { .. }
+            | Fact::Assigned { .. }
+            | Fact::StateChanged { .. }
+            | Fact::PriorityChanged { .. }
+            | Fact::ThreadClosed { .. }
+            | Fact::Seen { .. } => {}
         }
     }
 }

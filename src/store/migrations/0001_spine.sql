@@ -115,6 +115,7 @@ CREATE TABLE thread (
 ) STRICT;
 CREATE INDEX thread_newest   ON thread (last_seq DESC);
 CREATE INDEX thread_run      ON thread (run_id, last_seq DESC);
+CREATE INDEX thread_ticket   ON thread (ticket, last_seq DESC);
 CREATE INDEX thread_waiting  ON thread (waiting_on, urgency, since, thread_id) WHERE waiting_on IS NOT NULL;
 CREATE INDEX thread_assigned ON thread (assignee, urgency, since, thread_id) WHERE assignee IS NOT NULL;
 CREATE INDEX thread_blocking ON thread (run_id, thread_id) WHERE blocking = 1;

@@ -122,13 +122,16 @@ pub struct Page {
 }
 
 struct Clauses {
+    /// The one index that has the order of the page: without statistics SQLite would at times rather sort.
+    index: &'static str,
+    order: &'static str,
     sql: String,
     values: Vec<(String, Box<dyn ToSql>)>,
 }
 
 impl Clauses {
-    fn new(filter: &ThreadFilter) -> Self {
-        let mut clauses = Self { sql: "1".to_owned(), values: Vec::new() };
+    fn new(index: &'static str, order: &'static str, filter: &ThreadFilter) -> Self {
+        let mut clauses = Self { index, order, sql: "1".to_owned(), values: Vec::new() };
         for (column, value) in [
             ("ticket", &filter.ticket),
             ("run_id", &filter.run_id),
@@ -144,6 +147,11 @@ impl Clauses {
             clauses.and("doc ->> '$.assignee_name' = :assignee_name", ":assignee_name", name.clone());
         }
         clauses
+    }
+
+    fn select(&self, limit: usize) -> String {
+        let Self { index, order, sql, .. } = self;
+        format!("SELECT doc FROM thread INDEXED BY {index} WHERE {sql} ORDER BY {order} LIMIT {limit}")
     }
 
     fn and(&mut self, clause: &str, name: &str, value: impl ToSql + 'static) {
@@ -267,11 +275,8 @@ impl Reader {
     /// A refusal for a cursor of another query; [`StoreError`] from the database.
     pub fn threads(&self, filter: &ThreadFilter, cursor: Option<&str>, limit: usize) -> Result<Page, StoreError> {
         let query = format!("list {filter:?}");
-        let mut clauses = Clauses::new(filter);
-        if let Some(key) = Cursor::open(&query, cursor)? {
-            clauses.and("last_seq < :seq", ":seq", key.number()?);
-        }
-        self.page(&query, &clauses, "last_seq DESC", limit, |thread| vec![thread.last_event_sequence.to_string()])
+        let clauses = list_clauses(&query, filter, cursor)?;
+        self.page(&query, &clauses, limit, newest_key)
     }
 
     /// A page of a viewer's queue.
@@ -307,25 +312,8 @@ impl Reader {
         limit: usize,
     ) -> Result<Page, StoreError> {
         let query = pressing_query(viewer, filter);
-        let mut clauses = Clauses::new(filter);
-        if queue == Queue::Assigned {
-            clauses.and("assignee = :assignee", ":assignee", viewer.assignee());
-            clauses.sql.push_str(" AND state <> 'closed'");
-        } else {
-            clauses.and("waiting_on = :side", ":side", viewer.side());
-        }
-        own_threads(&mut clauses, viewer);
-        if let Some(key) = Cursor::open(&query, cursor)? {
-            let [urgency, since, id] = key.parts()?;
-            clauses.and(
-                "(urgency, since, thread_id) > (:urgency, :since, :id)",
-                ":urgency",
-                urgency.parse::<i64>().unwrap_or(0),
-            );
-            clauses.values.push((":since".to_owned(), Box::new(since)));
-            clauses.values.push((":id".to_owned(), Box::new(id)));
-        }
-        self.page(&query, &clauses, "urgency, since, thread_id", limit, pressing_key)
+        let clauses = pressing_clauses(&query, queue == Queue::Assigned, viewer, filter, cursor)?;
+        self.page(&query, &clauses, limit, pressing_key)
     }
 
     fn unseen(
@@ -337,7 +325,7 @@ impl Reader {
     ) -> Result<Page, StoreError> {
         let query = format!("unseen {} {filter:?}", viewer.id());
         let (kind, name) = viewer.author();
-        let mut clauses = Clauses::new(filter);
+        let mut clauses = list_clauses(&query, filter, cursor)?;
         clauses.and(
             "EXISTS (SELECT 1 FROM post WHERE post.thread_id = thread.thread_id
                  AND post.seq > coalesce((SELECT seen.seq FROM seen WHERE seen.thread_id = thread.thread_id AND seen.viewer = :viewer), 0)
@@ -348,22 +336,18 @@ impl Reader {
         clauses.values.push((":kind".to_owned(), Box::new(kind)));
         clauses.values.push((":name".to_owned(), Box::new(name.map(str::to_owned))));
         own_threads(&mut clauses, viewer);
-        if let Some(key) = Cursor::open(&query, cursor)? {
-            clauses.and("last_seq < :seq", ":seq", key.number()?);
-        }
-        self.page(&query, &clauses, "last_seq DESC", limit, |thread| vec![thread.last_event_sequence.to_string()])
+        self.page(&query, &clauses, limit, newest_key)
     }
 
     fn page(
         &self,
         query: &str,
         clauses: &Clauses,
-        order: &str,
         limit: usize,
         key: impl Fn(&Thread) -> Vec<String>,
     ) -> Result<Page, StoreError> {
         let limit = limit.clamp(1, LONGEST_PAGE);
-        let sql = format!("SELECT doc FROM thread WHERE {} ORDER BY {order} LIMIT {}", clauses.sql, limit + 1);
+        let sql = clauses.select(limit + 1);
         let params: Vec<(&str, &dyn ToSql)> =
             clauses.values.iter().map(|(name, value)| (name.as_str(), &**value)).collect();
         let mut threads: Vec<Thread> = docs(&self.conn, "thread", &sql, &params)?;
@@ -372,6 +356,49 @@ impl Reader {
         let next_cursor = threads.last().filter(|_| more).map(|last| Cursor::write(query, &key(last)));
         Ok(Page { threads, next_cursor })
     }
+}
+
+fn list_clauses(query: &str, filter: &ThreadFilter, cursor: Option<&str>) -> Result<Clauses, Refusal> {
+    let index = match filter {
+        ThreadFilter { run_id: Some(_), .. } => "thread_run",
+        ThreadFilter { ticket: Some(_), .. } => "thread_ticket",
+        ThreadFilter { .. } => "thread_newest",
+    };
+    let mut clauses = Clauses::new(index, "last_seq DESC", filter);
+    // The first page begins above every number there is: it is searched for like the others.
+    let below = Cursor::open(query, cursor)?.map_or(Ok(i64::MAX), |key| key.number())?;
+    clauses.and("last_seq < :seq", ":seq", below);
+    Ok(clauses)
+}
+
+fn pressing_clauses(
+    query: &str,
+    assigned: bool,
+    viewer: &Viewer,
+    filter: &ThreadFilter,
+    cursor: Option<&str>,
+) -> Result<Clauses, Refusal> {
+    let index = if assigned { "thread_assigned" } else { "thread_waiting" };
+    let mut clauses = Clauses::new(index, "urgency, since, thread_id", filter);
+    if assigned {
+        clauses.and("assignee = :assignee", ":assignee", viewer.assignee());
+        clauses.sql.push_str(" AND state <> 'closed'");
+    } else {
+        clauses.and("waiting_on = :side", ":side", viewer.side());
+    }
+    own_threads(&mut clauses, viewer);
+    if let Some(key) = Cursor::open(query, cursor)? {
+        let [urgency, since, id] = key.parts()?;
+        let urgency = urgency.parse::<i64>().map_err(|_| Refusal::invalid("--cursor is damaged"))?;
+        clauses.and("(urgency, since, thread_id) > (:urgency, :since, :id)", ":urgency", urgency);
+        clauses.values.push((":since".to_owned(), Box::new(since)));
+        clauses.values.push((":id".to_owned(), Box::new(id)));
+    }
+    Ok(clauses)
+}
+
+fn newest_key(thread: &Thread) -> Vec<String> {
+    vec![thread.last_event_sequence.to_string()]
 }
 
 fn own_threads(clauses: &mut Clauses, viewer: &Viewer) {
@@ -443,3 +470,6 @@ pub fn viewer_of(actor: &Actor, identity: Option<&AgentKey>) -> Viewer {
         (None, ActorType::Human | ActorType::System | ActorType::Agent) => Viewer::Human(actor.name.clone()),
     }
 }
+
+#[cfg(test)]
+mod plan_tests;

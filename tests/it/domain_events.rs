@@ -1,0 +1,279 @@
+//! The JSON of each event is a promise (architecture, rule 12).
+
+use metawsm::domain::actor::{Actor, ActorType};
+use metawsm::domain::agent::{AgentSpec, AgentStatus, Completion, Exit, Health, WaitingFor};
+use metawsm::domain::event::{Author, Event, Fact, OwnFile, Subject, Worktree};
+use metawsm::domain::plan::{StepKind, StepSpec, StepStatus};
+use metawsm::domain::run::{Brief, RunMode, RunStatus};
+use metawsm::domain::thread::{Priority, ThreadState};
+use metawsm::domain::time::Moment;
+use proptest::prelude::*;
+
+use crate::core_world::*;
+
+/// The name under which the snapshot of each is kept; a new variant does not compile until it has one.
+fn name(fact: &Fact) -> &'static str {
+    match fact {
+        Fact::RunCreated { .. } => "run.created",
+        Fact::RunTransitioned { .. } => "run.transitioned",
+        Fact::RunSpecChanged { .. } => "run.spec_changed",
+        Fact::StepTransitioned { from: None, .. } => "step.transitioned (planned)",
+        Fact::StepTransitioned { .. } => "step.transitioned",
+        Fact::WorkspaceCreated { .. } => "workspace.created",
+        Fact::WorkspaceRemoved { .. } => "workspace.removed",
+        Fact::AgentRegistered(_) => "agent.registered",
+        Fact::AgentTransitioned { .. } => "agent.transitioned",
+        Fact::AgentObserved { .. } => "agent.observed",
+        Fact::AgentExited { .. } => "agent.exited",
+        Fact::AgentRestarted { .. } => "agent.restarted",
+        Fact::AgentProgressed { .. } => "agent.progressed",
+        Fact::DocsSeeded { .. } => "docs.seeded",
+        Fact::GitCommitted { .. } => "git.committed",
+        Fact::GitMerged { .. } => "git.merged",
+        Fact::LeaseAcquired { .. } => "lease.acquired",
+        Fact::LeaseLost { .. } => "lease.lost",
+        Fact::ThreadOpened { .. } => "forum.thread.opened",
+        Fact::PostAdded { .. } => "forum.post.added",
+        Fact::ControlSignal { .. } => "forum.control.signal",
+        Fact::Assigned { .. } => "forum.assigned",
+        Fact::StateChanged { .. } => "forum.state.changed",
+        Fact::PriorityChanged { .. } => "forum.priority.changed",
+        Fact::ThreadClosed { .. } => "forum.thread.closed",
+        Fact::Seen { .. } => "forum.seen",
+    }
+}
+
+const VARIANTS: usize = 26;
+
+fn author() -> Option<Author> {
+    Some(Author { author_type: ActorType::Agent, author_name: "planner".into() })
+}
+
+fn some(text: &str) -> Option<String> {
+    Some(text.to_owned())
+}
+
+fn facts() -> Vec<Fact> {
+    let plan = Plan { mode: RunMode::Bootstrap, ..Plan::of(&["planner"]) };
+    let step = StepSpec {
+        index: 4,
+        name: "start-planner-ws".into(),
+        kind: StepKind::StartAgent,
+        ticket: "T-ws".into(),
+        workspace: "ws".into(),
+        agent: some("planner"),
+        argv: vec!["codex".into()],
+        paths: vec!["/home/ws/repo".into()],
+    };
+    vec![
+        Fact::RunCreated {
+            spec: plan.spec(),
+            brief: Some(Brief {
+                goal: "g".into(),
+                scope: "s".into(),
+                done_criteria: "d".into(),
+                constraints: "c".into(),
+                merge_intent: "m".into(),
+            }),
+            policy: serde_json::json!({ "version": 2 }),
+        },
+        Fact::RunTransitioned { from: RunStatus::Running, to: RunStatus::AwaitingGuidance, reason: "asked".into() },
+        Fact::RunSpecChanged { dry_run: false },
+        Fact::StepTransitioned {
+            index: 4,
+            from: None,
+            to: StepStatus::Pending,
+            attempt: 0,
+            error: None,
+            spec: Some(step),
+        },
+        Fact::StepTransitioned {
+            index: 4,
+            from: Some(StepStatus::Running),
+            to: StepStatus::Failed,
+            attempt: 2,
+            error: some("codex: not found"),
+            spec: None,
+        },
+        Fact::WorkspaceCreated {
+            path: "/home/ws".into(),
+            worktrees: vec![Worktree {
+                repo: "repo".into(),
+                path: "/home/ws/repo".into(),
+                branch: "task/ws".into(),
+                base: "main".into(),
+                start: "0123abc".into(),
+            }],
+            warnings: vec!["fetch failed".into()],
+        },
+        Fact::WorkspaceRemoved { path: "/home/ws".into(), backups: vec!["repo refs/metawsm/backup/ws 0123abc".into()] },
+        Fact::AgentRegistered(AgentSpec {
+            ticket: "T-ws".into(),
+            session: "planner-ws".into(),
+            profile: "codex".into(),
+            runner: "codex".into(),
+            completion: Completion::Either,
+            restart_budget: 3,
+            may: vec!["run".into()],
+        }),
+        Fact::AgentTransitioned {
+            from: AgentStatus::Pending,
+            to: AgentStatus::Running,
+            reason: "started, launch 1".into(),
+            launch: Some(1),
+        },
+        Fact::AgentObserved {
+            health: Health::Idle,
+            waiting_for: WaitingFor::Input,
+            reason: "a question on its screen".into(),
+            evidence: serde_json::json!({ "signal": "waiting_pattern", "age_seconds": 7 }),
+        },
+        Fact::AgentExited {
+            launch: 1,
+            exit: Exit {
+                status: Some(3),
+                signal: some("SIGKILL"),
+                error: some("not found"),
+                at: Some(Moment::from_millis(START)),
+                source: "launcher".into(),
+            },
+        },
+        Fact::AgentRestarted { launch: 2, epoch: 1, reason: "dead".into(), free: false },
+        Fact::AgentProgressed { source: "signal".into(), note: some("half way"), percent: Some(50) },
+        Fact::DocsSeeded {
+            dir: "ttmp/2026/11/21/T-ws--x".into(),
+            repo: "repo".into(),
+            files: vec![OwnFile { path: "ttmp/index.md".into(), blob: "e69de29".into() }],
+            revision: some("1795248000000"),
+        },
+        Fact::GitCommitted { repo: "repo".into(), sha: "0123abc".into(), message: "docs".into(), own: true },
+        Fact::GitMerged {
+            repo: "repo".into(),
+            base: "main".into(),
+            old: "0".into(),
+            new: "2".into(),
+            head: "1".into(),
+            how: "merge".into(),
+        },
+        Fact::LeaseAcquired { pid: 4711, host: "here".into() },
+        Fact::LeaseLost { pid: 4711 },
+        Fact::ThreadOpened {
+            title: "which schema?".into(),
+            body: "v1 or v2".into(),
+            priority: Priority::High,
+            state: ThreadState::WaitingHuman,
+            control: true,
+            wait: true,
+            epoch: Some(1),
+            author: author(),
+        },
+        Fact::PostAdded { body: "words".into(), wait: true, author: author() },
+        Fact::ControlSignal { body: "{\"schema_version\":1}".into(), in_reply_to: some("e1.post"), author: author() },
+        Fact::Assigned {
+            from_assignee_type: Some(ActorType::Operator),
+            from_assignee_name: some("operator"),
+            to_assignee_type: ActorType::Human,
+            to_assignee_name: "bo".into(),
+            note: some("yours"),
+        },
+        Fact::StateChanged { from_state: ThreadState::New, to_state: ThreadState::WaitingOperator },
+        Fact::PriorityChanged { from_priority: Priority::Normal, to_priority: Priority::Urgent },
+        Fact::ThreadClosed { from_state: ThreadState::Answered, to_state: ThreadState::Closed },
+        Fact::Seen { viewer: "human:bo".into(), last_seen_event_sequence: 7 },
+    ]
+}
+
+fn event(fact: Fact) -> Event {
+    Event {
+        seq: 7,
+        event_id: "fevt-1".into(),
+        occurred_at: Moment::from_millis(START + 123),
+        subject: Subject {
+            run_id: some(RUN),
+            ticket: some("T-ws"),
+            workspace: some("ws"),
+            agent_name: some("planner"),
+            thread_id: some("t1"),
+        },
+        actor: Actor::human("bo"),
+        correlation_id: "fevt-1".into(),
+        causation_id: some("fevt-0"),
+        fact,
+    }
+}
+
+#[test]
+fn the_json_of_each_event() {
+    let facts = facts();
+    let names: std::collections::BTreeSet<&str> = facts.iter().map(name).collect();
+    assert_eq!(names.len(), VARIANTS, "one of each");
+    for fact in facts {
+        let name = name(&fact);
+        let event = event(fact);
+        let (event_type, payload) = event.fact.split();
+        assert!(name.starts_with(&event_type));
+        assert_eq!(Fact::join(&event_type, payload).unwrap(), event.fact, "{name}");
+        insta::assert_json_snapshot!(name.replace(' ', "_"), event.to_json());
+    }
+}
+
+#[test]
+fn empty_fields_are_absent() {
+    let mut bare = event(Fact::LeaseLost { pid: 1 });
+    bare.subject = Subject { ticket: some(""), ..Subject::default() };
+    bare.causation_id = None;
+    let json = bare.to_json();
+    let keys: Vec<&String> = json.as_object().unwrap().keys().collect();
+    assert_eq!(
+        keys,
+        [
+            "seq",
+            "event_id",
+            "event_type",
+            "event_version",
+            "occurred_at",
+            "actor_type",
+            "actor_name",
+            "correlation_id",
+            "payload"
+        ]
+    );
+    let minimal = Fact::PostAdded { body: "x".into(), wait: false, author: None };
+    assert_eq!(minimal.split().1.to_string(), r#"{"body":"x"}"#);
+}
+
+#[test]
+fn what_this_program_does_not_know_is_an_error_not_a_panic() {
+    assert!(Fact::join("agent.danced", serde_json::json!({})).is_err());
+    assert!(Fact::join("lease.lost", serde_json::json!({})).is_err());
+    let newer = serde_json::json!({ "body": "x", "mood": "good" });
+    assert!(Fact::join("forum.post.added", newer).is_ok(), "fields are added");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn words_come_back_as_they_went(body in any::<String>(), title in any::<String>(), spoken in any::<bool>(), wait in any::<bool>()) {
+        let author = spoken.then(|| Author { author_type: ActorType::Agent, author_name: title.clone() });
+        for fact in [
+            Fact::PostAdded { body: body.clone(), wait, author: author.clone() },
+            Fact::ControlSignal { body: body.clone(), in_reply_to: wait.then(|| title.clone()), author: author.clone() },
+            Fact::ThreadOpened {
+                title: title.clone(),
+                body: body.clone(),
+                priority: Priority::Low,
+                state: ThreadState::New,
+                control: false,
+                wait,
+                epoch: None,
+                author: author.clone(),
+            },
+            Fact::RunTransitioned { from: RunStatus::Created, to: RunStatus::Planning, reason: body.clone() },
+        ] {
+            let (event_type, payload) = fact.split();
+            let text = payload.to_string();
+            prop_assert_eq!(Fact::join(&event_type, serde_json::from_str(&text).unwrap()).unwrap(), fact);
+        }
+    }
+}

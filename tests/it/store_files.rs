@@ -1,0 +1,225 @@
+//! The file: who makes it, which ones are refused, and what its faults are called (spec 7, Reliability).
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in tests, also in what they share")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use metawsm::domain::command::ThreadWish;
+use metawsm::store::ids::{CountingIds, SystemClock};
+use metawsm::store::rebuild::{rebuild, verify};
+use metawsm::store::{Ledger, Reader, StoreError, schema};
+use rusqlite::Connection;
+
+use crate::core_world::*;
+
+fn open(path: &Path) -> Result<Ledger, StoreError> {
+    Ledger::open(path, Arc::new(SystemClock), Arc::new(CountingIds::default()))
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_file_that_is_not_there_or_empty_is_made_private() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["absent.db", "empty.db", "odd ?#%20é.db"] {
+        let path = dir.path().join(name);
+        if name == "empty.db" {
+            fs::write(&path, "").unwrap();
+        }
+        open(&path).unwrap();
+        let conn = Connection::open(&path).unwrap();
+        let version: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+        assert_eq!(version, schema::VERSION);
+        assert!(verify(&path).unwrap().is_empty());
+    }
+    let mode = fs::metadata(dir.path().join("absent.db")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn a_newer_file_is_refused_untouched() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("newer.db");
+    let conn = Connection::open(&path).unwrap();
+    conn.execute_batch("CREATE TABLE later (x); PRAGMA user_version = 7").unwrap();
+    drop(conn);
+    let before = fs::read(&path).unwrap();
+    let newer = |error: StoreError| matches!(error, StoreError::Newer { found: 7, known: schema::VERSION, .. });
+    assert!(newer(open(&path).unwrap_err()));
+    assert!(newer(Reader::open(&path).unwrap_err()));
+    assert!(newer(verify(&path).unwrap_err()));
+    assert!(newer(rebuild(&path).unwrap_err()));
+    assert_eq!(fs::read(&path).unwrap(), before);
+    assert_eq!(names(dir.path()), ["newer.db"]);
+}
+
+#[test]
+fn another_programs_database_is_left_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("go.db");
+    let conn = Connection::open(&path).unwrap();
+    conn.execute_batch("CREATE TABLE runs (run_id TEXT); INSERT INTO runs VALUES ('run-1')").unwrap();
+    drop(conn);
+    let before = fs::read(&path).unwrap();
+    let error = open(&path).unwrap_err();
+    assert!(matches!(&error, StoreError::Corrupt { reason, .. } if reason.contains("runs")), "{error:?}");
+    assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn a_reader_makes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("metawsm.db");
+    assert!(matches!(Reader::open(&path), Err(StoreError::Absent { .. })));
+    assert!(matches!(verify(&path), Err(StoreError::Absent { .. })));
+    assert!(names(dir.path()).is_empty());
+    fs::write(&path, "").unwrap();
+    assert!(matches!(Reader::open(&path), Err(StoreError::Absent { .. })));
+    assert_eq!(fs::read(&path).unwrap(), b"");
+}
+
+#[test]
+fn faults_have_names_and_mends() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("metawsm.db");
+    fs::write(&path, "this is a letter, not a database; it is long enough to be looked at, page by page".repeat(20))
+        .unwrap();
+    for error in [open(&path).unwrap_err(), Reader::open(&path).unwrap_err()] {
+        assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
+        assert!(error.hint().is_some() && error.to_string().contains("metawsm.db"));
+    }
+    let error = open(dir.path()).unwrap_err();
+    assert!(matches!(error, StoreError::ReadOnly { .. }), "a directory: {error:?}");
+    let error = open(&dir.path().join("no/such/metawsm.db")).unwrap_err();
+    assert!(matches!(error, StoreError::Io { .. }) && error.to_string().contains("no/such"), "{error:?}");
+}
+
+#[test]
+fn a_damaged_page_is_called_so_by_whoever_meets_it() {
+    let shop = Shop::new();
+    shop.must(&Plan::of(&["a"]).create());
+    for number in 0..200 {
+        shop.must(&ask(&format!("t{number}"), "a", "which?", false));
+    }
+    let path = shop.path();
+    let conn = Connection::open(&path).unwrap();
+    conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    let root: u32 =
+        conn.query_row("SELECT rootpage FROM sqlite_master WHERE name = 'thread'", [], |row| row.get(0)).unwrap();
+    let size: u32 = conn.query_row("PRAGMA page_size", [], |row| row.get(0)).unwrap();
+    let (root, size) = (root as usize, size as usize);
+    drop(conn);
+    drop(shop.ledger);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[(root - 1) * size..root * size].fill(0xa5);
+    fs::write(&path, bytes).unwrap();
+    let reader = Reader::open(&path).unwrap();
+    for error in [
+        reader.thread("t1").unwrap_err(),
+        reader.threads(&metawsm::store::read::forum::ThreadFilter::default(), None, 10).unwrap_err(),
+        verify(&path).unwrap_err(),
+    ] {
+        assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
+    }
+}
+
+#[test]
+fn what_may_not_be_written_is_called_read_only() {
+    let shop = Shop::new();
+    shop.must(&Plan::of(&["a"]).create());
+    // Rights mean nothing to root, whom tests may run as: a file opened to be read only stands for them.
+    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let conn = Connection::open_with_flags(shop.path(), flags).unwrap();
+    let error = conn.execute("DELETE FROM run", []).unwrap_err();
+    let named = metawsm::store::error::named(&shop.path(), error);
+    assert!(matches!(named, StoreError::ReadOnly { .. }), "{named:?}");
+    let sealed = shop.dir.path().join("sealed");
+    fs::create_dir(&sealed).unwrap();
+    fs::set_permissions(&sealed, fs::Permissions::from_mode(0o500)).unwrap();
+    let may_write_anyway = fs::write(sealed.join("probe"), "").is_ok();
+    let opened = open(&sealed.join("metawsm.db"));
+    if may_write_anyway {
+        opened.unwrap();
+    } else {
+        assert!(matches!(opened, Err(StoreError::ReadOnly { .. })));
+    }
+    fs::set_permissions(&sealed, fs::Permissions::from_mode(0o700)).unwrap();
+}
+
+#[test]
+fn a_locked_database_is_waited_for() {
+    let shop = Shop::new();
+    shop.must(&Plan::of(&["a"]).create());
+    let (locked, is_locked) = mpsc::channel();
+    let path = shop.path();
+    let holder = std::thread::spawn(move || {
+        let conn = Connection::open(path).unwrap();
+        conn.execute_batch("BEGIN IMMEDIATE").unwrap();
+        locked.send(Instant::now()).unwrap();
+        // The lock is held for a time, which is what is tested; nothing is hoped for meanwhile.
+        std::thread::sleep(Duration::from_millis(300));
+        conn.execute_batch("COMMIT").unwrap();
+    });
+    let since = is_locked.recv().unwrap();
+    // Readers do not wait.
+    assert!(shop.reader().run(RUN).unwrap().is_some());
+    shop.must(&ask("t1", "a", "which?", false));
+    assert!(since.elapsed() >= Duration::from_millis(290), "it cannot have been written before: {:?}", since.elapsed());
+    holder.join().unwrap();
+    assert!(shop.reader().thread("t1").unwrap().is_some());
+}
+
+#[test]
+fn the_data_version_tells_what_others_wrote() {
+    let shop = Shop::new();
+    let reader = shop.reader();
+    let before = reader.data_version().unwrap();
+    assert_eq!(reader.data_version().unwrap(), before);
+    shop.must(&Plan::of(&["a"]).create());
+    let after = reader.data_version().unwrap();
+    assert_ne!(after, before);
+    shop.must(&ask("t1", "a", "which?", false));
+    assert_ne!(reader.data_version().unwrap(), after);
+    let quiet = reader.data_version().unwrap();
+    assert!(shop.give(&human(), None, &thread("t9", ThreadWish::Close)).is_err());
+    assert_eq!(reader.data_version().unwrap(), quiet, "a refusal writes nothing");
+}
+
+#[test]
+fn verify_finds_what_was_changed_behind_the_journals_back_and_rebuild_mends_it() {
+    let shop = Shop::new();
+    shop.must(&Plan::of(&["a", "b"]).create());
+    shop.must(&ask("t1", "a", "which?", true));
+    shop.must(&post("t1", human(), "this"));
+    shop.must(&thread("t1", ThreadWish::Seen { viewer: "human:bo".into(), seq: None }));
+    shop.must(&signal("b", metawsm::domain::signal::SignalType::GuidanceRequest));
+    shop.assert_sound();
+    let conn = Connection::open(shop.path()).unwrap();
+    for (table, harm) in [
+        ("run", "UPDATE run SET doc = json_set(doc, '$.status', 'closed')"),
+        ("run_policy", "UPDATE run_policy SET doc = '{}'"),
+        ("run_ticket", "DELETE FROM run_ticket"),
+        ("step", "UPDATE step SET doc = json_set(doc, '$.attempts', 9) WHERE step_index = 1"),
+        ("agent", "DELETE FROM agent WHERE name = 'a'"),
+        ("thread", "UPDATE thread SET doc = json_set(doc, '$.title', 'other') WHERE thread_id = 't1'"),
+        ("post", "UPDATE post SET body = body || ' '"),
+        ("request", "UPDATE request SET doc = json_set(doc, '$.settled_by', 'x')"),
+        ("seen", "UPDATE seen SET seq = seq + 1"),
+    ] {
+        assert!(conn.execute(harm, []).unwrap() > 0, "{harm}");
+        let found = verify(&shop.path()).unwrap();
+        assert!(!found.is_empty() && found.iter().all(|difference| difference.table == table), "{table}: {found:?}");
+        assert!(rebuild(&shop.path()).unwrap() > 0);
+        shop.assert_sound();
+    }
+    assert!(!shop.reader().posts("t1", None).unwrap().is_empty());
+}

@@ -1,0 +1,332 @@
+//! Any sequence of commands leaves only legal transitions, and tables that the journal makes again (spec 7).
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in tests, also in what they share")]
+
+use std::collections::BTreeMap;
+
+use metawsm::domain::actor::{Actor, ActorType, Side};
+use metawsm::domain::agent::{AgentKey, AgentStatus, Health, WaitingFor};
+use metawsm::domain::command::{AgentWish, Command, RunWish, StepEnd, ThreadWish};
+use metawsm::domain::event::{Event, Fact, OwnFile, Worktree};
+use metawsm::domain::plan::StepStatus;
+use metawsm::domain::refusal::RefusalKind;
+use metawsm::domain::run::{RunMode, RunStatus};
+use metawsm::domain::signal::{Signal, SignalType};
+use metawsm::domain::thread::{Priority, ThreadState, control_thread_id};
+use metawsm::store::StoreError;
+use metawsm::store::read::EventFilter;
+use metawsm::store::read::forum::ThreadFilter;
+use metawsm::store::rebuild::{rebuild, verify};
+use proptest::prelude::*;
+
+use crate::core_world::*;
+
+/// Two runs: a plain one with two agents, and a bootstrap run of two tickets whose agents share a name.
+fn plan(run: u8) -> Plan {
+    if run == 0 {
+        Plan { budget: 1, step_retries: 1, may: vec!["run".into()], ..Plan::of(&["a", "b"]) }
+    } else {
+        Plan {
+            run_id: "run-2".into(),
+            mode: RunMode::Bootstrap,
+            workspaces: vec!["ws".into(), "zz".into()],
+            ..Plan::of(&["a"])
+        }
+    }
+}
+
+fn key_of(run: u8, which: u8) -> AgentKey {
+    let plan = plan(run);
+    let workspace = &plan.workspaces[usize::from(which) % plan.workspaces.len()];
+    let name = &plan.agents[usize::from(which) % plan.agents.len()];
+    AgentKey::new(&plan.run_id, workspace, name)
+}
+
+fn control_of(key: &AgentKey, run: u8) -> String {
+    control_thread_id(&key.run_id, &key.name, (run == 1).then_some(key.workspace.as_str()))
+}
+
+#[derive(Debug, Clone)]
+struct Op {
+    kind: u8,
+    run: u8,
+    which: u8,
+    x: u8,
+    actor: u8,
+    keyed: bool,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    (0_u8..34, 0_u8..2, 0_u8..2, 0_u8..12, 0_u8..8, proptest::bool::weighted(0.1))
+        .prop_map(|(kind, run, which, x, actor, keyed)| Op { kind, run, which, x, actor, keyed })
+}
+
+fn author(op: &Op) -> Option<Actor> {
+    match op.actor {
+        0 => Some(operator()),
+        1..=4 => Some(Actor::agent(key_of(op.run, op.which).name)),
+        _ => None,
+    }
+}
+
+fn command(op: &Op) -> Command {
+    let key = key_of(op.run, op.which);
+    let run = |wish| Command::Run { run_id: plan(op.run).run_id, wish };
+    let agent = |wish| Command::Agent { key: key.clone(), wish };
+    let control = control_of(&key, op.run);
+    let id = if op.x < 3 { control.clone() } else { format!("t{}", op.x % 4) };
+    let on = |wish| thread(&id, wish);
+    let launch = u32::from(op.x % 4) + 1;
+    let index = u32::from(op.x % 7) + 1;
+    match op.kind {
+        0 => run(RunWish::Pause),
+        1 | 2 => run(RunWish::Resume),
+        3 => run(RunWish::Stop),
+        4 => run(RunWish::FinishStop),
+        5 => run(RunWish::BeginClose),
+        6 => match op.x {
+            0 => run(RunWish::FinishClose),
+            _ => run(RunWish::AbortClose { reason: "conflict".into() }),
+        },
+        7 => run(RunWish::BeginStep { index }),
+        8 => {
+            let end = match op.actor % 3 {
+                0 => StepEnd::Done,
+                1 => StepEnd::Failed("no".into()),
+                _ => StepEnd::Interrupted,
+            };
+            run(RunWish::EndStep { index, end })
+        }
+        9 | 10 => agent(AgentWish::Started { launch }),
+        11 => agent(AgentWish::StartFailed { launch, error: "not found".into() }),
+        12 => agent(AgentWish::Stop),
+        13 => agent(AgentWish::Stopped),
+        14 | 15 => agent(AgentWish::Exited {
+            launch,
+            exit: if op.actor.is_multiple_of(2) { exit(i32::from(op.x % 3)) } else { killed() },
+        }),
+        16 => {
+            let healths = [Health::Healthy, Health::Idle, Health::Stalled, Health::Dead, Health::Unknown];
+            let health = healths[usize::from(op.x) % healths.len()];
+            let waiting_for = if op.x.is_multiple_of(2) { WaitingFor::None } else { WaitingFor::Input };
+            agent(AgentWish::Observed { health, waiting_for, reason: "seen".into(), evidence: serde_json::json!([1]) })
+        }
+        17 | 18 => agent(restart(op.x.is_multiple_of(2))),
+        19 | 20 => {
+            let of = (!op.x.is_multiple_of(3)).then(|| key.clone());
+            let author = author(op).unwrap_or_else(human);
+            ask_by(&format!("t{}", op.x % 4), of, author, ["which?", "what?"][usize::from(op.x % 2)], op.actor > 2)
+        }
+        21 | 22 => on(ThreadWish::Post { body: "words".into(), wait: op.actor.is_multiple_of(2), author: author(op) }),
+        23 => on(ThreadWish::Answer { body: "so".into(), in_reply_to: None, author: author(op) }),
+        24 => on(ThreadWish::Assign { assignee_type: ActorType::Human, assignee: "bo".into(), note: None }),
+        25 => on(ThreadWish::State { to: ThreadState::ALL[usize::from(op.actor) % 6] }),
+        26 => on(ThreadWish::Priority { to: Priority::ALL[usize::from(op.actor) % 4] }),
+        27 => on(if op.actor.is_multiple_of(2) { ThreadWish::Close } else { ThreadWish::Reopen }),
+        28 => on(ThreadWish::Seen { viewer: "human:bo".into(), seq: (op.actor > 3).then(|| i64::from(op.x) * 7) }),
+        29..=31 => {
+            let kind = SignalType::ALL[usize::from(op.x) % 5];
+            let signal = Signal { epoch: u32::from(op.actor % 4), ..full_signal(kind, &key, 0) };
+            let author = if op.actor.is_multiple_of(2) { Some(Actor::agent(&key.name)) } else { None };
+            thread(&control, ThreadWish::Signal { ticket: ticket(&key.workspace), signal, in_reply_to: None, author })
+        }
+        32 => run(match op.x % 5 {
+            0 => RunWish::WorkspaceCreated {
+                name: key.workspace.clone(),
+                path: "/ws".into(),
+                worktrees: vec![Worktree {
+                    repo: "repo".into(),
+                    path: "/ws/repo".into(),
+                    branch: "b".into(),
+                    base: "main".into(),
+                    start: "0".into(),
+                }],
+                warnings: vec![],
+            },
+            1 => RunWish::WorkspaceRemoved { name: key.workspace.clone(), backups: vec![] },
+            2 => RunWish::DocsSeeded {
+                workspace: key.workspace.clone(),
+                ticket: ticket(&key.workspace),
+                repo: "repo".into(),
+                dir: "ttmp".into(),
+                files: (0..u16::from(op.actor) * 100)
+                    .map(|number| OwnFile { path: format!("f{number}"), blob: format!("{}", op.actor) })
+                    .collect(),
+                revision: "1".into(),
+            },
+            3 => RunWish::Committed {
+                workspace: key.workspace.clone(),
+                repo: "repo".into(),
+                sha: format!("{}", op.actor),
+                message: "own".into(),
+            },
+            _ => RunWish::Merged {
+                workspace: key.workspace.clone(),
+                repo: "repo".into(),
+                base: "main".into(),
+                old: "0".into(),
+                new: format!("{}", op.actor),
+                head: "2".into(),
+                how: "merge".into(),
+            },
+        }),
+        _ => match op.x {
+            0..=5 => plan(op.run).create(),
+            _ => Command::Lease { acquired: op.x.is_multiple_of(2), pid: 7, host: "here".into() },
+        },
+    }
+}
+
+/// The states that the events alone tell of, each transition checked against the tables of the spec.
+#[derive(Default)]
+struct Told {
+    runs: BTreeMap<String, RunStatus>,
+    agents: BTreeMap<AgentKey, AgentStatus>,
+    steps: BTreeMap<(String, u32), StepStatus>,
+    threads: BTreeMap<String, ThreadState>,
+}
+
+impl Told {
+    fn check(&mut self, event: &Event) -> Result<(), TestCaseError> {
+        let run = event.subject.run_id.clone().unwrap_or_default();
+        let thread = event.subject.thread_id.clone().unwrap_or_default();
+        let agent = || {
+            let subject = &event.subject;
+            AgentKey::new(
+                &run,
+                subject.workspace.clone().unwrap_or_default(),
+                subject.agent_name.clone().unwrap_or_default(),
+            )
+        };
+        match &event.fact {
+            Fact::RunCreated { .. } => {
+                prop_assert_eq!(self.runs.insert(run, RunStatus::Created), None);
+            }
+            Fact::RunTransitioned { from, to, .. } => {
+                prop_assert!(from.may_become(*to), "run {} {} > {}", run, from, to);
+                prop_assert_eq!(self.runs.insert(run, *to), Some(*from));
+            }
+            Fact::AgentRegistered(_) => {
+                prop_assert_eq!(self.agents.insert(agent(), AgentStatus::Pending), None);
+            }
+            Fact::AgentTransitioned { from, to, .. } => {
+                prop_assert!(from.may_become(*to), "agent {:?} {} > {}", agent(), from, to);
+                prop_assert_eq!(self.agents.insert(agent(), *to), Some(*from));
+            }
+            Fact::StepTransitioned { index, from, to, .. } => {
+                prop_assert!(from.is_none_or(|from| from.may_become(*to)), "step {} {:?} > {}", index, from, to);
+                prop_assert_eq!(self.steps.insert((run, *index), *to), *from);
+            }
+            Fact::ThreadOpened { state, .. } => {
+                prop_assert_eq!(self.threads.insert(thread, *state), None);
+            }
+            Fact::StateChanged { from_state, to_state } | Fact::ThreadClosed { from_state, to_state } => {
+                let legal = from_state == to_state || from_state.successors().contains(to_state);
+                prop_assert!(legal, "thread {} {} > {}", thread, from_state, to_state);
+                prop_assert_eq!(self.threads.insert(thread, *to_state), Some(*from_state));
+            }
+            Fact::PostAdded { .. }
+            | Fact::ControlSignal { .. }
+            | Fact::Assigned { .. }
+            | Fact::PriorityChanged { .. } => {
+                prop_assert!(
+                    self.threads.get(&thread).is_some_and(|state| *state != ThreadState::Closed),
+                    "{:?}",
+                    event
+                );
+            }
+            Fact::AgentExited { .. } | Fact::AgentObserved { .. } | Fact::AgentRestarted { .. } => {
+                prop_assert!(self.agents.contains_key(&agent()));
+            }
+            Fact::Seen { .. }
+            | Fact::RunSpecChanged { .. }
+            | Fact::WorkspaceCreated { .. }
+            | Fact::WorkspaceRemoved { .. }
+            | Fact::AgentProgressed { .. }
+            | Fact::DocsSeeded { .. }
+            | Fact::GitCommitted { .. }
+            | Fact::GitMerged { .. }
+            | Fact::LeaseAcquired { .. }
+            | Fact::LeaseLost { .. } => {}
+        }
+        Ok(())
+    }
+}
+
+/// Starts a run's agents, so that most sequences have something alive to play with.
+fn begin(shop: &Shop, run: u8) {
+    let plan = plan(run);
+    shop.must(&plan.create());
+    let steps = shop.reader().steps(&plan.run_id).unwrap();
+    for step in steps {
+        let on_run = |wish| Command::Run { run_id: plan.run_id.clone(), wish };
+        shop.must(&on_run(RunWish::BeginStep { index: step.spec.index }));
+        if let Some(name) = step.spec.agent {
+            let key = AgentKey::new(&plan.run_id, &step.spec.workspace, name);
+            shop.must(&Command::Agent { key, wish: AgentWish::Started { launch: 1 } });
+        }
+        shop.must(&on_run(RunWish::EndStep { index: step.spec.index, end: StepEnd::Done }));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 56, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_sequence_of_commands_is_legal_and_made_again(begun in 0_u8..4, ops in proptest::collection::vec(op(), 1..70)) {
+        let shop = Shop::new();
+        for run in 0..2 {
+            if begun & (1 << run) != 0 {
+                begin(&shop, run);
+            }
+        }
+        let mut end = shop.reader().last_seq().unwrap();
+        for (number, op) in ops.iter().enumerate() {
+            let key = op.keyed.then(|| format!("key-{}", number % 3));
+            let command = command(op);
+            match shop.give(&human(), key.as_deref(), &command) {
+                Ok(receipt) => {
+                    prop_assert!(receipt.replayed || receipt.events.first().is_none_or(|event| event.seq == end + 1));
+                    prop_assert!(receipt.replayed || receipt.seq >= end);
+                    end = shop.reader().last_seq().unwrap();
+                }
+                Err(StoreError::Refused(refusal)) => {
+                    prop_assert!(refusal.kind != RefusalKind::Illegal || refusal.state.is_some(), "{:?}", refusal);
+                    prop_assert_eq!(shop.reader().last_seq().unwrap(), end);
+                }
+                Err(other) => prop_assert!(false, "{:?}: {:?}", command, other),
+            }
+        }
+        let reader = shop.reader();
+        let events = reader.events(0, &EventFilter::default(), 100_000).unwrap();
+        let mut told = Told::default();
+        for (place, event) in events.iter().enumerate() {
+            prop_assert_eq!(event.seq, i64::try_from(place).unwrap() + 1);
+            told.check(event)?;
+            let (event_type, payload) = event.fact.split();
+            prop_assert_eq!(&Fact::join(&event_type, payload).unwrap(), &event.fact);
+        }
+        for run in reader.runs().unwrap() {
+            prop_assert_eq!(told.runs.get(run.id()), Some(&run.status));
+            let waits = reader.guidance_open(run.id()).unwrap();
+            prop_assert!(!waits || run.status != RunStatus::Running, "a question is open and the run is running");
+            prop_assert!(waits || run.status != RunStatus::AwaitingGuidance, "no question is open");
+        }
+        for thread in reader.threads(&ThreadFilter::default(), None, 500).unwrap().threads {
+            prop_assert_eq!(told.threads.get(&thread.thread_id), Some(&thread.state));
+            let posts = reader.posts(&thread.thread_id, None).unwrap();
+            prop_assert_eq!(thread.posts_count, u64::try_from(posts.len()).unwrap());
+            prop_assert!(thread.state != ThreadState::Closed || thread.waiting_on.is_none());
+            prop_assert_eq!(thread.waiting_on.is_some(), thread.waiting_since.is_some());
+            if thread.control {
+                let asked = reader.open_requests(thread.run_id.as_deref().unwrap()).unwrap();
+                let open = asked.iter().any(|request| request.thread_id == thread.thread_id);
+                let set_by_hand = matches!(thread.state, ThreadState::WaitingHuman | ThreadState::WaitingOperator);
+                prop_assert!(thread.waiting_on == open.then_some(Side::Human) || set_by_hand || thread.state == ThreadState::Answered, "{:?}", thread);
+            }
+        }
+        prop_assert_eq!(verify(&shop.path()).unwrap(), vec![]);
+        prop_assert_eq!(rebuild(&shop.path()).unwrap(), end);
+        prop_assert_eq!(verify(&shop.path()).unwrap(), vec![]);
+        prop_assert_eq!(shop.reader().last_seq().unwrap(), end, "the journal is left as it is");
+    }
+}
