@@ -62,12 +62,20 @@ async fn serve(session: &Session, engine: &Arc<Engine>, reader: &Reader) -> Resu
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     let mut listening = true;
     let mut since = reader.last_seq()?;
+    let mut version = reader.data_version()?;
     let (answers, mut answered) = tokio::sync::mpsc::unbounded_channel::<Value>();
     loop {
         tokio::select! {
             _ = interrupt.recv() => return Ok(exit::INTERRUPTED),
             _ = terminate.recv() => return Ok(exit::DONE),
-            Some(()) = written.recv() => {}
+            Some(()) = written.recv() => {
+                // The watch also tells of writes that were none; the database itself knows.
+                let now = reader.data_version()?;
+                if now == version {
+                    continue;
+                }
+                version = now;
+            }
             Some(answer) = answered.recv() => {
                 // What the command did comes before its answer.
                 since = show(reader, since)?;

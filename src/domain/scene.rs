@@ -197,11 +197,17 @@ impl Scene {
                 && request.settled_by.is_none()
                 && present(&request.workspace, &request.agent_name, request.epoch)
         });
+        let asked_now = |thread: &Thread| match (&thread.workspace, &thread.agent_name, thread.epoch) {
+            (Some(workspace), Some(name), Some(epoch)) => present(workspace, name, epoch),
+            _ => true,
+        };
         request
-            || self
-                .threads
-                .iter()
-                .any(|thread| thread.run_id.as_deref() == Some(run_id) && thread.blocking && thread.waits_for_human())
+            || self.threads.iter().any(|thread| {
+                thread.run_id.as_deref() == Some(run_id)
+                    && thread.blocking
+                    && thread.waits_for_human()
+                    && asked_now(thread)
+            })
     }
 
     /// The request of a control thread that a post made.
