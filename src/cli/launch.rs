@@ -24,11 +24,12 @@ pub fn run(path: &Path) -> u8 {
             return 126;
         }
     };
-    // It may hold secrets, and it has served.
-    let _ = std::fs::remove_file(path);
     let now = || SystemClock.now().millis();
     let mut on_end = |record: &Record| report(&spec, record);
-    u8::try_from(launch(&spec, &now, &mut on_end)).unwrap_or(126)
+    let status = launch(&spec, &now, &mut on_end);
+    // It may hold secrets. Whoever started us removes it as soon as our record is there; it may have died.
+    let _ = std::fs::remove_file(path);
+    u8::try_from(status).unwrap_or(126)
 }
 
 /// The file says it already; the ledger is told so that nobody has to be watching. Where that fails, the

@@ -33,7 +33,7 @@ const LONGEST_LOG: usize = 4 * 1024 * 1024;
 /// The files of one launch.
 #[derive(Debug, Clone)]
 pub struct LaunchFiles {
-    /// What to launch; removed once it was read.
+    /// What to launch; removed once the record tells that it was read.
     pub spec: PathBuf,
     /// How it went.
     pub record: PathBuf,
@@ -96,6 +96,8 @@ pub fn start(
             return Err(error);
         }
     };
+    // It may hold secrets, and it has served.
+    let _ = std::fs::remove_file(&files.spec);
     if let Some(error) = &record.error {
         let _ = tmux.kill_session(&agent.spec.session);
         return Err(EngineError::outside(
@@ -259,15 +261,14 @@ fn conversation(engine: &Engine, resolved: &ResolvedAgent, files: &LaunchFiles) 
     if !resolved.runner.chooses_session_id() {
         return Ok(None);
     }
-    let id = uuid(&engine.ledger.new_id("u"), &engine.ledger.new_id("u"));
+    let id = uuid(&engine.ledger.new_hex(), &engine.ledger.new_hex());
     write_private(&files.conversation, id.as_bytes())?;
     Ok(Some(id))
 }
 
-/// A version 4 UUID out of the random ends of two ids.
+/// A version 4 UUID out of 32 random hexadecimal digits.
 fn uuid(one: &str, other: &str) -> String {
-    let tail = |id: &str| id.chars().rev().take(16).collect::<String>();
-    let hex = format!("{}{}", tail(one), tail(other));
+    let hex = format!("{one}{other}");
     format!("{}-{}-4{}-8{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..32])
 }
 
@@ -404,7 +405,8 @@ pub fn end_launch(
     let marker = format!("{MARKER_ENV}={}", marker(engine, agent, n)?);
     let tree = Tree {
         launcher: record.as_ref().map(|record| (record.launcher_pid, record.launcher_start)),
-        session_id: record.as_ref().map(|record| record.launcher_pid),
+        // After an end that its launcher saw the number may be anybody's by now.
+        session_id: record.as_ref().filter(|record| record.ended_at_ms.is_none()).map(|record| record.launcher_pid),
         marker: Some(marker),
         spare: &[],
     };

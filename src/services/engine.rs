@@ -165,8 +165,7 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Store`].
     pub fn database_id(&self) -> Result<String, EngineError> {
-        let make = || self.ledger.new_id("db").rsplit('-').next().map(reversed).unwrap_or_default();
-        Ok(self.ledger.meta_or("database_id", make)?)
+        Ok(self.ledger.meta_or("database_id", || self.ledger.new_hex())?)
     }
 
     /// The tmux server of this home: its socket is resolved once and stored.
@@ -245,11 +244,6 @@ impl Engine {
         agents.retain(|agent| agent.status.working() || agent.status == AgentStatus::Stopping);
         Ok(agents)
     }
-}
-
-/// The random part of an id is at its end.
-fn reversed(text: &str) -> String {
-    text.chars().rev().collect()
 }
 
 fn tmux_at(socket: &Path, name: &str) -> Tmux {

@@ -9,6 +9,9 @@ use crate::domain::time::Moment;
 pub trait Ids: Send + Sync {
     /// A new id that begins with `prefix`.
     fn next(&self, prefix: &str, now: Moment) -> String;
+
+    /// 64 bits that nobody could have guessed, and no other call returns.
+    fn random(&self) -> u64;
 }
 
 /// Ids that sort by time and do not collide between processes.
@@ -20,15 +23,28 @@ pub struct RandomIds {
 
 impl Ids for RandomIds {
     fn next(&self, prefix: &str, now: Moment) -> String {
+        let time = base32(now.millis().cast_unsigned(), 9);
+        format!("{prefix}-{time}{}", base32(self.random(), 8))
+    }
+
+    fn random(&self) -> u64 {
         // `RandomState` is keyed by the operating system's randomness once per process.
         let mut hasher = self.state.build_hasher();
         hasher.write_u64(self.count.fetch_add(1, Ordering::Relaxed));
-        hasher.write_i64(now.millis());
-        let low = hasher.finish();
         hasher.write_u32(std::process::id());
-        let high = hasher.finish();
-        format!("{prefix}-{:011x}{:08x}{:08x}", now.millis(), high & 0xffff_ffff, low & 0xffff_ffff)
+        hasher.finish()
     }
+}
+
+/// The last `digits` digits in a base of 32 without look-alikes: short enough to be typed.
+fn base32(mut number: u64, digits: usize) -> String {
+    const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+    let mut out = vec![b'0'; digits];
+    for place in out.iter_mut().rev() {
+        *place = ALPHABET[usize::try_from(number % 32).unwrap_or(0)];
+        number /= 32;
+    }
+    String::from_utf8_lossy(&out).into_owned()
 }
 
 /// Ids that count from 1: for tests.
@@ -37,7 +53,11 @@ pub struct CountingIds(AtomicU64);
 
 impl Ids for CountingIds {
     fn next(&self, prefix: &str, _now: Moment) -> String {
-        format!("{prefix}-{:06}", self.0.fetch_add(1, Ordering::Relaxed) + 1)
+        format!("{prefix}-{:06}", self.random())
+    }
+
+    fn random(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed) + 1
     }
 }
 

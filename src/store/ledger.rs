@@ -110,6 +110,11 @@ impl Ledger {
         self.ids.next(prefix, self.clock.now())
     }
 
+    /// 16 random hexadecimal digits.
+    pub fn new_hex(&self) -> String {
+        format!("{:016x}", self.ids.random())
+    }
+
     /// Carries one order out.
     ///
     /// # Errors
