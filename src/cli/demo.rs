@@ -45,12 +45,20 @@ const ANSWER: &str = "Two tables with a key: we will want to query them.";
 pub fn run(session: &Session, keep: bool) -> Result<Reply, Failure> {
     let cancel = Arc::new(AtomicBool::new(false));
     let _signals = follow::cancel_on_signals(&cancel);
+    Engine::preflight(&Session::git(&Home::at(Path::new("."), &HomeArgs::default())))?;
     let dir = std::env::temp_dir().join(format!(
         "metawsm-demo-{}-{}",
         std::process::id(),
         session.now().millis() % 1_000_000
     ));
-    let demo = Demo::prepare(session, &dir, &cancel)?;
+    let demo = match Demo::prepare(session, &dir, &cancel) {
+        Ok(demo) => demo,
+        Err(failure) => {
+            // Half a demo is of no use to anybody.
+            let _ = std::fs::remove_dir_all(&dir);
+            return Err(failure);
+        }
+    };
     let told = demo.play();
     let left = demo.end(keep);
     told?;
@@ -168,13 +176,7 @@ impl Demo {
         self.engine.order_agent(&self.caller, &dead.key, wish)?;
         self.until("the end of the work", || {
             let run = self.engine.run(run_id)?;
-            match run.status {
-                RunStatus::Completed => Ok(Some(())),
-                RunStatus::Failed => {
-                    Err(EngineError::refused(format!("the run failed: {}", run.reason), "this is a defect"))
-                }
-                _ => Ok(None),
-            }
+            Ok((run.status == RunStatus::Completed).then_some(()))
         })
     }
 
@@ -190,6 +192,10 @@ impl Demo {
             if self.cancel.load(Ordering::SeqCst) {
                 return Err(EngineError::Interrupted("the demo was ended".to_owned()));
             }
+            let failed = self.engine.reader()?.runs_in(&[RunStatus::Failed])?;
+            if let Some(run) = failed.first() {
+                return Err(EngineError::refused(format!("the run failed: {}", run.reason), "this is a defect"));
+            }
             ask()
         })?;
         found.ok_or_else(|| {
@@ -202,7 +208,7 @@ impl Demo {
         let lease = self.engine.lease_run_within(run_id, "demo", &self.caller, Duration::from_secs(5))?;
         self.say("\n$ metawsm merge");
         for merged in merging::merge(&self.engine, &self.caller, run_id, false)? {
-            self.say(&format!("  {}", merged.describe()));
+            self.say(&format!("  {}", merged.describe(false)));
         }
         self.say("$ metawsm close");
         closing::close(&self.engine, &self.caller, run_id, &closing::Options::default())?;

@@ -12,6 +12,7 @@ use super::reply::Reply;
 use super::session::Session;
 use crate::domain::agent::Agent;
 use crate::domain::run::RunStatus;
+use crate::services::agents;
 use crate::services::engine::Engine;
 use crate::services::error::EngineError;
 use crate::services::gates::trees;
@@ -20,11 +21,10 @@ use crate::services::process::exec::Exec;
 use crate::services::process::lease::{Lease, read_holder};
 use crate::services::process::{Processes, default_table};
 use crate::services::tmux::{KEEPER, Observe, Tmux, TmuxError};
-use crate::services::{agents, launcher};
 use crate::store::{Reader, rebuild};
 
 /// A supervisor that has not touched its lease for this long does not respond.
-const RESPONDS_WITHIN: Duration = Duration::from_secs(15);
+const RESPONDS_WITHIN: Duration = Duration::from_secs(5);
 
 struct Finding {
     name: &'static str,
@@ -69,6 +69,9 @@ pub fn run(session: &Session, args: &DoctorArgs) -> Result<Reply, Failure> {
 }
 
 fn of_home(session: &Session, home: &Home, args: &DoctorArgs, findings: &mut Vec<Finding>) -> Result<(), Failure> {
+    if args.repair {
+        session.may_act_on_runs()?;
+    }
     let processes = default_table();
     findings.push(policy(home));
     let reader = match home.reader() {
@@ -83,7 +86,7 @@ fn of_home(session: &Session, home: &Home, args: &DoctorArgs, findings: &mut Vec
     findings.push(good("database", format!("{} events in {}", reader.last_seq()?, home.db.display())));
     findings.push(supervisor(session, home, processes.as_ref()));
     findings.extend(sessions(home, &reader, args.repair, session)?);
-    findings.extend(worktrees(&reader)?);
+    findings.extend(worktrees(home, &reader)?);
     if args.verify {
         findings.push(verified(home)?);
     }
@@ -181,20 +184,18 @@ fn sessions(home: &Home, reader: &Reader, repair: bool, session: &Session) -> Re
 }
 
 fn end_orphan(session: &Session, home: &Home, tmux: &Tmux, owner: Option<&Agent>, name: &str) -> Result<(), Failure> {
-    session.may_act_on_runs()?;
     if let Some(agent) = owner {
         let engine = Engine::open(home.clone(), session.surroundings.clone())?;
         agents::end(&engine, agent)?;
         return Ok(());
     }
     tmux.kill_session(name).map_err(EngineError::from)?;
-    let _ = launcher::MARKER_ENV;
     Ok(())
 }
 
 /// Worktrees that the journal knows and the disk has not.
-fn worktrees(reader: &Reader) -> Result<Vec<Finding>, Failure> {
-    let mut findings = Vec::new();
+fn worktrees(home: &Home, reader: &Reader) -> Result<Vec<Finding>, Failure> {
+    let mut findings = orphans(home, reader)?;
     for run in reader.runs()? {
         let mut workspaces = reader.workspaces(run.id())?;
         workspaces.retain(|workspace| !workspace.removed);
@@ -210,6 +211,46 @@ fn worktrees(reader: &Reader) -> Result<Vec<Finding>, Failure> {
     }
     if findings.is_empty() {
         findings.push(good("worktrees", "every worktree is where the journal says"));
+    }
+    Ok(findings)
+}
+
+/// Directories of workspaces that belong to no run, or to one that will never finish them.
+fn orphans(home: &Home, reader: &Reader) -> Result<Vec<Finding>, Failure> {
+    let root =
+        home.load_policy(&[]).map_or_else(|_| ".metawsm/workspaces".to_owned(), |live| live.policy.workspace.root);
+    let mut owners = std::collections::BTreeMap::new();
+    for run in reader.runs()? {
+        let removed: Vec<String> = reader
+            .workspaces(run.id())?
+            .into_iter()
+            .filter(|workspace| workspace.removed)
+            .map(|workspace| workspace.name)
+            .collect();
+        for workspace in run.spec.workspaces.iter().filter(|workspace| !removed.contains(&workspace.name)) {
+            owners.insert(workspace.name.clone(), run.clone());
+        }
+    }
+    let mut findings = Vec::new();
+    for entry in std::fs::read_dir(home.workspace_root(&root)).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        match owners.get(&name) {
+            None => findings.push(bad(
+                "worktrees",
+                format!("{} belongs to no run", entry.path().display()),
+                "look into it, then remove it with git worktree remove",
+            )),
+            Some(run) if reader.workspaces(run.id())?.iter().all(|workspace| workspace.name != name) => {
+                if matches!(run.status, RunStatus::Stopped | RunStatus::Failed | RunStatus::Closed) {
+                    findings.push(bad(
+                        "worktrees",
+                        format!("{} was never finished", entry.path().display()),
+                        format!("metawsm resume --run-id {0}, or: metawsm cleanup --run-id {0}", run.id()),
+                    ));
+                }
+            }
+            Some(_) => {}
+        }
     }
     Ok(findings)
 }

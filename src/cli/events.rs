@@ -25,6 +25,7 @@ pub fn forum(session: &Session, args: &EventsArgs) -> Result<Reply, Failure> {
 }
 
 fn follow(session: &Session, args: &EventsArgs, event_type: Option<String>) -> Result<Reply, Failure> {
+    session.only_waits();
     let (home, reader) = session.reader()?;
     let filter = EventFilter { event_type, ticket: args.ticket.clone(), run_id: args.run_id.clone(), thread_id: None };
     let mut since = args.since;

@@ -15,6 +15,7 @@ use super::wrong;
 use crate::domain::actor::{Actor, ActorType};
 use crate::domain::agent::{Agent, AgentKey};
 use crate::domain::command::{Command, ThreadWish};
+use crate::domain::refusal::Refusal;
 use crate::domain::signal::{Signal, SignalType};
 use crate::domain::thread::{Priority, Thread, ThreadState, control_thread_id};
 use crate::services::engine::Engine;
@@ -88,6 +89,7 @@ fn give(
     wish: ThreadWish,
     speaker: &Speaker,
 ) -> Result<Receipt, Failure> {
+    only_itself(session, speaker)?;
     let engine = if matches!(wish, ThreadWish::Ask { .. }) { session.engine_or_new()? } else { session.engine()? };
     forum_enabled(&engine)?;
     let caller = caller(session, speaker)?;
@@ -96,6 +98,21 @@ fn give(
     let order =
         Order { command: &command, actor: &caller, identity: identity.as_ref(), key: speaker.event_id.as_deref() };
     Ok(engine.ledger.execute(&order)?)
+}
+
+/// In an agent's session a process is that agent: options that say otherwise are refused, not ignored.
+fn only_itself(session: &Session, speaker: &Speaker) -> Result<(), Failure> {
+    let Some(own) = session.identity() else { return Ok(()) };
+    let other_type =
+        speaker.actor_type.as_deref().map(actor_type).transpose()?.is_some_and(|kind| kind != ActorType::Agent);
+    let other_name = speaker.actor_name.as_ref().is_some_and(|name| *name != own.name);
+    let other_login = session.global.name.as_ref().is_some_and(|name| *name != own.name);
+    if other_type || other_name || other_login {
+        return Err(Refusal::not_allowed(format!("in the session of agent {} nobody else can speak", own.name))
+            .hint("leave out --actor-type, --actor-name and --as")
+            .into());
+    }
+    Ok(())
 }
 
 fn forum_enabled(engine: &Arc<Engine>) -> Result<(), Failure> {
@@ -189,6 +206,15 @@ type About = (Option<String>, Option<AgentKey>, Option<String>);
 fn about(session: &Session, engine: &Engine, which: &AgentSelector, author: Option<&Actor>) -> Result<About, Failure> {
     let reader = engine.reader()?;
     if let Some(key) = session.identity() {
+        let named =
+            [(&which.agent, &key.name), (&which.workspace, &key.workspace), (&which.selector.run_id, &key.run_id)];
+        if let Some((other, _)) = named.into_iter().find(|(named, own)| named.as_ref().is_some_and(|name| name != *own))
+        {
+            let other = other.as_deref().unwrap_or_default();
+            return Err(Refusal::not_allowed(format!("agent {} asks only for itself, not for {other}", key.name))
+                .hint("leave out --agent, --workspace and --run-id")
+                .into());
+        }
         let ticket = session.session_variable("METAWSM_TICKET").or_else(|| which.selector.ticket.clone());
         return Ok((Some(key.run_id.clone()), Some(key), ticket));
     }

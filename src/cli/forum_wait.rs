@@ -102,6 +102,7 @@ fn of_control(reader: &Reader, thread: &Thread) -> Result<Question, Failure> {
 }
 
 fn wait(session: &Session, reader: &Reader, question: &Question, limit: Duration) -> Result<Reply, Failure> {
+    session.only_waits();
     let deadline = Instant::now() + limit;
     let found = wake::until(reader.path(), Some(deadline), || look(reader, question))?;
     match found {

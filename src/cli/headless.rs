@@ -137,9 +137,10 @@ fn take(session: &Session, engine: &Arc<Engine>, line: &str, answers: &tokio::sy
     let call: Call = match serde_json::from_str(line) {
         Ok(call) => call,
         Err(error) => {
+            let id = serde_json::from_str::<Value>(line).ok().and_then(|call| call.get("id").cloned());
             let failure = Failure::new(exit::USAGE, format!("the line is no command: {error}"))
                 .hint(r#"write {"id":1,"argv":["runs"]}"#);
-            let _ = answers.send(answer(&Value::Null, &failure));
+            let _ = answers.send(answer(&id.unwrap_or_default(), &failure));
             return;
         }
     };
@@ -165,10 +166,7 @@ fn answer(id: &Value, failure: &Failure) -> Value {
 
 fn carry_out(session: &Session, call: &Call) -> Result<Reply, Failure> {
     let argv = std::iter::once("metawsm".to_owned()).chain(call.argv.iter().cloned());
-    let cli = Cli::try_parse_from(argv).map_err(|error| {
-        let text = error.render().to_string();
-        Failure::new(exit::USAGE, text.trim_start_matches("error: ").lines().next().unwrap_or_default().to_owned())
-    })?;
+    let cli = Cli::try_parse_from(argv).map_err(|error| Failure::new(exit::USAGE, super::usage_message(&error)))?;
     let streams = || Failure::new(exit::USAGE, "streams and attach are not taken here").hint("call them on their own");
     let session = Session {
         global: super::args::Global {

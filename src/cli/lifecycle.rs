@@ -18,7 +18,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::run::{Run, RunStatus};
 use crate::services::engine::Engine;
 use crate::services::error::EngineError;
-use crate::services::{cleanup as removal, closing, gates, merging, stopping};
+use crate::services::{cleanup as removal, closing, gates, merging, own_work, stopping};
 use crate::store::Reader;
 
 /// How long a command waits for another one on the same run that is about to end.
@@ -60,6 +60,7 @@ pub fn resume(session: &Session, args: &ResumeArgs) -> Result<Reply, Failure> {
     let mut replies = Vec::new();
     for run in chosen(session, &reader, &args.which, fits)? {
         let engine = session.engine()?;
+        Engine::preflight(&engine.git)?;
         engine.order_run(&session.caller(), run.id(), RunWish::Resume)?;
         replies.push(carry_out(session, &engine, run.id(), "resume")?);
     }
@@ -161,6 +162,15 @@ pub fn restart(session: &Session, args: &RestartArgs) -> Result<Reply, Failure> 
     if args.dry_run {
         return dry(session, &home, &reader, &run, would, false);
     }
+    if agents.is_empty() {
+        return Err(Refusal::illegal(
+            format!("no agent of run {} was ever started", run.id()),
+            run.status.word(),
+            run.status.next_commands().to_vec(),
+        )
+        .hint(format!("metawsm resume --run-id {} carries the plan on", run.id()))
+        .into());
+    }
     let engine = session.engine()?;
     let caller = session.caller();
     let lease = engine.lease_run_within(run.id(), "restart", &caller, PATIENCE)?;
@@ -208,7 +218,11 @@ pub fn close(session: &Session, args: &CloseArgs) -> Result<Reply, Failure> {
     let _lease = engine.lease_run_within(run.id(), "close", &caller, PATIENCE)?;
     let options = closing::Options { changelog_entry: args.changelog_entry.clone(), merge: args.merge };
     closing::close(&engine, &caller, run.id(), &options)?;
-    changed(session, &engine, run.id())
+    let mut reply = changed(session, &engine, run.id())?;
+    if args.changelog_entry.is_some() && !args.merge {
+        reply.text.push_str("  the changelog entry is on the run's branch; with --merge it would be in the base too\n");
+    }
+    Ok(reply)
 }
 
 fn would_close(run: &Run, reader: &Reader, merge: bool) -> Result<Vec<String>, Failure> {
@@ -229,8 +243,25 @@ pub fn merge(session: &Session, args: &MergeArgs) -> Result<Reply, Failure> {
     let (home, reader) = session.reader()?;
     let run = select::run(session, &reader, &args.selector)?;
     merging::may_merge(&reader, &run)?;
-    let tried = merging::try_all(&Session::git(&home), &reader, &run, args.squash, true)?;
-    let would: Vec<String> = tried.iter().map(merging::Tried::describe).collect();
+    let git = Session::git(&home);
+    let tried = match merging::try_all(&git, &reader, &run, args.squash, true) {
+        Ok(tried) => tried,
+        Err(error) => {
+            if !args.dry_run {
+                // What metawsm wrote itself must not be in the way of whoever mends the conflict in the worktree.
+                let engine = session.engine()?;
+                let _lease = engine.lease_run_within(run.id(), "merge", &session.caller(), PATIENCE)?;
+                own_work::commit(&engine, &session.caller(), run.id())?;
+            }
+            return Err(error.into());
+        }
+    };
+    let pending = own_work::pending(&git, &reader, &run)?;
+    let would: Vec<String> = pending
+        .iter()
+        .map(|repo| format!("{repo}: commit the ticket docs that metawsm wrote"))
+        .chain(tried.iter().map(|tried| tried.describe(pending.contains(&tried.repo))))
+        .collect();
     if args.dry_run {
         return dry(session, &home, &reader, &run, would, true);
     }
@@ -240,7 +271,7 @@ pub fn merge(session: &Session, args: &MergeArgs) -> Result<Reply, Failure> {
     let _lease = engine.lease_run_within(run.id(), "merge", &caller, PATIENCE)?;
     let done = merging::merge(&engine, &caller, run.id(), args.squash)?;
     let mut reply = changed(session, &engine, run.id())?;
-    let lines: Vec<String> = done.iter().map(merging::Tried::describe).collect();
+    let lines: Vec<String> = done.iter().map(|done| done.describe(false)).collect();
     if let Some(fields) = reply.json.as_object_mut() {
         fields.insert("merged".to_owned(), json!(lines));
     }
@@ -266,10 +297,6 @@ pub fn cleanup(session: &Session, args: &CleanupArgs) -> Result<Reply, Failure> 
     session.confirm(args.yes, &format!("clean up {}: {}", run.id(), describe(&would)))?;
     let engine: Arc<Engine> = session.engine()?;
     let caller = session.caller();
-    // An executor that is still at work lets go once the run is being stopped.
-    if run.status.may_become(RunStatus::Stopping) {
-        stopping::stop_run(&engine, &caller, run.id())?;
-    }
     let _lease = engine.lease_run_within(run.id(), "cleanup", &caller, PATIENCE)?;
     let done = removal::cleanup(&engine, &caller, run.id(), options)?;
     let mut reply = changed(session, &engine, run.id())?;

@@ -14,6 +14,9 @@ use crate::domain::run::{Run, RunStatus};
 use crate::domain::time::Moment;
 use crate::store::Reader;
 
+/// A supervisor that has not touched its lease for this long does not respond.
+const SILENT_AFTER_SECONDS: u64 = 5;
+
 pub fn runs(session: &Session, args: &ListArgs) -> Result<Reply, Failure> {
     let (home, reader) = session.reader()?;
     let wanted = match &args.status {
@@ -119,7 +122,16 @@ pub fn agent_table(agents: &[Value], style: &Style) -> String {
 /// What there is to say where nobody supervises.
 pub fn supervised(supervisor: &Value, style: &Style) -> String {
     if !supervisor.is_null() {
-        return String::new();
+        let seen = supervisor["last_seen_at"].as_str().and_then(Moment::parse);
+        let silent = seen.map(|seen| style.now.since(seen)).unwrap_or_default();
+        if silent.as_secs() <= SILENT_AFTER_SECONDS {
+            return String::new();
+        }
+        let pid = &supervisor["pid"];
+        return format!(
+            "The supervisor (pid {pid}) is not responding since {}; metawsm doctor says what to do.\n",
+            seen.map(|seen| seen.to_string()).unwrap_or_default()
+        );
     }
     style.dim("Nobody supervises: agents go on, but nothing is restarted or escalated. `metawsm --headless` does it.")
         + "\n"

@@ -28,12 +28,21 @@ fn screen(home: &Home, agent: &Agent) -> Option<Screen> {
         .flatten()
         .and_then(|tmux| tmux.capture(&agent.spec.session, Extent::WholeScrollback, false).ok());
     if let Some(bytes) = live {
-        return Some(Screen { text: String::from_utf8_lossy(&bytes).trim_end().to_owned(), source: "live" });
+        let text = String::from_utf8_lossy(&bytes).trim_end().to_owned();
+        return Some(Screen { text: without_epitaph(&text).to_owned(), source: "live" });
     }
     (1..=agent.launch).rev().find_map(|launch| {
         let text = std::fs::read_to_string(log_path(home, agent, launch)).ok()?;
         Some(Screen { text: text.trim_end().to_owned(), source: "kept" })
     })
+}
+
+/// tmux writes its own last line under what a dead pane showed.
+fn without_epitaph(text: &str) -> &str {
+    match text.rsplit_once('\n') {
+        Some((before, last)) if last.starts_with("Pane is dead") => before.trim_end(),
+        _ => text,
+    }
 }
 
 fn chosen(session: &Session, args: &LogsArgs) -> Result<(Home, Agent), Failure> {
@@ -65,6 +74,7 @@ pub fn run(session: &Session, args: &LogsArgs) -> Result<Reply, Failure> {
 
 pub fn follow(session: &Session, args: &LogsArgs) -> Result<Reply, Failure> {
     let (home, agent) = chosen(session, args)?;
+    session.only_waits();
     let mut shown: Vec<String> = Vec::new();
     let mut first = true;
     loop {

@@ -45,6 +45,23 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         return ExitCode::from(launch::run(spec));
     }
     let session = Session::new(cli.global.clone());
+    // Those that need a valid policy say so themselves.
+    let lives_with_a_broken_one = !matches!(
+        cli.command,
+        Some(
+            Command::Run(_)
+                | Command::Bootstrap(_)
+                | Command::Policy(_)
+                | Command::PolicyInit(_)
+                | Command::Demo { .. }
+                | Command::Doctor(_)
+                | Command::Completions { .. }
+                | Command::Man
+        )
+    );
+    if lives_with_a_broken_one {
+        session.warn_of_policy();
+    }
     match run(&session, cli.command) {
         Ok(reply) => ExitCode::from(reply.show(&session)),
         Err(failure) => ExitCode::from(session.fail(&failure)),
@@ -59,13 +76,28 @@ fn usage(error: &clap::Error, wants_json: bool) -> ExitCode {
     }
     let text = error.render().to_string();
     if wants_json {
-        let message = text.trim_start_matches("error: ").lines().next().unwrap_or_default().to_owned();
-        let failure = Failure::new(exit::USAGE, message).hint("metawsm --help");
+        let failure = Failure::new(exit::USAGE, usage_message(error)).hint("metawsm --help");
         let _ = print::out(&format!("{}\n", failure.to_json()));
     } else {
         print::err(text.trim_end());
     }
     ExitCode::from(exit::USAGE)
+}
+
+/// clap's message on one line, without its usage and tips.
+fn usage_message(error: &clap::Error) -> String {
+    if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return "a subcommand is needed".to_owned();
+    }
+    let text = error.render().to_string();
+    let lines: Vec<&str> = text
+        .trim_start_matches("error: ")
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
+        .filter(|line| !line.is_empty())
+        .collect();
+    lines.join(" ")
 }
 
 fn run(session: &Session, command: Option<Command>) -> Result<Reply, Failure> {

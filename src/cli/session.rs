@@ -179,6 +179,30 @@ impl Session {
         })
     }
 
+    /// From here on INT and TERM end the program with 130: it only waits, and there is nothing to put away.
+    pub fn only_waits(&self) {
+        if self.shared.is_some() {
+            return;
+        }
+        let always = Arc::new(std::sync::atomic::AtomicBool::new(true));
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+            // Without the handler the signal still ends us, only with another status.
+            let _ = signal_hook::flag::register_conditional_shutdown(
+                signal,
+                i32::from(exit::INTERRUPTED),
+                Arc::clone(&always),
+            );
+        }
+    }
+
+    /// A policy that does not hold is said once; the last good copies serve.
+    pub fn warn_of_policy(&self) {
+        let Ok(home) = self.home_or_new() else { return };
+        if let Err(error) = home.load_policy(&[]) {
+            print::err(&format!("metawsm: note: {}", print::harmless(&error.to_string())));
+        }
+    }
+
     /// Asks before something that cannot be undone; in scripts `--yes` answers.
     pub fn confirm(&self, yes: bool, question: &str) -> Result<(), Failure> {
         use std::io::{IsTerminal, Write};

@@ -53,6 +53,7 @@ fn create(session: &Session, args: &StartArgs, brief: Option<Brief>) -> Result<(
     session.may_act_on_runs()?;
     // A policy or brief that does not hold makes no home.
     let home = session.home_or_new()?;
+    Engine::preflight(&Session::git(&home))?;
     let mode = args.operator.map(|word| match word {
         OperatorWord::Off => "off",
         OperatorWord::Assist => "assist",

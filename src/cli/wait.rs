@@ -31,6 +31,7 @@ pub fn run(session: &Session, args: &WaitArgs) -> Result<Reply, Failure> {
         };
         select::agents(&reader, &run, &which)?;
     }
+    session.only_waits();
     let deadline = args.timeout.map(|limit| Instant::now() + limit);
     let found = wake::until(&home.db, deadline, || look(&reader, run.id(), args))?;
     match found {

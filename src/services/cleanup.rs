@@ -10,9 +10,12 @@ use super::git::{Git, Risk};
 use super::{own_work, stopping};
 use crate::domain::command::RunWish;
 use crate::domain::event::Worktree;
-use crate::domain::run::{Run, RunStatus, Strategy};
+use crate::domain::run::{RepoSpec, Run, RunStatus, Strategy, WorkspaceSpec};
 use crate::domain::scene::Workspace;
 use crate::store::Reader;
+
+/// Stands for the start commit of a worktree that was never finished.
+const UNFINISHED: &str = "";
 
 /// What cleanup is to do.
 #[derive(Debug, Clone, Copy, Default)]
@@ -40,9 +43,9 @@ pub fn preview(git: &Git, reader: &Reader, run: &Run, options: Options) -> Resul
     if options.keep_workspaces || run.spec.strategy == Strategy::Reuse {
         return Ok(lines);
     }
-    for (_, tree) in trees(&present(reader, run)?) {
+    for (workspace, tree) in trees(&present(reader, run)?) {
         lines.push(format!("remove worktree {}", tree.path));
-        let merged = is_merged(git, run, tree)?;
+        let merged = is_merged(git, reader, run, workspace, tree)?;
         if merged || options.delete_branch {
             lines.push(format!("delete branch {} of {}", tree.branch, tree.repo));
         }
@@ -50,10 +53,35 @@ pub fn preview(git: &Git, reader: &Reader, run: &Run, options: Options) -> Resul
     Ok(lines)
 }
 
+/// The workspaces that are there: those journaled, and what a step that never came to its end left behind.
 fn present(reader: &Reader, run: &Run) -> Result<Vec<Workspace>, EngineError> {
     let mut workspaces = reader.workspaces(run.id())?;
+    for spec in &run.spec.workspaces {
+        let known = workspaces.iter().any(|workspace| workspace.name == spec.name);
+        if !known && Path::new(&spec.path).exists() {
+            workspaces.push(unfinished(run, spec));
+        }
+    }
     workspaces.retain(|workspace| !workspace.removed);
     Ok(workspaces)
+}
+
+fn unfinished(run: &Run, spec: &WorkspaceSpec) -> Workspace {
+    let tree = |repo: &RepoSpec| Worktree {
+        repo: repo.name.clone(),
+        path: Path::new(&spec.path).join(&repo.name).display().to_string(),
+        branch: spec.branch.clone(),
+        base: repo.base.clone(),
+        start: UNFINISHED.to_owned(),
+    };
+    Workspace {
+        run_id: run.id().to_owned(),
+        name: spec.name.clone(),
+        path: spec.path.clone(),
+        worktrees: run.spec.repos.iter().map(tree).collect(),
+        warnings: Vec::new(),
+        removed: false,
+    }
 }
 
 /// What a worktree holds that is nowhere else, our own files aside.
@@ -65,7 +93,9 @@ fn risk(git: &Git, reader: &Reader, run: &Run, workspace: &Workspace, tree: &Wor
     let local = format!("refs/heads/{}", tree.base);
     let repo = Path::new(source_of(run, tree));
     let mut risk = git.at_risk(repo, path, &tree.branch, &[&local])?;
-    risk.dirty = own_work::changes(git, reader, workspace, tree)?.others;
+    // Nobody has worked in a worktree that was never finished: what lies there is its set-up's.
+    risk.dirty =
+        if tree.start == UNFINISHED { Vec::new() } else { own_work::changes(git, reader, workspace, tree)?.others };
     let own = reader.own_commits(run.id(), &workspace.name, &tree.repo)?;
     risk.unmerged.retain(|commit| !own.contains(&commit.sha));
     let head = git.branch_tip(repo, &tree.branch)?;
@@ -95,9 +125,19 @@ fn refuse_at_risk(git: &Git, reader: &Reader, run: &Run, options: Options) -> Re
     ))
 }
 
-fn is_merged(git: &Git, run: &Run, tree: &Worktree) -> Result<bool, EngineError> {
+fn is_merged(
+    git: &Git,
+    reader: &Reader,
+    run: &Run,
+    workspace: &Workspace,
+    tree: &Worktree,
+) -> Result<bool, EngineError> {
     let repo = Path::new(source_of(run, tree));
     let Some(head) = git.branch_tip(repo, &tree.branch)? else { return Ok(false) };
+    // A squash brings the content, not the commits.
+    if reader.merged(run.id(), &workspace.name, &tree.repo)?.is_some_and(|merged| merged.head == head) {
+        return Ok(true);
+    }
     Ok(git.is_ancestor(repo, &head, &format!("refs/heads/{}", tree.base))?)
 }
 
@@ -142,7 +182,7 @@ fn remove(
             let sha = engine.git.backup(repo, path, &name)?;
             backups.push(format!("{} {name} {sha}", tree.repo));
         }
-        let merged = is_merged(&engine.git, run, tree)?;
+        let merged = is_merged(&engine.git, &reader, run, workspace, tree)?;
         // What is dirty by now is ours, or backed up.
         engine.git.remove_worktree(repo, path, &tree.branch, true)?;
         if (merged || options.delete_branch)

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::error::EngineError;
 use super::git::Git;
 use super::home::Home;
+use super::process::exec::Exec;
 use super::process::lease::{Holder, Lease, LeaseError};
 use super::process::{Processes, default_table};
 use super::tmux::{Tmux, resolve_socket};
@@ -233,6 +234,18 @@ impl Engine {
     /// This process as the holder of a lease.
     pub fn holder(&self, operation: &str, who: &str) -> Holder {
         Holder::this_process(self.processes.as_ref(), operation, who, self.now().millis())
+    }
+
+    /// Whether the programs are there that every run needs.
+    ///
+    /// # Errors
+    /// Names the one that is missing.
+    pub fn preflight(git: &Git) -> Result<(), EngineError> {
+        git.version()?;
+        match Exec::new("tmux").arg("-V").timeout(Duration::from_secs(5)).run() {
+            Ok(_) => Ok(()),
+            Err(error) => Err(EngineError::outside(error.to_string(), "install tmux 3.2 or newer")),
+        }
     }
 
     /// The agents of a run that work.

@@ -233,10 +233,12 @@ impl Execution<'_> {
             StepKind::SeedDocs => workspaces::seed(context, workspace),
             StepKind::StartAgent => {
                 let agent = self.agent_of(step)?;
-                if agent.launch > 0 {
+                // A launch that never took place is tried anew; any other is the step's work found done.
+                let failed = agent.exit.as_ref().is_some_and(|exit| exit.error.is_some());
+                if agent.launch > 0 && !failed {
                     return Ok(());
                 }
-                agents::start(self.engine, self.caller, context.run, &agent, 1, &self.stop)
+                agents::start(self.engine, self.caller, context.run, &agent, agent.launch + 1, &self.stop)
             }
         }
     }

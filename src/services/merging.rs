@@ -26,9 +26,19 @@ pub struct Tried {
 }
 
 impl Tried {
-    /// In words, for a dry run.
-    pub fn describe(&self) -> String {
+    /// In words. Where a commit of our own comes before, the place the base moves to is not known yet.
+    pub fn describe(&self, before_own_commit: bool) -> String {
         match self.plan.kind {
+            MergeKind::UpToDate | MergeKind::FastForward if before_own_commit => {
+                format!("{}: {} moves from {} to that commit", self.repo, self.plan.base, short(&self.plan.old))
+            }
+            MergeKind::Merge | MergeKind::Squash if before_own_commit => format!(
+                "{}: {} moves from {} to a new commit ({})",
+                self.repo,
+                self.plan.base,
+                short(&self.plan.old),
+                word(self.plan.kind)
+            ),
             MergeKind::UpToDate => format!("{}: {} holds everything already", self.repo, self.plan.base),
             MergeKind::FastForward | MergeKind::Merge | MergeKind::Squash => format!(
                 "{}: {} moves from {} to {} ({})",

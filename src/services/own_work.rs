@@ -8,6 +8,7 @@ use super::error::EngineError;
 use super::git::{Change, Git, GitError, blob_of};
 use crate::domain::command::RunWish;
 use crate::domain::event::Worktree;
+use crate::domain::run::Run;
 use crate::domain::scene::Workspace;
 use crate::store::Reader;
 
@@ -39,6 +40,22 @@ pub fn changes(git: &Git, reader: &Reader, workspace: &Workspace, tree: &Worktre
             found.own.push(change.path);
         } else {
             found.others.push(change);
+        }
+    }
+    Ok(found)
+}
+
+/// The repositories in which files of ours wait to be committed.
+///
+/// # Errors
+/// What git or the store says.
+pub fn pending(git: &Git, reader: &Reader, run: &Run) -> Result<Vec<String>, EngineError> {
+    let mut found = Vec::new();
+    for workspace in reader.workspaces(run.id())?.into_iter().filter(|workspace| !workspace.removed) {
+        for tree in &workspace.worktrees {
+            if Path::new(&tree.path).is_dir() && !changes(git, reader, &workspace, tree)?.own.is_empty() {
+                found.push(tree.repo.clone());
+            }
         }
     }
     Ok(found)

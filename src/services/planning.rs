@@ -69,12 +69,7 @@ pub fn plan(
 ) -> Result<Planned, EngineError> {
     let policy = &loaded.policy;
     check_names(request)?;
-    let agents = policy
-        .agents_named(&request.agents)
-        .map_err(|faults| EngineError::Policy { path: home.policy.display().to_string(), faults })?;
-    for agent in &agents {
-        name::check("agent", &agent.name)?;
-    }
+    let agents = policy.agents_named(&request.agents).map_err(|faults| unknown_agent(home, policy, faults))?;
     let run_id = run_id(reader, request, now)?;
     let strategy = strategy(policy, request)?;
     let base = request.base_branch.clone().unwrap_or_else(|| policy.workspace.base_branch.clone());
@@ -110,6 +105,17 @@ pub fn plan(
     Ok(Planned { run_id, wish })
 }
 
+/// A name that the policy does not have is the caller's; everything else is the policy's fault.
+fn unknown_agent(home: &Home, policy: &Policy, faults: Vec<policy::Fault>) -> EngineError {
+    match faults.iter().find(|fault| fault.path == "agent") {
+        Some(fault) => {
+            let names: Vec<&str> = policy.agents.iter().map(|agent| agent.name.as_str()).collect();
+            EngineError::not_found(fault.to_string(), format!("the policy has {}", names.join(", ")))
+        }
+        None => EngineError::Policy { path: home.policy.display().to_string(), faults },
+    }
+}
+
 fn check_names(request: &Request) -> Result<(), EngineError> {
     if request.tickets.is_empty() {
         return Err(EngineError::usage("no ticket given", "name one: --ticket ACME-12"));
@@ -122,6 +128,12 @@ fn check_names(request: &Request) -> Result<(), EngineError> {
     }
     if let Some(id) = &request.run_id {
         name::check("run id", id)?;
+    }
+    if let Some(workspace) = &request.workspace {
+        name::check("workspace", workspace)?;
+    }
+    for agent in &request.agents {
+        name::check("agent", agent)?;
     }
     Ok(())
 }

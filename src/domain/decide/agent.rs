@@ -33,7 +33,10 @@ pub(super) fn decide(
         AgentWish::Observed { health, waiting_for, reason, evidence } => {
             Ok(observed(run, agent, *health, *waiting_for, &shortened(reason), evidence))
         }
-        AgentWish::Restart { reason, by_rule } => restart(run, agent, &shortened(reason), *by_rule),
+        AgentWish::Restart { reason, by_rule } => {
+            super::run::not_cleaned_up(scene, run)?;
+            restart(run, agent, &shortened(reason), *by_rule)
+        }
         AgentWish::Progressed { source } => {
             let fact = Fact::AgentProgressed { source: source.clone(), note: None, percent: None };
             Ok(vec![Draft::new(agent_subject(&agent.key, &agent.spec.ticket), fact)])
@@ -57,11 +60,11 @@ fn started(run: &Run, agent: &Agent, launch: u32) -> Result<Vec<Draft>, Refusal>
             run.status.next_commands().to_vec(),
         ));
     }
-    Ok(begin(agent, launch))
+    Ok(begin(agent, launch, &format!("started, launch {launch}")))
 }
 
 /// The way to `running` that is legal from where the agent stands.
-fn begin(agent: &Agent, launch: u32) -> Vec<Draft> {
+fn begin(agent: &Agent, launch: u32, reason: &str) -> Vec<Draft> {
     let mut drafts = Vec::new();
     let mut from = agent.status;
     if from.working() {
@@ -72,8 +75,7 @@ fn begin(agent: &Agent, launch: u32) -> Vec<Draft> {
         drafts.push(turn(agent, from, AgentStatus::Stopped, "being restarted", None));
         from = AgentStatus::Stopped;
     }
-    let reason = format!("started, launch {launch}");
-    drafts.push(turn(agent, from, AgentStatus::Running, &reason, Some(launch)));
+    drafts.push(turn(agent, from, AgentStatus::Running, reason, Some(launch)));
     drafts
 }
 
@@ -86,7 +88,7 @@ fn start_failed(agent: &Agent, launch: u32, error: &str) -> Vec<Draft> {
     }
     // Elsewhere the attempt counts as a launch that ended at once, so that it is not tried for ever.
     let exit = Exit { error: Some(error.to_owned()), source: "start".to_owned(), ..Exit::default() };
-    let mut drafts = begin(agent, launch);
+    let mut drafts = begin(agent, launch, &format!("launch {launch} was tried"));
     drafts.push(Draft::new(agent_subject(&agent.key, &agent.spec.ticket), Fact::AgentExited { launch, exit }));
     drafts.push(turn(agent, AgentStatus::Running, AgentStatus::Failed, error, None));
     drafts
@@ -130,7 +132,8 @@ fn exited(run: &Run, agent: &Agent, launch: u32, exit: &Exit) -> Vec<Draft> {
     let mut drafts = Vec::new();
     let mut status = agent.status;
     if launch == agent.launch + 1 && agent.wanted <= launch && run.status.at_work() {
-        drafts.extend(begin(agent, launch));
+        let what = if exit.error.is_some() { "was tried" } else { "took place" };
+        drafts.extend(begin(agent, launch, &format!("launch {launch} {what}")));
         status = AgentStatus::Running;
     } else if launch != agent.launch || agent.exit.is_some() {
         return Vec::new();

@@ -155,6 +155,7 @@ fn resume(scene: &Scene, run: &Run) -> Result<Vec<Draft>, Refusal> {
             return Err(illegal(run, "running by resume"));
         }
     }
+    not_cleaned_up(scene, run)?;
     let mut drafts = turn(run, RunStatus::Running, "resumed by command")?;
     if run.spec.dry_run {
         drafts.insert(0, Draft::new(run_subject(run.id()), Fact::RunSpecChanged { dry_run: false }));
@@ -168,6 +169,22 @@ fn resume(scene: &Scene, run: &Run) -> Result<Vec<Draft>, Refusal> {
         }
     }
     Ok(drafts)
+}
+
+/// A run whose workspaces were removed has nothing left to go on in.
+pub(super) fn not_cleaned_up(scene: &Scene, run: &Run) -> Result<(), Refusal> {
+    let removed = |name: &str| {
+        scene.workspaces.get(&(run.id().to_owned(), name.to_owned())).is_some_and(|workspace| workspace.removed)
+    };
+    match run.spec.workspaces.iter().find(|workspace| removed(&workspace.name)) {
+        None => Ok(()),
+        Some(workspace) => Err(Refusal::illegal(
+            format!("workspace {} of run {} was removed by cleanup", workspace.name, run.id()),
+            run.status.word(),
+            ["run"],
+        )
+        .hint(format!("start a new run: metawsm run --ticket {}", workspace.ticket))),
+    }
 }
 
 fn restart(agent: &Agent, epoch: u32, reason: &str) -> Draft {
