@@ -86,8 +86,9 @@ fn watch(
     let mut since = 0;
     loop {
         let ended = executing.is_finished();
-        since = show(session, &reader, &filter, since)?;
+        // Looked at before the events are shown: what brought it there is then among them.
         let run = engine.run(run_id)?;
+        since = show(session, &reader, &filter, since)?;
         match run.status {
             RunStatus::Completed | RunStatus::Closed => return Ok(exit::DONE),
             RunStatus::Failed => return Ok(exit::FAILED),

@@ -372,7 +372,14 @@ fn queue(session: &Session, args: &QueueArgs) -> Result<Reply, Failure> {
         QueueWord::NeedsMe => Queue::NeedsMe,
     };
     let page = reader.queue(queue, &viewer, &filter(&args.list)?, args.list.cursor.as_deref(), args.list.limit)?;
-    shown(session, &home, &reader, viewer, page, "Nothing waits for you.\n")
+    shown(
+        session,
+        &home,
+        &reader,
+        viewer,
+        page,
+        "Nothing waits for you. Agents' questions come here; `metawsm forum list` shows every thread.\n",
+    )
 }
 
 fn shown(

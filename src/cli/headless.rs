@@ -46,23 +46,25 @@ pub fn run(session: &Session) -> Result<Reply, Failure> {
         .build()
         .map_err(|error| Failure::new(exit::FAILED, format!("the engine could not be started: {error}")))?;
     let reader = engine.reader()?;
+    // Looked up before anything is done here: what this process writes itself is among what it shows.
+    let since = reader.last_seq()?;
     let mut duty = Duty::begin(&engine);
-    let status = runtime.block_on(serve(session, &engine, &reader));
+    let status = runtime.block_on(serve(session, &engine, &reader, since));
     duty.end();
     // A read of stdin may be under way for ever; it is not waited for.
     runtime.shutdown_background();
     status.map(Reply::silent)
 }
 
-async fn serve(session: &Session, engine: &Arc<Engine>, reader: &Reader) -> Result<u8, Failure> {
+async fn serve(session: &Session, engine: &Arc<Engine>, reader: &Reader, mut since: i64) -> Result<u8, Failure> {
     let failed = |error: std::io::Error| Failure::new(exit::FAILED, format!("signals cannot be taken: {error}"));
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut written = writes(engine);
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     let mut listening = true;
-    let mut since = reader.last_seq()?;
     let mut version = reader.data_version()?;
+    since = show(reader, since)?;
     let (answers, mut answered) = tokio::sync::mpsc::unbounded_channel::<Value>();
     loop {
         tokio::select! {

@@ -162,6 +162,9 @@ pub fn restart(session: &Session, args: &RestartArgs) -> Result<Reply, Failure> 
     if args.dry_run {
         return dry(session, &home, &reader, &run, would, false);
     }
+    let engine = session.engine()?;
+    let caller = session.caller();
+    let lease = engine.lease_run_within(run.id(), "restart", &caller, PATIENCE)?;
     if agents.is_empty() {
         return Err(Refusal::illegal(
             format!("no agent of run {} was ever started", run.id()),
@@ -171,9 +174,6 @@ pub fn restart(session: &Session, args: &RestartArgs) -> Result<Reply, Failure> 
         .hint(format!("metawsm resume --run-id {} carries the plan on", run.id()))
         .into());
     }
-    let engine = session.engine()?;
-    let caller = session.caller();
-    let lease = engine.lease_run_within(run.id(), "restart", &caller, PATIENCE)?;
     for agent in &agents {
         let wish = AgentWish::Restart { reason: format!("restarted by {}", caller.actor), by_rule: false };
         engine.order_agent(&caller, &agent.key, wish)?;

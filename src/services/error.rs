@@ -205,10 +205,9 @@ impl EngineError {
             Self::Policy { .. } => Some("mend the file, then: metawsm policy check".to_owned()),
             Self::Gates { gates, .. } => gates.iter().find(|gate| !gate.ok).and_then(|gate| gate.mend.clone()),
             Self::Merge(problem) => Some(merge_hint(problem).to_owned()),
-            Self::Git(GitError::Missing { .. }) => Some("install git 2.38 or newer".to_owned()),
+            Self::Git(error) => git_hint(error).map(str::to_owned),
             Self::Tmux(TmuxError::NotInstalled { .. }) => Some("install tmux 3.2 or newer".to_owned()),
-            Self::Git(_)
-            | Self::Ticket(_)
+            Self::Ticket(_)
             | Self::Tmux(_)
             | Self::Record(_)
             | Self::Lease(_)
@@ -227,6 +226,20 @@ impl EngineError {
             _ => Vec::new(),
         }
     }
+}
+
+fn git_hint(error: &GitError) -> Option<&'static str> {
+    Some(match error {
+        GitError::Missing { .. } => "install git 2.38 or newer",
+        GitError::BaseMissing { .. } => "name one that is there with --base-branch, or make it",
+        GitError::Diverged { .. } => "merge or rebase one onto the other, and repeat",
+        GitError::NoSuchPath { .. } | GitError::NotARepository { .. } | GitError::Bare { .. } => {
+            "name a checkout with --repos"
+        }
+        GitError::Empty { .. } => "make a first commit there, and repeat",
+        GitError::InProgress { .. } => "finish or abort it there, and repeat",
+        _ => return None,
+    })
 }
 
 fn merge_hint(problem: &MergeProblem) -> &'static str {

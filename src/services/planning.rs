@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::engine::Engine;
 use super::error::EngineError;
-use super::git::Git;
+use super::git::{Git, GitError};
 use super::home::Home;
 use crate::domain::agent::{AgentKey, AgentSpec, Completion};
 use crate::domain::command::RunWish;
@@ -245,8 +245,13 @@ fn locate(home: &Home, git: &Git, policy: &Policy, wanted: &str) -> Result<(Path
     let beside = home.root.parent().map(|parent| parent.join(wanted));
     let itself = (home.root.file_name().is_some_and(|name| name == wanted)).then(|| home.root.clone());
     for place in [Some(home.root.join(wanted)), beside, itself].into_iter().flatten() {
-        if place.is_dir() && git.inspect(&place).is_ok_and(|info| same(&info.toplevel, &place)) {
-            return Ok((place, None));
+        if place.is_dir() {
+            match git.inspect(&place) {
+                Ok(info) if same(&info.toplevel, &place) => return Ok((place, None)),
+                // Without git nothing can be looked for.
+                Err(error @ GitError::Missing { .. }) => return Err(error.into()),
+                Ok(_) | Err(_) => {}
+            }
         }
         looked.push(place.display().to_string());
     }

@@ -275,16 +275,30 @@ pub fn seed(context: &StepContext<'_>, workspace: &WorkspaceSpec) -> Result<(), 
         .collect();
     let mut files: BTreeMap<PathBuf, String> = BTreeMap::new();
     let mut revision = String::new();
+    // Agents start later: without a word in the journal, what lies there was begun by an attempt that was killed.
+    let unsaid = earlier.is_empty() && run.spec.strategy != Strategy::Reuse;
     if tickets::find(source, ticket)?.is_some() {
         let seeded = tickets::seed(source, &target, ticket, &earlier, earlier.is_empty())?;
         files.extend(seeded.blobs);
         revision = seeded.revision;
-    } else if tickets::find(&target, ticket)?.is_none() {
-        let root = tickets::docs_root(&target)?;
-        let made = tickets::create(&target.join(&root), ticket, &title(run, ticket), context.engine.now().date())?;
-        for file in made.files {
-            let relative = root.join(file);
-            files.insert(relative.clone(), hash(&target.join(&relative))?);
+    } else {
+        let there = tickets::find(&target, ticket)?;
+        let begun = match &there {
+            Some(docs) if unsaid && docs.dir.join("index.md").is_file() => {
+                !changed_below(context, &target, &docs.relative)?.is_empty()
+            }
+            // Not even begun to be filled.
+            Some(_) => unsaid,
+            None => true,
+        };
+        if begun {
+            let date = there.and_then(|docs| date_of(&docs.below_root)).unwrap_or_else(|| context.engine.now().date());
+            let root = tickets::docs_root(&target)?;
+            let made = tickets::create(&target.join(&root), ticket, &title(run, ticket), date)?;
+            for file in made.files {
+                let relative = root.join(file);
+                files.insert(relative.clone(), hash(&target.join(&relative))?);
+            }
         }
     }
     let docs = tickets::find(&target, ticket)?.ok_or_else(|| {
@@ -297,7 +311,21 @@ pub fn seed(context: &StepContext<'_>, workspace: &WorkspaceSpec) -> Result<(), 
             files.insert(relative.clone(), hash(&target.join(&relative))?);
         }
     }
+    if unsaid {
+        for relative in changed_below(context, &target, &docs.relative)? {
+            files.insert(relative.clone(), hash(&target.join(&relative))?);
+        }
+    }
     let own = only_changes(context, &target, files)?;
+    let said = context.engine.reader()?.seedings(run.id())?.into_iter().any(|seeding| {
+        seeding.workspace == workspace.name
+            && seeding.ticket == *ticket
+            && Path::new(&seeding.dir) == docs.relative
+            && seeding.revision.is_some_and(|known| revision.is_empty() || known == revision)
+    });
+    if said && own.iter().all(|file| earlier.get(Path::new(&file.path)) == Some(&file.blob)) {
+        return Ok(());
+    }
     if revision.is_empty() {
         revision = format!("{:x}", context.engine.now().millis());
     }
@@ -311,6 +339,19 @@ pub fn seed(context: &StepContext<'_>, workspace: &WorkspaceSpec) -> Result<(), 
     };
     context.engine.order_run(context.caller, run.id(), wish)?;
     Ok(())
+}
+
+/// Files below a directory of a worktree that git sees as changed or new.
+fn changed_below(context: &StepContext<'_>, worktree: &Path, dir: &Path) -> Result<Vec<PathBuf>, EngineError> {
+    let changes = context.engine.git.status(worktree)?.into_iter().map(|change| change.path);
+    Ok(changes.filter(|path| path.starts_with(dir) && worktree.join(path).is_file()).collect())
+}
+
+/// The date in a ticket's path, `YYYY/MM/DD/…`.
+fn date_of(below_root: &Path) -> Option<(i16, u8, u8)> {
+    let mut parts = below_root.iter().map(|part| part.to_str());
+    let mut next = || parts.next().flatten();
+    Some((next()?.parse().ok()?, next()?.parse().ok()?, next()?.parse().ok()?))
 }
 
 fn title(run: &Run, ticket: &str) -> String {

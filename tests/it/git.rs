@@ -1,7 +1,7 @@
 //! Repositories, bases, worktrees, commits, backups: with real git.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -332,9 +332,11 @@ fn a_second_process_that_holds_the_lock_is_waited_for() {
     let world = World::new();
     let path = world.worktree("x");
     let lock = fs::read_dir(world.at("locks")).unwrap().next().unwrap().unwrap().path();
-    let mut holder = Command::new(std::env::current_exe().unwrap())
-        .args(["git::holds_a_lock_for_another_test", "--exact", "--ignored", "--nocapture"])
-        .env("METAWSM_TEST_LOCK", &lock)
+    // Another program that takes the same lock, says so, and lets go when its stdin ends.
+    let mut holder = Command::new("flock")
+        .arg(&lock)
+        .args(["sh", "-c", "echo lock is held; read -r line; : > \"$1\"", "sh"])
+        .arg(lock.with_extension("released"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -354,17 +356,5 @@ fn a_second_process_that_holds_the_lock_is_waited_for() {
     drop(holder.stdin.take());
     let (commit, was_released) = waiting.join().unwrap();
     assert!(commit.is_some() && was_released);
-    holder.wait().unwrap();
-}
-
-#[test]
-#[ignore = "a helper process of the test above"]
-#[expect(clippy::print_stdout, reason = "tells the waiting test that the lock is held")]
-fn holds_a_lock_for_another_test() {
-    let Some(path) = std::env::var_os("METAWSM_TEST_LOCK") else { return };
-    let file = fs::File::options().write(true).open(&path).unwrap();
-    file.lock().unwrap();
-    println!("lock is held");
-    let _ = std::io::stdin().read(&mut [0; 1]);
-    fs::write(Path::new(&path).with_extension("released"), "").unwrap();
+    assert!(holder.wait().unwrap().success());
 }

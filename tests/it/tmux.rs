@@ -7,6 +7,7 @@ use std::process::Command;
 use metawsm::services::tmux::{Extent, KEEPER, NewSession, Observe, Tmux, TmuxError, resolve_socket};
 
 use crate::harness::{Server, os, signal, wait_for};
+use crate::world::World;
 
 #[test]
 fn a_name_becomes_one_absolute_socket() {
@@ -217,22 +218,19 @@ fn one_attaches_from_inside_another_tmux_and_is_told_the_way_back() {
 
 #[test]
 fn a_server_inherits_none_of_our_own_variables() {
-    let myself = std::env::current_exe().unwrap();
-    let mut again = Command::new(myself);
-    again.args(["--ignored", "--exact", "tmux::helper_with_variables_set"]);
-    again.envs([("GIT_DIR", "/nowhere"), ("METAWSM_AGENT", "me"), ("TMUX", "x,1,1"), ("OTHER_ONE", "stays")]);
-    let out = again.output().unwrap();
-    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
-    assert!(String::from_utf8_lossy(&out.stdout).contains("1 passed"));
-}
-
-#[test]
-#[ignore = "run by a_server_inherits_none_of_our_own_variables"]
-fn helper_with_variables_set() {
-    let server = Server::new();
-    server.session("env", &os(&["sh", "-c", "env > out.tmp; mv out.tmp out; sleep 1000"]));
-    let seen = wait_for("its environment", || std::fs::read_to_string(server.path().join("out")).ok());
-    assert!(seen.contains("OTHER_ONE=stays") && !seen.contains("GIT_DIR=") && !seen.contains("METAWSM_AGENT="));
-    let socket = server.tmux.socket.display().to_string();
-    assert!(seen.contains(&format!("TMUX={socket},")), "its own, not ours");
+    // The real binary with all of them set starts a server, and its agent says what reached it.
+    let world = World::new(&[("coder", "obeys.sh")]);
+    let mut start = world.program(&["run", "--ticket", "T-1", "--repos", "shop", "--detach", "--json"]);
+    start.envs([("GIT_DIR", "/nowhere"), ("TMUX", "x,1,1"), ("METAWSM_EPOCH", "99"), ("OTHER_ONE", "stays")]);
+    world.output(start, "").is(0);
+    let server: u32 = world.tmux(&["display-message", "-p", "#{pid}"]).parse().unwrap();
+    let started = std::fs::read(format!("/proc/{server}/environ")).unwrap_or_default();
+    let started = String::from_utf8_lossy(&started).replace('\0', "\n");
+    world.order("coder", 1, "env > \"$METAWSM_HOME/out.tmp\"; mv \"$METAWSM_HOME/out.tmp\" \"$METAWSM_HOME/out\"");
+    let seen = wait_for("its environment", || std::fs::read_to_string(world.home().join("out")).ok());
+    assert!(seen.contains("OTHER_ONE=stays") && !seen.contains("GIT_DIR="), "{seen}");
+    assert!(seen.contains("METAWSM_EPOCH=1\n"), "its own, not ours: {seen}");
+    assert!(!started.contains("METAWSM_") && !started.contains("GIT_DIR"), "{started}");
+    let shown = world.tmux(&["show-environment", "-g"]);
+    assert!(shown.contains("OTHER_ONE=stays") && !shown.contains("METAWSM_") && !shown.contains("GIT_"), "{shown}");
 }
