@@ -21,10 +21,8 @@ use crate::services::process::exec::Exec;
 use crate::services::process::lease::{Lease, read_holder};
 use crate::services::process::{Processes, default_table};
 use crate::services::tmux::{KEEPER, Observe, Tmux, TmuxError};
+use crate::services::view::RESPONDS_WITHIN;
 use crate::store::{Reader, rebuild};
-
-/// A supervisor that has not touched its lease for this long does not respond.
-const RESPONDS_WITHIN: Duration = Duration::from_secs(5);
 
 struct Finding {
     name: &'static str,

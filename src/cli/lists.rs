@@ -12,10 +12,8 @@ use super::wrong;
 use crate::domain::agent::AgentStatus;
 use crate::domain::run::{Run, RunStatus};
 use crate::domain::time::Moment;
+use crate::services::view::RESPONDS_WITHIN;
 use crate::store::Reader;
-
-/// A supervisor that has not touched its lease for this long does not respond.
-const SILENT_AFTER_SECONDS: u64 = 5;
 
 pub fn runs(session: &Session, args: &ListArgs) -> Result<Reply, Failure> {
     let (home, reader) = session.reader()?;
@@ -124,7 +122,7 @@ pub fn supervised(supervisor: &Value, style: &Style) -> String {
     if !supervisor.is_null() {
         let seen = supervisor["last_seen_at"].as_str().and_then(Moment::parse);
         let silent = seen.map(|seen| style.now.since(seen)).unwrap_or_default();
-        if silent.as_secs() <= SILENT_AFTER_SECONDS {
+        if silent <= RESPONDS_WITHIN {
             return String::new();
         }
         let pid = &supervisor["pid"];

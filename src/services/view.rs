@@ -2,6 +2,7 @@
 //! Unknown is `null`; nothing is changed, and tmux is not asked.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -23,6 +24,9 @@ use crate::store::read::forum::{ThreadFilter, Viewer};
 
 /// Health not seen for this long is not known.
 const SEEN_WITHIN_SECONDS: u64 = 10;
+
+/// A supervisor that has not touched its lease for this long does not respond.
+pub const RESPONDS_WITHIN: Duration = Duration::from_secs(5);
 
 /// A view on one home at one moment.
 pub struct View<'a> {

@@ -18,6 +18,7 @@ mod git_merge;
 mod git_world;
 mod harness;
 mod launcher;
+mod mends;
 mod process;
 mod processes;
 mod store_crash;
