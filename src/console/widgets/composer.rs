@@ -152,7 +152,7 @@ impl Composer {
 
     /// A key that is not of the table.
     pub fn key(&mut self, key: KeyEvent, up: Duration) {
-        use crossterm::event::{KeyCode, KeyModifiers};
+        use crossterm::event::KeyCode;
         if self.sending.is_some() {
             return;
         }
@@ -163,10 +163,8 @@ impl Composer {
             self.at = (self.at + 1).min(last);
             return;
         }
-        // Ctrl-Z is the shell's; the text area's own undo is reached by ctrl-u as well.
-        let undo = key.code == KeyCode::Char('u') && key.modifiers == KeyModifiers::CONTROL;
-        let changed = if undo { field.area.undo() } else { field.area.input(key) };
-        if changed {
+        // The text area's own undo is ctrl-u: ctrl-z is the shell's.
+        if field.area.input(key) {
             self.touched(up);
         }
     }
