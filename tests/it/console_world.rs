@@ -260,7 +260,11 @@ impl Desk {
         let mut terminal = Terminal::new(TestBackend::new(self.app.size.0, self.app.size.1)).unwrap();
         terminal.draw(|frame| draw(&self.app, frame)).unwrap();
         let text = terminal.backend().to_string();
-        let lines: Vec<&str> = text.lines().map(|line| line.trim_matches('"').trim_end()).collect();
+        let plain = |line: &'_ str| {
+            let shown = line.rsplit_once("\" Hidden by").map_or(line, |(shown, _)| shown);
+            shown.trim_matches('"').trim_end().to_owned()
+        };
+        let lines: Vec<String> = text.lines().map(plain).collect();
         lines.join("\n")
     }
 

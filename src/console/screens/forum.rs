@@ -19,6 +19,10 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
     let focused = app.focus == Pane::Forum;
     let mut title = home::title(app, Pane::Forum, "Forum", "");
     for tab in Tab::ALL {
+        // Where there is little room, an empty tab gives way.
+        if area.width < 60 && tab != app.tab && app.snapshot.queues.of(tab).rows.is_empty() {
+            continue;
+        }
         let style = if tab == app.tab { app.theme.accent() } else { app.theme.dim() };
         title = title.text(&format!("{} ", app.theme.dot()), app.theme.dim());
         title = title.text(&format!("{} {} ", tab.word(), app.snapshot.queues.of(tab).count()), style);

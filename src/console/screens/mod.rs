@@ -4,6 +4,7 @@ use ratatui::Frame;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
+use unicode_width::UnicodeWidthStr;
 
 use super::app::{App, Layout, Overlay, Page};
 use super::keymap::Place;
@@ -92,8 +93,12 @@ fn header(app: &App, area: Rect, buffer: &mut Buffer) {
         left = left.text(&format!(" {dot} "), theme.dim()).text(&app.opening.title, theme.plain());
     }
     let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
-    left = left.text(&format!("    {}", counted(snapshot.runs.len(), "run")), theme.dim());
-    left = left.text(&format!("  {}", counted(snapshot.agents.len(), "agent")), theme.dim());
+    left = left.text("  ", theme.plain());
+    // Where there is little room, what needs a human stays.
+    if area.width >= 100 {
+        left = left.text(&format!("  {}", counted(snapshot.runs.len(), "run")), theme.dim());
+        left = left.text(&format!("  {}", counted(snapshot.agents.len(), "agent")), theme.dim());
+    }
     let count = |fits: &dyn Fn(&crate::services::snapshot::AgentRow) -> bool| {
         snapshot.agents.iter().filter(|agent| fits(agent)).count()
     };
@@ -104,10 +109,10 @@ fn header(app: &App, area: Rect, buffer: &mut Buffer) {
     let dead = count(&|agent| matches!(agent.status, AgentStatus::Dead | AgentStatus::Failed));
     let waiting = app.waiting();
     for (number, mark, word) in [
-        (healthy, Mark::Running, "healthy"),
-        (stalled, Mark::Stalled, "stalled"),
-        (dead, Mark::Dead, "dead"),
         (waiting, Mark::Waits, "waiting for you"),
+        (dead, Mark::Dead, "dead"),
+        (stalled, Mark::Stalled, "stalled"),
+        (healthy, Mark::Running, "healthy"),
     ] {
         if number > 0 {
             left = left.text(&format!("  {} {number} {word}", theme.sign(mark)), theme.tone(mark));
@@ -192,14 +197,20 @@ fn footer(app: &App, area: Rect, buffer: &mut Buffer) {
         let row = Row::new().text(" / ", theme.accent()).text(text, theme.plain()).text("▏", theme.accent());
         return row.text("  ↵ keeps  esc clears", theme.dim()).draw(area, buffer);
     }
+    let keys: Vec<(String, &str)> = app
+        .footer()
+        .iter()
+        .map(|row| (row.keys.first().map(|key| key.label()).unwrap_or_default(), row.name))
+        .collect();
+    let width = |(key, name): &(String, &str)| key.width() + name.width() + 4;
+    // The last one, help, has the others: it is shown wherever there is room for one.
+    let last = keys.last().map(width).unwrap_or_default();
     let mut row = Row::new().text(" ", theme.plain());
-    for binding in app.footer() {
-        let key = binding.keys.first().map(|key| key.label()).unwrap_or_default();
-        let next = Row::new().text(&key, theme.accent()).text(&format!(" {}   ", binding.name), theme.dim());
-        if row.width() + next.width() > usize::from(area.width) + 2 {
-            break;
+    for (at, key) in keys.iter().enumerate() {
+        let reserve = if at + 1 < keys.len() { last } else { 0 };
+        if row.width() + width(key) + reserve <= usize::from(area.width) + 3 {
+            row = row.text(&key.0, theme.accent()).text(&format!(" {}   ", key.1), theme.dim());
         }
-        row = row.text(&key, theme.accent()).text(&format!(" {}   ", binding.name), theme.dim());
     }
     if app.place() == Place::Text && app.composer.as_ref().is_some_and(|composer| composer.sending.is_some()) {
         row = Row::new().text(" sending…", theme.dim());

@@ -106,13 +106,14 @@ fn post_lines(post: &Post, page: &ThreadPage, width: usize, now: Moment, theme: 
     }
     let head = head.text(&format!("  {}", ago(now, Some(post.created_at))), theme.dim());
     lines.push(head.line());
-    if post.body.is_empty()
-        && let Some(signal) = &post.signal
-    {
-        return body(&signal.words(), width, theme, lines);
-    }
+    let before = lines.len();
     match &post.signal {
-        Some(signal) => card(signal, width, theme, lines),
+        Some(signal) => {
+            card(signal, width, theme, lines);
+            if lines.len() == before {
+                body(&signal.words(), width, theme, lines);
+            }
+        }
         None => body(&post.body, width, theme, lines),
     }
 }
