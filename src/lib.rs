@@ -22,6 +22,7 @@
 //! and ended in `services/agents.rs`, the close gates in `services/gates.rs`.
 
 pub mod cli;
+pub mod console;
 pub mod domain;
 pub mod services;
 pub mod store;

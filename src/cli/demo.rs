@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::console;
 use super::exit::{self, Failure};
 use super::follow;
 use super::print;
 use super::reply::Reply;
 use super::session::Session;
+use crate::console::app::Opening;
 use crate::domain::actor::Actor;
 use crate::domain::agent::AgentStatus;
 use crate::domain::command::{AgentWish, Command, ThreadWish};
@@ -40,6 +42,13 @@ const SCRIPTS: [(&str, &str); 3] = [
     ("reviewer", include_str!("../../assets/demo/reviewer.sh")),
 ];
 
+/// What stands over the demo's console; keys in backquotes.
+const GUIDE: [&str; 3] = [
+    "Three scripted agents work on a ticket. The planner asks a question soon: `w` goes there, `r` replies, `ctrl-s` sends.",
+    "The coder crashes: `2` goes to the agents, `R` restarts the one selected. `↵` on the run shows its plan and its gates.",
+    "When the run is completed: `1` goes to it, `M` merges, `C` closes. `?` shows all keys, `q` leaves and removes everything.",
+];
+
 const ANSWER: &str = "Two tables with a key: we will want to query them.";
 
 pub fn run(session: &Session, keep: bool) -> Result<Reply, Failure> {
@@ -59,7 +68,7 @@ pub fn run(session: &Session, keep: bool) -> Result<Reply, Failure> {
             return Err(failure);
         }
     };
-    let told = demo.play();
+    let told = if console::wanted(session) { demo.show() } else { demo.play() };
     let left = demo.end(keep);
     told?;
     left?;
@@ -118,17 +127,33 @@ impl Demo {
             self.dir.display()
         ));
         self.say("$ metawsm run --ticket SHOP-7 --repos shop");
+        let run_id = self.begin()?;
+        let teller = follow::Steps::of(&self.engine, &run_id, self.quiet)?;
+        let told = self.story(&run_id);
+        teller.end();
+        told
+    }
+
+    /// The human plays: the console on the demo's home, with a few words for a newcomer.
+    fn show(&self) -> Result<(), Failure> {
+        let run_id = self.begin()?;
+        let opening = Opening {
+            title: "demo".to_owned(),
+            guide: GUIDE.map(str::to_owned).to_vec(),
+            run_id: Some(run_id.clone()),
+            farewell: Some("Everything of the demo is removed then.".to_owned()),
+        };
+        console::beside_executor(&self.engine, &self.caller, &run_id, opening)
+    }
+
+    fn begin(&self) -> Result<String, Failure> {
         let loaded = self.engine.home.load_policy(&[])?;
         let request = Request {
             tickets: vec!["SHOP-7".to_owned()],
             repos: vec![self.dir.join("shop").display().to_string()],
             ..Request::default()
         };
-        let run_id = self.engine.create_run(&self.caller, &loaded, &request)?;
-        let teller = follow::Steps::of(&self.engine, &run_id, self.quiet)?;
-        let told = self.story(&run_id);
-        teller.end();
-        told
+        Ok(self.engine.create_run(&self.caller, &loaded, &request)?)
     }
 
     fn story(&self, run_id: &str) -> Result<(), Failure> {
@@ -208,7 +233,7 @@ impl Demo {
         let lease = self.engine.lease_run_within(run_id, "demo", &self.caller, Duration::from_secs(5))?;
         self.say("\n$ metawsm merge");
         for merged in merging::merge(&self.engine, &self.caller, run_id, false)? {
-            self.say(&format!("  {}", merged.describe(false)));
+            self.say(&format!("  {}", merged.describe()));
         }
         self.say("$ metawsm close");
         closing::close(&self.engine, &self.caller, run_id, &closing::Options::default())?;

@@ -13,14 +13,13 @@ use super::exit::{self, Failure};
 use super::print;
 use super::reply::Reply;
 use super::session::Session;
-use crate::domain::event::{Event, Fact};
-use crate::domain::plan::StepStatus;
 use crate::domain::run::RunStatus;
 use crate::services::duty::Duty;
 use crate::services::engine::{Caller, Engine};
 use crate::services::error::EngineError;
 use crate::services::executor::{Outcome, execute, no_drill};
 use crate::services::wake::Wake;
+use crate::services::words::words_of;
 use crate::store::read::EventFilter;
 
 /// Events read at a time.
@@ -55,7 +54,8 @@ fn lines(session: &Session) -> bool {
     session.global.headless || session.global.json || !std::io::stdout().is_terminal()
 }
 
-fn execute_beside(
+/// Executes a run's plan on a thread of its own.
+pub fn execute_beside(
     engine: &Arc<Engine>,
     caller: &Caller,
     run_id: &str,
@@ -122,7 +122,7 @@ fn show(
         let page = reader.events(since, filter, PAGE)?;
         for event in &page {
             since = event.seq;
-            let line = if lines(session) { event.to_json().to_string() } else { words(event) };
+            let line = if lines(session) { event.to_json().to_string() } else { words_of(event) };
             if !line.is_empty() {
                 print::out(&format!("{line}\n")).map_err(|error| Failure::new(exit::FAILED, error.to_string()))?;
             }
@@ -131,27 +131,6 @@ fn show(
             return Ok(since);
         }
     }
-}
-
-/// An event for a person; empty for what is too small to tell.
-pub fn words(event: &Event) -> String {
-    let agent = event.subject.agent_name.clone().unwrap_or_default();
-    let text = match &event.fact {
-        Fact::RunTransitioned { to, reason, .. } => format!("run is {to}: {reason}"),
-        Fact::StepTransitioned { to: StepStatus::Failed, error, index, .. } => {
-            format!("step {index} failed: {}", error.clone().unwrap_or_default())
-        }
-        Fact::StepTransitioned { to: StepStatus::Done, index, .. } => format!("step {index} done"),
-        Fact::AgentTransitioned { to, reason, .. } => format!("{agent} is {to}: {reason}"),
-        Fact::ThreadOpened { title, control: false, .. } => format!("{agent} asks: {title}"),
-        Fact::PostAdded { body, .. } => format!("{}: {body}", event.actor.name),
-        Fact::WorkspaceCreated { path, .. } => format!("workspace {path}"),
-        Fact::DocsSeeded { dir, .. } => format!("docs {dir}"),
-        Fact::GitMerged { repo, base, how, .. } => format!("{repo} merged into {base} ({how})"),
-        Fact::AgentProgressed { note: Some(note), .. } => format!("{agent}: {note}"),
-        _ => return String::new(),
-    };
-    print::one_line(&text)
 }
 
 /// Raises the flag on INT and TERM; a second one ends the program as usual.
@@ -210,7 +189,7 @@ impl Steps {
                 let last = told.load(Ordering::SeqCst);
                 for event in events::all(&reader, &filter, since).unwrap_or_default() {
                     since = event.seq;
-                    let line = words(&event);
+                    let line = words_of(&event);
                     if !line.is_empty() {
                         print::err(&format!("  {line}"));
                     }

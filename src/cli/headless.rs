@@ -33,12 +33,8 @@ struct Call {
     argv: Vec<String>,
 }
 
-/// Without a command: the console's place is taken by this face until SIGINT or SIGTERM.
+/// `--headless` without a command: this face takes the console's place until SIGINT or SIGTERM.
 pub fn run(session: &Session) -> Result<Reply, Failure> {
-    if !session.global.headless {
-        return Err(Failure::new(exit::USAGE, "there is no screen yet in this version")
-            .hint("metawsm --headless runs the engine without one; metawsm --help lists the commands"));
-    }
     session.may_act_on_runs()?;
     let engine = session.engine_or_new()?;
     let runtime = tokio::runtime::Builder::new_current_thread()

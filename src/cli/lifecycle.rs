@@ -244,8 +244,8 @@ pub fn merge(session: &Session, args: &MergeArgs) -> Result<Reply, Failure> {
     let run = select::run(session, &reader, &args.selector)?;
     merging::may_merge(&reader, &run)?;
     let git = Session::git(&home);
-    let tried = match merging::try_all(&git, &reader, &run, args.squash, true) {
-        Ok(tried) => tried,
+    let would = match merging::preview(&git, &reader, &run, args.squash) {
+        Ok(would) => would,
         Err(error) => {
             if !args.dry_run {
                 // What metawsm wrote itself must not be in the way of whoever mends the conflict in the worktree.
@@ -256,12 +256,6 @@ pub fn merge(session: &Session, args: &MergeArgs) -> Result<Reply, Failure> {
             return Err(error.into());
         }
     };
-    let pending = own_work::pending(&git, &reader, &run)?;
-    let would: Vec<String> = pending
-        .iter()
-        .map(|repo| format!("{repo}: commit the ticket docs that metawsm wrote"))
-        .chain(tried.iter().map(|tried| tried.describe(pending.contains(&tried.repo))))
-        .collect();
     if args.dry_run {
         return dry(session, &home, &reader, &run, would, true);
     }
@@ -271,7 +265,7 @@ pub fn merge(session: &Session, args: &MergeArgs) -> Result<Reply, Failure> {
     let _lease = engine.lease_run_within(run.id(), "merge", &caller, PATIENCE)?;
     let done = merging::merge(&engine, &caller, run.id(), args.squash)?;
     let mut reply = changed(session, &engine, run.id())?;
-    let lines: Vec<String> = done.iter().map(|done| done.describe(false)).collect();
+    let lines: Vec<String> = done.iter().map(merging::Tried::describe).collect();
     if let Some(fields) = reply.json.as_object_mut() {
         fields.insert("merged".to_owned(), json!(lines));
     }

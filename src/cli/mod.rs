@@ -2,6 +2,7 @@
 
 pub mod args;
 mod attach;
+mod console;
 mod demo;
 mod doctor;
 mod events;
@@ -102,7 +103,8 @@ fn usage_message(error: &clap::Error) -> String {
 
 fn run(session: &Session, command: Option<Command>) -> Result<Reply, Failure> {
     match command {
-        None => headless::run(session),
+        None if session.global.headless => headless::run(session),
+        None => console::run(session),
         Some(Command::Run(args)) => start::run(session, &args),
         Some(Command::Bootstrap(args)) => start::bootstrap(session, &args),
         Some(Command::Demo { keep }) => demo::run(session, keep),

@@ -2,10 +2,12 @@
 
 use std::io::{IsTerminal, Write};
 
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthStr;
 
 use super::args::Color;
 use crate::domain::time::{Moment, age};
+use crate::services::text::cut;
+pub use crate::services::text::{harmless, one_line};
 
 /// How text is to look.
 #[derive(Debug, Clone, Copy)]
@@ -64,26 +66,6 @@ impl Style {
     pub fn dim(&self, text: &str) -> String {
         if self.color { format!("\u{1b}[2m{text}\u{1b}[0m") } else { text.to_owned() }
     }
-}
-
-/// Makes text of agents harmless on a terminal: no control sequences, no bidi tricks. Line breaks stay.
-pub fn harmless(text: &str) -> String {
-    text.chars()
-        .filter_map(|c| match c {
-            '\n' | '\t' => Some(c),
-            // C0, DEL, C1; bidi marks, embeddings, overrides and isolates; line and paragraph separators; BOM.
-            c if c.is_control() => Some('\u{fffd}'),
-            '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => {
-                None
-            }
-            c => Some(c),
-        })
-        .collect()
-}
-
-/// Harmless text on one line.
-pub fn one_line(text: &str) -> String {
-    harmless(text).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// A table sized to the terminal: the widest of the flexible columns gives way.
@@ -148,24 +130,6 @@ impl Style {
     }
 }
 
-fn cut(text: &str, width: usize) -> String {
-    if text.width() <= width {
-        return text.to_owned();
-    }
-    let mut out = String::new();
-    let mut used = 0;
-    for c in text.chars() {
-        let wide = c.width().unwrap_or(0);
-        if used + wide + 1 > width {
-            break;
-        }
-        used += wide;
-        out.push(c);
-    }
-    out.push('…');
-    out
-}
-
 /// Writes to stdout; a reader that has gone away is no error of ours.
 ///
 /// # Errors
@@ -190,12 +154,6 @@ mod tests {
     use super::*;
 
     const PLAIN: Style = Style { color: false, utc: false, width: Some(30), now: Moment::from_millis(0) };
-
-    #[test]
-    fn agents_cannot_reach_the_terminal() {
-        assert_eq!(harmless("a\u{1b}[31mb\u{9b}c\u{202e}d\r\n"), "a\u{fffd}[31mb\u{fffd}cd\u{fffd}\n");
-        assert_eq!(one_line("a\n\tb  c"), "a b c");
-    }
 
     #[test]
     fn a_table_gives_way_where_it_is_widest() {

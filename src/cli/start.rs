@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use serde_json::{Value, json};
 
 use super::args::{BootstrapArgs, OperatorWord, RunArgs, SeedWord, StartArgs};
+use super::console;
 use super::exit::{self, Failure};
 use super::follow;
 use super::print;
@@ -37,6 +38,9 @@ fn begin(session: &Session, args: &StartArgs, brief: Option<Brief>) -> Result<Re
         return detached(session, args, brief);
     }
     let (engine, run_id) = create(session, args, brief)?;
+    if console::wanted(session) && !args.exit_on_guidance {
+        return console::on_run(session, &engine, &run_id);
+    }
     follow::run(session, &engine, &run_id, args.exit_on_guidance)
 }
 

@@ -26,8 +26,13 @@ pub struct Tried {
 }
 
 impl Tried {
+    /// In words.
+    pub fn describe(&self) -> String {
+        self.describe_after(false)
+    }
+
     /// In words. Where a commit of our own comes before, the place the base moves to is not known yet.
-    pub fn describe(&self, before_own_commit: bool) -> String {
+    fn describe_after(&self, before_own_commit: bool) -> String {
         match self.plan.kind {
             MergeKind::UpToDate | MergeKind::FastForward if before_own_commit => {
                 format!("{}: {} moves from {} to that commit", self.repo, self.plan.base, short(&self.plan.old))
@@ -86,6 +91,20 @@ pub fn try_all(git: &Git, reader: &Reader, run: &Run, squash: bool, dry_run: boo
         tried.push(Tried { workspace: workspace.name.clone(), repo: tree.repo.clone(), head, plan });
     }
     Ok(tried)
+}
+
+/// What merging would do, in words; not one byte of a repository changes.
+///
+/// # Errors
+/// All that is in the way.
+pub fn preview(git: &Git, reader: &Reader, run: &Run, squash: bool) -> Result<Vec<String>, EngineError> {
+    let tried = try_all(git, reader, run, squash, true)?;
+    let pending = own_work::pending(git, reader, run)?;
+    Ok(pending
+        .iter()
+        .map(|repo| format!("{repo}: commit the ticket docs that metawsm wrote"))
+        .chain(tried.iter().map(|tried| tried.describe_after(pending.contains(&tried.repo))))
+        .collect())
 }
 
 /// Merges a run. The caller holds the run's lease.

@@ -1,6 +1,11 @@
 //! The one integration test program.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test is what a broken expectation should be")]
 
+mod console_e2e;
+mod console_fuzz;
+mod console_keys;
+mod console_screens;
+mod console_world;
 mod core_world;
 mod crash;
 mod defects;

@@ -1,0 +1,323 @@
+//! What the screen knows, and how it changes: keys become actions, actions become effects. Pure: no clock, no
+//! file, no thread.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::action::Pane;
+use super::keymap::Place;
+use super::msg::{Effect, Msg, Time};
+use super::theme::Theme;
+use super::widgets::composer::Composer;
+use super::widgets::dialog::Dialog;
+use super::widgets::list::{List, Scroll};
+use super::widgets::terminal::Emulated;
+use crate::domain::agent::AgentKey;
+use crate::domain::time::Moment;
+use crate::services::live::Target;
+use crate::services::snapshot::{AgentRow, RunPage, RunRow, Snapshot, Tab, ThreadPage, ThreadRow, Want};
+
+mod act;
+mod lists;
+mod sense;
+mod text;
+mod update;
+
+pub use lists::{Attention, attention_at};
+
+/// Ages are redrawn together, so often at most.
+const AGES_EVERY: Duration = Duration::from_secs(5);
+/// What went well is said for so long.
+const TOLD_FOR: Duration = Duration::from_secs(4);
+/// A second Ctrl-C within this leaves at once.
+const TWICE_WITHIN: Duration = Duration::from_secs(2);
+/// Without word from the database for so long, something holds it.
+const SILENT_FOR: Duration = Duration::from_secs(6);
+
+/// Which screen is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Page {
+    /// The five panes.
+    Home,
+    /// A run.
+    Run(String),
+    /// A thread.
+    Thread(String),
+}
+
+/// How the home screen is laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// All five panes.
+    Wide,
+    /// Two columns; the live pane in place of the right one.
+    Medium,
+    /// One pane at a time.
+    Narrow,
+    /// There is no room.
+    Tiny,
+}
+
+impl Layout {
+    /// The layout for a size.
+    pub const fn of((width, height): (u16, u16)) -> Self {
+        match (width, height) {
+            (..40, _) | (_, ..10) => Self::Tiny,
+            (120.., 30..) => Self::Wide,
+            (80.., 24..) => Self::Medium,
+            (_, _) => Self::Narrow,
+        }
+    }
+}
+
+/// Something said about an action.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Toast {
+    /// The words.
+    pub text: String,
+    /// An error stays until it is dismissed.
+    pub error: bool,
+    /// When it goes by itself.
+    pub until: Option<Duration>,
+}
+
+/// What lies over the screen.
+#[derive(Debug)]
+pub enum Overlay {
+    /// The keys.
+    Help(Place, Scroll),
+    /// A question.
+    Dialog(Dialog),
+}
+
+/// What a console is opened with.
+#[derive(Debug, Clone, Default)]
+pub struct Opening {
+    /// The home's name in the header.
+    pub title: String,
+    /// Lines for a newcomer.
+    pub guide: Vec<String>,
+    /// The run to begin at.
+    pub run_id: Option<String>,
+    /// What leaving means, instead of the usual words.
+    pub farewell: Option<String>,
+}
+
+/// What the screen knows.
+#[derive(Debug)]
+pub struct App {
+    /// How it looks.
+    pub theme: Theme,
+    /// What it was opened with.
+    pub opening: Opening,
+    /// The clocks as the screen shows them: the calendar's moves in steps.
+    pub time: Time,
+    /// Columns and rows.
+    pub size: (u16, u16),
+    /// The home.
+    pub snapshot: Arc<Snapshot>,
+    /// Whether there is a snapshot.
+    pub loaded: bool,
+    /// The screen.
+    pub page: Page,
+    /// The pane in focus.
+    pub focus: Pane,
+    /// The runs.
+    pub runs: List<String>,
+    /// The agents.
+    pub agents: List<AgentKey>,
+    /// Escalations and suggestions.
+    pub attention: List<String>,
+    /// The queues.
+    pub threads: BTreeMap<Tab, List<String>>,
+    /// The queue in view.
+    pub tab: Tab,
+    /// Agents of all runs are shown.
+    pub all_agents: bool,
+    /// What lists are narrowed to.
+    pub filters: BTreeMap<Pane, String>,
+    /// The filter of the focused pane is being typed.
+    pub filtering: bool,
+    /// What is being written.
+    pub composer: Option<Composer>,
+    /// What lies over the screen.
+    pub overlay: Option<Overlay>,
+    /// What was said about actions, the newest last.
+    pub toasts: Vec<Toast>,
+    /// Actions under way.
+    pub pending: BTreeMap<u64, String>,
+    /// The run's page, when it has come.
+    pub run_page: Option<Box<RunPage>>,
+    /// Where the page is scrolled to.
+    pub scroll: Scroll,
+    /// Where the live pane is scrolled to.
+    pub live_scroll: Scroll,
+    /// The agent's screen in view.
+    pub screen: Option<(AgentKey, Emulated, bool)>,
+    /// Why the database cannot be read.
+    pub store_trouble: Option<String>,
+    watched: Option<Target>,
+    stirred: Option<Moment>,
+    want: Want,
+    paging: Option<i64>,
+    seen: BTreeMap<String, i64>,
+    known: Option<BTreeSet<String>>,
+    title: String,
+    tokens: u64,
+    interrupted: Option<Duration>,
+    heard: Duration,
+    aged: Duration,
+    pub(super) wrapped: super::screens::thread::Cache,
+}
+
+impl App {
+    /// A screen that has seen nothing yet.
+    pub fn new(theme: Theme, opening: Opening, time: Time, size: (u16, u16)) -> Self {
+        let mut runs = List::default();
+        if let Some(run_id) = &opening.run_id {
+            runs.select(run_id.clone(), |_| String::new());
+        }
+        Self {
+            theme,
+            opening,
+            time,
+            size,
+            snapshot: Arc::default(),
+            loaded: false,
+            page: Page::Home,
+            focus: Pane::Runs,
+            runs,
+            agents: List::default(),
+            attention: List::default(),
+            threads: Tab::ALL.iter().map(|tab| (*tab, List::default())).collect(),
+            tab: Tab::NeedsMe,
+            all_agents: false,
+            filters: BTreeMap::new(),
+            filtering: false,
+            composer: None,
+            overlay: None,
+            toasts: Vec::new(),
+            pending: BTreeMap::new(),
+            run_page: None,
+            scroll: Scroll::top(),
+            live_scroll: Scroll::end(),
+            screen: None,
+            store_trouble: None,
+            watched: None,
+            stirred: None,
+            want: Want::default(),
+            paging: None,
+            seen: BTreeMap::new(),
+            known: None,
+            title: String::new(),
+            tokens: 0,
+            interrupted: None,
+            heard: time.up,
+            aged: time.up,
+            wrapped: super::screens::thread::Cache::default(),
+        }
+    }
+
+    /// The layout of the home screen.
+    pub fn layout(&self) -> Layout {
+        Layout::of(self.size)
+    }
+
+    /// Where keys are taken now.
+    pub fn place(&self) -> Place {
+        match (&self.overlay, &self.composer, &self.page) {
+            (Some(Overlay::Dialog(_)), _, _) => Place::Dialog,
+            (Some(Overlay::Help(place, _)), _, _) => *place,
+            (None, Some(_), _) => Place::Text,
+            (None, None, Page::Home) => Place::Home,
+            (None, None, Page::Run(_)) => Place::Run,
+            (None, None, Page::Thread(_)) => Place::Thread,
+        }
+    }
+
+    /// The selected run: that of the page, else of the list.
+    pub fn run(&self) -> Option<&RunRow> {
+        match &self.page {
+            Page::Run(run_id) => self.snapshot.run(run_id),
+            Page::Home | Page::Thread(_) => self.snapshot.runs.get(self.runs.place()?),
+        }
+    }
+
+    /// The selected agent.
+    pub fn agent(&self) -> Option<&AgentRow> {
+        self.snapshot.agents.get(self.agents.place()?)
+    }
+
+    /// The selected escalation or suggestion.
+    pub fn item(&self) -> Option<Attention<'_>> {
+        lists::attention_at(&self.snapshot, self.attention.place()?)
+    }
+
+    /// The list of the queue in view.
+    pub fn thread_list(&self) -> Option<&List<String>> {
+        self.threads.get(&self.tab)
+    }
+
+    /// The selected thread: the open one, else that of the queue in view.
+    pub fn thread(&self) -> Option<&ThreadRow> {
+        match &self.page {
+            Page::Thread(thread_id) => self.snapshot.queues.find(thread_id),
+            Page::Home | Page::Run(_) => {
+                let place = self.thread_list()?.place()?;
+                self.snapshot.queues.of(self.tab).rows.get(place)
+            }
+        }
+    }
+
+    /// The open thread, when it has come.
+    pub fn thread_page(&self) -> Option<&ThreadPage> {
+        let Page::Thread(wanted) = &self.page else { return None };
+        self.snapshot.thread.as_ref().filter(|page| page.thread.thread_id == *wanted)
+    }
+
+    /// Whether the live pane is on the screen.
+    pub fn shows_live(&self) -> bool {
+        self.page == Page::Home
+            && match self.layout() {
+                Layout::Wide => true,
+                Layout::Medium | Layout::Narrow => self.focus == Pane::Live,
+                Layout::Tiny => false,
+            }
+    }
+
+    /// Takes something in and says what is to be done.
+    pub fn update(&mut self, msg: Msg, time: Time) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        self.take(msg, time, &mut effects);
+        self.settle(&mut effects);
+        effects
+    }
+
+    /// When the next tick is due.
+    pub fn deadline(&self) -> Duration {
+        let toasts = self.toasts.iter().filter_map(|toast| toast.until);
+        let draft = self.composer.as_ref().and_then(Composer::draft_due);
+        let ages = self.aged + AGES_EVERY;
+        toasts.chain(draft).chain([ages]).min().unwrap_or(ages)
+    }
+
+    /// Says something.
+    fn say(&mut self, text: impl Into<String>) {
+        let until = Some(self.time.up + TOLD_FOR);
+        self.toasts.retain(|toast| toast.error);
+        self.toasts.push(Toast { text: text.into(), error: false, until });
+    }
+
+    /// Says what went wrong.
+    fn complain(&mut self, text: impl Into<String>) {
+        let text = text.into();
+        self.toasts.retain(|toast| toast.text != text);
+        self.toasts.push(Toast { text, error: true, until: None });
+    }
+
+    fn token(&mut self) -> u64 {
+        self.tokens += 1;
+        self.tokens
+    }
+}

@@ -1,0 +1,309 @@
+//! What each action does.
+
+use super::lists::Attention;
+use super::update::step_of;
+use super::{App, Overlay, Page, Pane};
+use crate::console::action::Action;
+use crate::console::keymap::TABLE;
+use crate::console::msg::Effect;
+use crate::console::widgets::composer::Purpose;
+use crate::console::widgets::dialog::{Ahead, Consequence, Dialog};
+use crate::console::widgets::list::Scroll;
+use crate::services::handle::Wish;
+use crate::services::snapshot::{AgentRow, Tab};
+
+impl App {
+    pub(super) fn act(&mut self, action: Action, effects: &mut Vec<Effect>) {
+        if let Some(step) = step_of(action) {
+            return self.navigate(step);
+        }
+        if !self.can(action) {
+            return self.refuse(action);
+        }
+        match action {
+            Action::NextPane => self.look_at(self.focus.step(true)),
+            Action::PrevPane => self.look_at(self.focus.step(false)),
+            Action::Pane(pane) => self.look_at(pane),
+            Action::Left => self.sideways(false),
+            Action::Right => self.sideways(true),
+            Action::Open => self.open(),
+            Action::Back => self.back(),
+            Action::Reply => self.reply(effects),
+            Action::Ask => {
+                let ticket = self.target_run().or(self.run()).and_then(|run| run.tickets.first().cloned());
+                self.compose(Purpose::Ask, &ticket.unwrap_or_default(), effects);
+            }
+            Action::Restart => self.ask_restart(),
+            Action::Stop => self.ask_stop(),
+            Action::Pause => self.on_run(Wish::Pause, effects),
+            Action::Resume => self.on_run(Wish::Resume, effects),
+            Action::Attach => {
+                if let Some(agent) = self.target_agent() {
+                    effects.push(Effect::Attach(agent.key.clone()));
+                }
+            }
+            Action::Accept => self.on_item(Wish::AcceptSuggestion, effects),
+            Action::Dismiss => self.on_item(Wish::DismissSuggestion, effects),
+            Action::Acknowledge => self.on_item(Wish::AckEscalation, effects),
+            Action::Resolve => {
+                if let Some(id) = self.item().map(|item| item.id().to_owned()) {
+                    self.compose(Purpose::Note(id), "", effects);
+                }
+            }
+            Action::CloseRun => {
+                self.ask_ahead("Close", "close", |run_id| Wish::Close { run_id, merge: false }, effects)
+            }
+            Action::Merge => self.ask_ahead("Merge", "merge", Wish::Merge, effects),
+            Action::Filter => self.filtering = true,
+            Action::NextWaiting => self.next_waiting(),
+            Action::AllAgents => {
+                self.all_agents = !self.all_agents;
+                self.refresh_agents();
+            }
+            Action::Help => self.overlay = Some(Overlay::Help(self.place(), Scroll::top())),
+            Action::Quit => self.quit(effects),
+            Action::Suspend => {
+                self.keep_draft(effects);
+                effects.push(Effect::Suspend);
+            }
+            Action::Redraw => effects.push(Effect::Redraw),
+            Action::Send => self.send(effects),
+            Action::NextField => {
+                if let Some(composer) = &mut self.composer {
+                    composer.next_field();
+                }
+            }
+            Action::KeepDraft => {
+                self.keep_draft(effects);
+                self.composer = None;
+            }
+            Action::Up
+            | Action::Down
+            | Action::PageUp
+            | Action::PageDown
+            | Action::First
+            | Action::Last
+            | Action::Yes
+            | Action::No
+            | Action::OtherAnswer
+            | Action::Take => {}
+        }
+    }
+
+    /// Says why a key does nothing here.
+    fn refuse(&mut self, action: Action) {
+        let name = TABLE.iter().find(|row| row.action == action).map_or("", |row| row.name);
+        match action {
+            Action::Back | Action::Open | Action::NextField => {}
+            Action::NextWaiting => self.say("nothing waits for you"),
+            Action::Merge | Action::CloseRun => self.say(format!("{name}: only a completed run")),
+            _ => self.say(format!("{name}: nothing here to do that with")),
+        }
+    }
+
+    fn look_at(&mut self, pane: Pane) {
+        self.focus = pane;
+        self.page = Page::Home;
+    }
+
+    /// Among threads the tabs, elsewhere the panes.
+    fn sideways(&mut self, forward: bool) {
+        if self.focus != Pane::Forum {
+            return self.look_at(self.focus.step(forward));
+        }
+        let at = Tab::ALL.iter().position(|tab| *tab == self.tab).unwrap_or(0);
+        let next = if forward { at + 1 } else { at + Tab::ALL.len() - 1 };
+        self.tab = Tab::ALL[next % Tab::ALL.len()];
+    }
+
+    fn open(&mut self) {
+        match self.focus {
+            Pane::Runs => {
+                if let Some(run_id) = self.run().map(|run| run.run_id.clone()) {
+                    self.page = Page::Run(run_id);
+                    self.scroll = Scroll::top();
+                }
+            }
+            Pane::Agents => self.look_at(Pane::Live),
+            Pane::Attention => self.open_cause(),
+            Pane::Forum => {
+                if let Some(thread_id) = self.thread().map(|thread| thread.thread_id.clone()) {
+                    self.open_thread(&thread_id);
+                }
+            }
+            Pane::Live => {}
+        }
+    }
+
+    /// To what an escalation or suggestion is about.
+    fn open_cause(&mut self) {
+        let Some(item) = self.item() else { return };
+        let (agent, run) = (item.agent(), item.run_id().map(str::to_owned));
+        let thread = match item {
+            Attention::Escalation(row) => row.thread_id.clone(),
+            Attention::Suggestion(_) => None,
+        };
+        match (thread, agent, run) {
+            (Some(thread_id), _, _) => self.open_thread(&thread_id),
+            (None, Some(key), _) => {
+                self.select_agent(&key);
+                self.look_at(Pane::Agents);
+            }
+            (None, None, Some(run_id)) => {
+                self.select_run(&run_id);
+                self.look_at(Pane::Runs);
+            }
+            (None, None, None) => {}
+        }
+    }
+
+    /// One level back; at the top, what is in the way is cleared.
+    fn back(&mut self) {
+        if let Some(at) = self.toasts.iter().rposition(|toast| toast.error) {
+            self.toasts.remove(at);
+        } else if self.page != Page::Home {
+            self.page = Page::Home;
+        } else {
+            self.filters.remove(&self.focus);
+            self.refresh();
+        }
+    }
+
+    fn next_waiting(&mut self) {
+        let waiting: Vec<String> = self
+            .snapshot
+            .queues
+            .needs_me
+            .rows
+            .iter()
+            .filter(|row| row.waits())
+            .map(|row| row.thread_id.clone())
+            .collect();
+        let here = self.thread().map(|row| row.thread_id.clone());
+        let there = self.page != Page::Home || self.focus == Pane::Forum;
+        let at = waiting.iter().position(|id| there && Some(id) == here.as_ref());
+        let next = at.map_or(0, |at| (at + 1) % waiting.len().max(1));
+        let Some(thread_id) = waiting.get(next).cloned() else { return self.look_at(Pane::Attention) };
+        if let Some(run_id) = self.snapshot.queues.find(&thread_id).and_then(|row| row.run_id.clone()) {
+            self.select_run(&run_id);
+        }
+        self.select_thread(Tab::NeedsMe, &thread_id);
+        if matches!(self.page, Page::Thread(_)) {
+            self.focus = Pane::Forum;
+            return self.open_thread(&thread_id);
+        }
+        self.look_at(Pane::Forum);
+    }
+
+    fn quit(&mut self, effects: &mut Vec<Effect>) {
+        if self.page != Page::Home {
+            self.page = Page::Home;
+            return;
+        }
+        let farewell = self.opening.farewell.clone();
+        if farewell.is_none() && !self.anybody_works() {
+            return self.leave(effects);
+        }
+        let usual = || {
+            let ours = self.snapshot.facts.supervisor.as_ref().is_none_or(|holder| holder.ours);
+            let lost = if ours {
+                "Nobody watches them then: metawsm --headless does."
+            } else {
+                "Another process watches them."
+            };
+            vec!["The agents go on working.".to_owned(), lost.to_owned()]
+        };
+        let lines = farewell.map_or_else(usual, |words| vec![words]);
+        let dialog = Dialog { no: "stay", ..Dialog::new("Leave metawsm?", lines, "leave", Consequence::Quit) };
+        self.overlay = Some(Overlay::Dialog(dialog));
+    }
+
+    fn ask_restart(&mut self) {
+        let Some(agent) = self.target_agent() else { return };
+        let (name, key) = (agent.key.name.clone(), agent.key.clone());
+        let mut lines = vec![format!("agent {name} in {}", agent.key.workspace)];
+        if agent.may_live {
+            lines.push(format!("ends session {} with everything it started", agent.session));
+        }
+        lines.push(format!("starts launch {}", agent.launch + 1));
+        let then = Consequence::Wish(Wish::Restart(key));
+        self.overlay = Some(Overlay::Dialog(Dialog::new(format!("Restart {name}?"), lines, "restart", then)));
+    }
+
+    fn ask_stop(&mut self) {
+        if !self.about_runs() {
+            let Some(agent) = self.target_agent() else { return };
+            let lines = vec![session_line(agent), "its worktree stays as it is".to_owned()];
+            let then = Consequence::Wish(Wish::StopAgent(agent.key.clone()));
+            let title = format!("Stop {}?", agent.key.name);
+            self.overlay = Some(Overlay::Dialog(Dialog::new(title, lines, "stop", then)));
+            return;
+        }
+        let Some(run) = self.target_run() else { return };
+        let agents = self.snapshot.agents.iter();
+        let mut lines: Vec<String> =
+            agents.filter(|agent| agent.key.run_id == run.run_id && agent.may_live).map(session_line).collect();
+        if lines.is_empty() {
+            lines.push("no session is running".to_owned());
+        }
+        lines.push("its worktrees stay as they are; u resumes it".to_owned());
+        let then = Consequence::Wish(Wish::StopRun(run.run_id.clone()));
+        let title = format!("Stop {} ({})?", run.run_id, run.tickets.join(", "));
+        self.overlay = Some(Overlay::Dialog(Dialog::new(title, lines, "stop", then)));
+    }
+
+    /// A question whose consequences have to be looked at first.
+    fn ask_ahead(&mut self, verb: &str, yes: &'static str, wish: fn(String) -> Wish, effects: &mut Vec<Effect>) {
+        let Some(run) = self.target_run() else { return };
+        let title = format!("{verb} {} ({})?", run.run_id, run.tickets.join(", "));
+        let wish = wish(run.run_id.clone());
+        let token = self.token();
+        let mut dialog = Dialog::new(title, Vec::new(), yes, Consequence::Wish(wish.clone()));
+        dialog.ahead = Ahead::Looking(token);
+        self.overlay = Some(Overlay::Dialog(dialog));
+        effects.push(Effect::Preview(token, wish));
+    }
+
+    fn on_run(&mut self, wish: fn(String) -> Wish, effects: &mut Vec<Effect>) {
+        if let Some(run_id) = self.target_run().map(|run| run.run_id.clone()) {
+            self.wish(wish(run_id), effects);
+        }
+    }
+
+    fn on_item(&mut self, wish: fn(String) -> Wish, effects: &mut Vec<Effect>) {
+        if let Some(id) = self.item().map(|item| item.id().to_owned()) {
+            self.wish(wish(id), effects);
+        }
+    }
+
+    /// A wish goes out; that it was taken shows at once.
+    pub(super) fn wish(&mut self, wish: Wish, effects: &mut Vec<Effect>) {
+        let token = self.token();
+        self.pending.insert(token, under_way(&wish));
+        effects.push(Effect::Do(token, wish));
+    }
+}
+
+fn session_line(agent: &AgentRow) -> String {
+    format!("ends session {} of {} with everything it started", agent.session, agent.key.name)
+}
+
+/// What is said while a wish is carried out.
+fn under_way(wish: &Wish) -> String {
+    match wish {
+        Wish::Reply { .. } => "sending the reply".to_owned(),
+        Wish::Ask { title, .. } => format!("asking {title}"),
+        Wish::Seen(_) => String::new(),
+        Wish::Restart(key) => format!("restarting {}", key.name),
+        Wish::StopAgent(key) => format!("stopping {}", key.name),
+        Wish::StopRun(run_id) => format!("stopping {run_id}"),
+        Wish::Pause(run_id) => format!("pausing {run_id}"),
+        Wish::Resume(run_id) => format!("resuming {run_id}"),
+        Wish::Close { run_id, .. } => format!("closing {run_id}"),
+        Wish::Merge(run_id) => format!("merging {run_id}"),
+        Wish::AcceptSuggestion(_) => "accepting the suggestion".to_owned(),
+        Wish::DismissSuggestion(_) => "dismissing the suggestion".to_owned(),
+        Wish::AckEscalation(_) => "acknowledging".to_owned(),
+        Wish::ResolveEscalation(_, _) => "resolving".to_owned(),
+    }
+}

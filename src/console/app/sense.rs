@@ -1,0 +1,145 @@
+//! Which actions make sense now: from it come footer, and what a key may do.
+
+use super::{App, Attention, Page, Pane};
+use crate::console::action::Action;
+use crate::console::keymap::{Binding, Place, rows};
+use crate::domain::agent::AgentStatus;
+use crate::domain::run::RunStatus;
+use crate::services::snapshot::{AgentRow, RunRow};
+
+/// The most keys in a footer.
+const FOOTER: usize = 8;
+
+impl App {
+    /// The agent that an action is about.
+    pub fn target_agent(&self) -> Option<&AgentRow> {
+        match (&self.page, self.focus) {
+            (Page::Thread(_), _) | (Page::Home, Pane::Forum) => {
+                let key = self.thread_page().and_then(|page| {
+                    let thread = &page.thread;
+                    Some(crate::domain::agent::AgentKey::new(
+                        thread.run_id.as_ref()?,
+                        thread.workspace.as_ref()?,
+                        thread.agent_name.as_ref()?,
+                    ))
+                });
+                let key = key.or_else(|| self.thread()?.agent.clone())?;
+                self.snapshot.agent(&key)
+            }
+            (Page::Home, Pane::Agents | Pane::Live) => self.agent(),
+            (Page::Home, Pane::Attention) => self.snapshot.agent(&self.item()?.agent()?),
+            (Page::Home, Pane::Runs) | (Page::Run(_), _) => None,
+        }
+    }
+
+    /// The run that an action is about.
+    pub fn target_run(&self) -> Option<&RunRow> {
+        match (&self.page, self.focus) {
+            (Page::Run(_), _) | (Page::Home, Pane::Runs) => self.run(),
+            (Page::Home, Pane::Agents | Pane::Live) => self.snapshot.run(&self.agent()?.key.run_id),
+            (Page::Home, Pane::Attention) => self.snapshot.run(self.item()?.run_id()?),
+            (Page::Home, Pane::Forum) | (Page::Thread(_), _) => self.snapshot.run(self.thread()?.run_id.as_ref()?),
+        }
+    }
+
+    /// Whether runs, not agents, are what a key means here.
+    pub(super) fn about_runs(&self) -> bool {
+        matches!(self.page, Page::Run(_)) || (self.page == Page::Home && self.focus == Pane::Runs)
+    }
+
+    /// Whether an action makes sense on the selection now.
+    pub fn can(&self, action: Action) -> bool {
+        let run = |fits: fn(&RunRow) -> bool| self.target_run().is_some_and(fits);
+        let agent = |fits: fn(&AgentRow) -> bool| self.target_agent().is_some_and(fits);
+        match action {
+            Action::Open => self.opens(),
+            Action::Reply => self.reply_target().is_some(),
+            Action::Restart => agent(|agent| agent.launch > 0),
+            Action::Stop if self.about_runs() => run(stoppable),
+            Action::Stop => agent(|agent| agent.status.alive() || agent.may_live),
+            Action::Attach => agent(|agent| agent.may_live),
+            Action::Pause => self.about_runs() && run(|run| run.status.at_work()),
+            Action::Resume => self.about_runs() && run(resumable),
+            Action::Merge | Action::CloseRun => run(|run| run.status == RunStatus::Completed),
+            Action::Accept | Action::Dismiss => {
+                self.focus == Pane::Attention && matches!(self.item(), Some(Attention::Suggestion(_)))
+            }
+            Action::Acknowledge | Action::Resolve => {
+                self.focus == Pane::Attention && matches!(self.item(), Some(Attention::Escalation(_)))
+            }
+            Action::NextWaiting => self.waiting() > 0,
+            Action::Filter => self.page == Page::Home && self.focus != Pane::Live,
+            Action::Back => {
+                self.page != Page::Home
+                    || self.toasts.iter().any(|toast| toast.error)
+                    || self.filters.get(&self.focus).is_some_and(|text| !text.is_empty())
+            }
+            Action::NextField => self.composer.as_ref().is_some_and(|composer| composer.height() > 12),
+            Action::NextPane
+            | Action::PrevPane
+            | Action::Pane(_)
+            | Action::Left
+            | Action::Right
+            | Action::Up
+            | Action::Down
+            | Action::PageUp
+            | Action::PageDown
+            | Action::First
+            | Action::Last
+            | Action::Ask
+            | Action::AllAgents
+            | Action::Help
+            | Action::Quit
+            | Action::Suspend
+            | Action::Redraw
+            | Action::Send
+            | Action::KeepDraft
+            | Action::Yes
+            | Action::No
+            | Action::OtherAnswer
+            | Action::Take => true,
+        }
+    }
+
+    fn opens(&self) -> bool {
+        match self.focus {
+            Pane::Runs => self.runs.place().is_some(),
+            Pane::Agents => self.agents.place().is_some() && self.layout() != super::Layout::Wide,
+            Pane::Attention => self.attention.place().is_some(),
+            Pane::Forum => self.thread().is_some(),
+            Pane::Live => false,
+        }
+    }
+
+    /// The keys for the footer: the most useful first.
+    pub fn footer(&self) -> Vec<&'static Binding> {
+        let place = self.place();
+        let mut shown: Vec<&Binding> = rows(place).filter(|row| row.rank > 0 && self.can(row.action)).collect();
+        shown.sort_by_key(|row| row.rank);
+        // Help is always among them: it has the others.
+        if shown.len() > FOOTER && place != Place::Text {
+            shown.drain(FOOTER - 1..shown.len() - 1);
+        }
+        shown.truncate(FOOTER);
+        shown
+    }
+
+    /// Whether somebody would go on working when the screen is left.
+    pub(super) fn anybody_works(&self) -> bool {
+        self.snapshot.agents.iter().any(|agent| {
+            agent.status.alive() || agent.starting || (agent.status == AgentStatus::Pending && self.run_works(agent))
+        })
+    }
+
+    fn run_works(&self, agent: &AgentRow) -> bool {
+        self.snapshot.run(&agent.key.run_id).is_some_and(|run| run.status.at_work())
+    }
+}
+
+fn stoppable(run: &RunRow) -> bool {
+    run.status.may_become(RunStatus::Stopping) || run.status == RunStatus::Stopping
+}
+
+fn resumable(run: &RunRow) -> bool {
+    matches!(run.status, RunStatus::Paused | RunStatus::Failed | RunStatus::Stopped | RunStatus::Planning)
+}

@@ -1,0 +1,115 @@
+//! Writing: opening a form, sending it, keeping it.
+
+use super::{App, Page};
+use crate::console::msg::Effect;
+use crate::console::widgets::composer::{Composer, Purpose};
+use crate::console::widgets::list::Scroll;
+use crate::services::handle::Wish;
+
+impl App {
+    /// Opens a form; a draft of it is fetched.
+    pub(super) fn compose(&mut self, purpose: Purpose, first: &str, effects: &mut Vec<Effect>) {
+        self.keep_draft(effects);
+        effects.push(Effect::LoadDraft(purpose.draft()));
+        self.composer = Some(Composer::new(purpose, first));
+    }
+
+    /// Opens a thread, its end in view.
+    pub(super) fn open_thread(&mut self, thread_id: &str) {
+        self.page = Page::Thread(thread_id.to_owned());
+        self.scroll = Scroll::end();
+    }
+
+    /// Opens the reply to a thread.
+    pub(super) fn reply(&mut self, effects: &mut Vec<Effect>) {
+        let Some(thread_id) = self.reply_target() else { return };
+        let row = self.snapshot.queues.find(&thread_id);
+        let waits = row.is_some_and(|row| row.waits());
+        let who = row.map(|row| row.agent.as_ref().map_or(row.opened_by.clone(), |agent| agent.name.clone()));
+        let answers = who.filter(|_| waits);
+        self.open_thread(&thread_id);
+        self.compose(Purpose::Reply { thread_id, answers }, "", effects);
+    }
+
+    /// The thread that a reply would go to.
+    pub(super) fn reply_target(&self) -> Option<String> {
+        use super::{Attention, Pane};
+        let asks = |key: &crate::domain::agent::AgentKey| {
+            let rows = &self.snapshot.queues.needs_me.rows;
+            rows.iter().find(|row| row.waits() && row.agent.as_ref() == Some(key)).map(|row| row.thread_id.clone())
+        };
+        match (&self.page, self.focus) {
+            (Page::Thread(thread_id), _) => Some(thread_id.clone()),
+            (Page::Run(run_id), _) => {
+                let rows = &self.snapshot.queues.needs_me.rows;
+                let of_run = |row: &&crate::services::snapshot::ThreadRow| row.run_id.as_deref() == Some(run_id);
+                rows.iter().filter(of_run).find(|row| row.waits()).map(|row| row.thread_id.clone())
+            }
+            (Page::Home, Pane::Forum) => self.thread().map(|row| row.thread_id.clone()),
+            (Page::Home, Pane::Attention) => match self.item()? {
+                Attention::Escalation(row) => row.thread_id.clone(),
+                Attention::Suggestion(_) => None,
+            },
+            (Page::Home, Pane::Agents | Pane::Live) => asks(&self.agent()?.key),
+            (Page::Home, Pane::Runs) => {
+                let run_id = &self.run()?.run_id;
+                let rows = &self.snapshot.queues.needs_me.rows;
+                rows.iter()
+                    .find(|row| row.waits() && row.run_id.as_ref() == Some(run_id))
+                    .map(|row| row.thread_id.clone())
+            }
+        }
+    }
+
+    /// Sends what was written; the form keeps it until it was taken.
+    pub(super) fn send(&mut self, effects: &mut Vec<Effect>) {
+        let Some(composer) = &self.composer else { return };
+        if composer.sending.is_some() {
+            return;
+        }
+        let last = composer.text(if composer.purpose == Purpose::Ask { 2 } else { 0 });
+        if last.trim().is_empty() {
+            return self.say("there is nothing to send yet");
+        }
+        let (wish, words) = match &composer.purpose {
+            Purpose::Reply { thread_id, answers } => {
+                let answer = answers.is_some();
+                (Wish::Reply { thread_id: thread_id.clone(), body: last, answer }, "sending the reply")
+            }
+            Purpose::Ask => {
+                let (ticket, title) = (composer.text(0).trim().to_owned(), composer.text(1).trim().to_owned());
+                if ticket.is_empty() || title.is_empty() {
+                    return self.say("a thread needs a ticket and a title");
+                }
+                (Wish::Ask { ticket, title, body: last }, "asking")
+            }
+            Purpose::Note(id) => (Wish::ResolveEscalation(id.clone(), last), "resolving"),
+        };
+        let token = self.token();
+        // A crash between here and the ledger's word must not lose it.
+        self.keep_draft(effects);
+        self.pending.insert(token, words.to_owned());
+        if let Some(composer) = &mut self.composer {
+            composer.sending = Some(token);
+        }
+        effects.push(Effect::Do(token, wish));
+    }
+
+    /// Writes what is being written into its draft.
+    pub(super) fn keep_draft(&mut self, effects: &mut Vec<Effect>) {
+        if let Some(composer) = &mut self.composer
+            && composer.dirty.take().is_some()
+        {
+            effects.push(Effect::KeepDraft(composer.purpose.draft(), composer.draft()));
+        }
+    }
+
+    /// A draft has been fetched.
+    pub(super) fn drafted(&mut self, name: &str, text: Option<String>) {
+        let Some(text) = text.filter(|text| !text.trim().is_empty()) else { return };
+        if let Some(composer) = self.composer.as_mut().filter(|composer| composer.purpose.draft() == name) {
+            composer.restore(&text);
+            self.say("your draft is back");
+        }
+    }
+}

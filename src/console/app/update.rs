@@ -1,0 +1,362 @@
+//! What comes in, and what follows from it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+
+use super::lists::Step;
+use super::{AGES_EVERY, App, Overlay, Page, Pane, SILENT_FOR, TWICE_WITHIN};
+use crate::console::action::Action;
+use crate::console::keymap::{Place, find};
+use crate::console::msg::{Effect, Msg, Time};
+use crate::console::widgets::dialog::{Ahead, Consequence};
+use crate::console::widgets::terminal::Emulated;
+use crate::services::handle::{Trouble, Wish};
+use crate::services::live::Target;
+use crate::services::snapshot::{Look, Snapshot, Want};
+
+impl App {
+    pub(super) fn take(&mut self, msg: Msg, time: Time, effects: &mut Vec<Effect>) {
+        self.time.up = time.up;
+        // Ages move together, in steps, so that a second's news does not repaint every row.
+        if !self.loaded || time.up.saturating_sub(self.aged) >= AGES_EVERY {
+            self.time.now = time.now;
+            self.aged = time.up;
+        }
+        match msg {
+            Msg::Key(key) => self.key(key, effects),
+            Msg::Paste(text) => self.paste(&text),
+            Msg::Resize(width, height) => self.size = (width, height),
+            Msg::Look(look) => self.looked(look, effects),
+            Msg::Screen(screen) => {
+                self.screen = Some((screen.key, Emulated::new(&screen.bytes), screen.kept));
+            }
+            Msg::Done(token, done) => self.done(token, done, effects),
+            Msg::Previewed(token, done) => {
+                if let Some(Overlay::Dialog(dialog)) = &mut self.overlay
+                    && dialog.ahead == Ahead::Looking(token)
+                {
+                    dialog.found(done);
+                }
+            }
+            Msg::Paged(Ok(page)) => {
+                self.paging = None;
+                self.run_page = Some(page);
+            }
+            Msg::Paged(Err(trouble)) => {
+                self.paging = Some(i64::MAX);
+                self.complain(words(&trouble));
+            }
+            Msg::Draft(name, text) => self.drafted(&name, text),
+            Msg::Tick => self.tick(effects),
+            Msg::Back(trouble) => {
+                if let Some(trouble) = trouble {
+                    self.complain(trouble);
+                }
+                effects.push(Effect::Redraw);
+            }
+            Msg::End => self.leave(effects),
+        }
+    }
+
+    fn key(&mut self, key: KeyEvent, effects: &mut Vec<Effect>) {
+        if key.kind == KeyEventKind::Release {
+            return;
+        }
+        if key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL) {
+            return self.interrupt(effects);
+        }
+        let place = self.place();
+        match (&mut self.overlay, self.filtering) {
+            (Some(Overlay::Help(..)), _) => self.help_key(place, &key),
+            (Some(Overlay::Dialog(_)), _) => self.dialog_key(&key, effects),
+            (None, true) => self.filter_key(&key),
+            (None, false) => match (place, find(place, &key)) {
+                (Place::Text, None) => {
+                    if let Some(composer) = &mut self.composer {
+                        composer.key(key, self.time.up);
+                    }
+                }
+                (_, Some(row)) => self.act(row.action, effects),
+                (_, None) => {}
+            },
+        }
+    }
+
+    fn interrupt(&mut self, effects: &mut Vec<Effect>) {
+        if self.interrupted.is_some_and(|at| self.time.up.saturating_sub(at) < TWICE_WITHIN) {
+            return self.leave(effects);
+        }
+        self.interrupted = Some(self.time.up);
+        self.say("ctrl-c once more leaves at once");
+    }
+
+    /// What is being written stays as a draft.
+    pub(super) fn leave(&mut self, effects: &mut Vec<Effect>) {
+        self.keep_draft(effects);
+        effects.push(Effect::Quit);
+    }
+
+    fn help_key(&mut self, place: Place, key: &KeyEvent) {
+        let step = find(place, key).and_then(|row| step_of(row.action));
+        match (&self.overlay, step) {
+            (Some(Overlay::Help(_, scroll)), Some(Step::By(rows))) => scroll.by(rows),
+            (Some(Overlay::Help(_, scroll)), Some(Step::Page(forward))) => scroll.page(forward),
+            (Some(Overlay::Help(_, scroll)), Some(Step::Edge(end))) => scroll.edge(end),
+            (_, _) => self.overlay = None,
+        }
+    }
+
+    fn dialog_key(&mut self, key: &KeyEvent, effects: &mut Vec<Effect>) {
+        let Some(action) = find(Place::Dialog, key).map(|row| row.action) else { return };
+        let Some(Overlay::Dialog(dialog)) = &mut self.overlay else { return };
+        match action {
+            Action::OtherAnswer => dialog.on_yes = dialog.may() && !dialog.on_yes,
+            Action::Merge if dialog.merge_helps => self.merge_too(effects),
+            Action::Yes if dialog.may() => self.agreed(effects),
+            Action::Take if dialog.may() && dialog.on_yes => self.agreed(effects),
+            Action::Take | Action::No => self.overlay = None,
+            _ => {}
+        }
+    }
+
+    fn merge_too(&mut self, effects: &mut Vec<Effect>) {
+        let token = self.token();
+        let Some(Overlay::Dialog(dialog)) = &mut self.overlay else { return };
+        if let Consequence::Wish(Wish::Close { merge, .. }) = &mut dialog.then {
+            *merge = true;
+        }
+        dialog.merge_helps = false;
+        dialog.yes = "merge and close";
+        dialog.ahead = Ahead::Looking(token);
+        if let Consequence::Wish(wish) = &dialog.then {
+            effects.push(Effect::Preview(token, wish.clone()));
+        }
+    }
+
+    fn agreed(&mut self, effects: &mut Vec<Effect>) {
+        let Some(Overlay::Dialog(dialog)) = self.overlay.take() else { return };
+        match dialog.then {
+            Consequence::Wish(wish) => self.wish(wish, effects),
+            Consequence::Quit => self.leave(effects),
+        }
+    }
+
+    fn filter_key(&mut self, key: &KeyEvent) {
+        let filter = self.filters.entry(self.focus).or_default();
+        match key.code {
+            KeyCode::Esc => {
+                filter.clear();
+                self.filtering = false;
+            }
+            KeyCode::Enter => self.filtering = false,
+            KeyCode::Backspace => {
+                filter.pop();
+            }
+            KeyCode::Char(letter) if !key.modifiers.contains(KeyModifiers::CONTROL) => filter.push(letter),
+            KeyCode::Up => self.navigate(Step::By(-1)),
+            KeyCode::Down => self.navigate(Step::By(1)),
+            _ => {}
+        }
+        self.refresh();
+    }
+
+    fn paste(&mut self, text: &str) {
+        match (&mut self.composer, self.filtering, &self.overlay) {
+            (Some(composer), _, None) => composer.paste(text, self.time.up),
+            (None, true, None) => {
+                let line = crate::services::text::one_line(text);
+                self.filters.entry(self.focus).or_default().extend(line.chars().take(200));
+                self.refresh();
+            }
+            // Text pasted into a list would be a row of keys; it is none.
+            (_, _, _) => self.say("there is no text field here: r replies, A asks"),
+        }
+    }
+
+    fn looked(&mut self, look: Look, effects: &mut Vec<Effect>) {
+        self.heard = self.time.up;
+        match look {
+            Look::Same => self.store_trouble = None,
+            Look::Failed(reason) => self.store_trouble = Some(reason),
+            Look::Changed(snapshot) => {
+                self.store_trouble = None;
+                self.ring(&snapshot, effects);
+                let before = std::mem::replace(&mut self.snapshot, snapshot);
+                self.loaded = true;
+                self.refresh();
+                self.stir(&before, effects);
+            }
+        }
+    }
+
+    /// Once for each escalation, and not for those that are looked at.
+    fn ring(&mut self, snapshot: &Snapshot, effects: &mut Vec<Effect>) {
+        let ids: BTreeSet<String> = snapshot.escalations.iter().map(|row| row.id.clone()).collect();
+        let looking = self.page == Page::Home && self.focus == Pane::Attention;
+        if let Some(known) = &self.known
+            && ids.iter().any(|id| !known.contains(id))
+            && snapshot.facts.bell
+            && !looking
+        {
+            effects.push(Effect::Bell);
+        }
+        self.known.get_or_insert_default().extend(ids);
+    }
+
+    /// The agent in view is looked at again when it has written something or turned into something else.
+    fn stir(&mut self, before: &Snapshot, effects: &mut Vec<Effect>) {
+        let Some(target) = &self.watched else { return };
+        let (old, new) = (before.agent(&target.key), self.snapshot.agent(&target.key));
+        let output = new.and_then(|agent| agent.last_output_at);
+        let turned = old.map(|agent| agent.status) != new.map(|agent| agent.status);
+        if output != self.stirred || turned {
+            self.stirred = output;
+            effects.push(Effect::Stirred);
+        }
+    }
+
+    fn done(&mut self, token: u64, done: Result<String, Trouble>, effects: &mut Vec<Effect>) {
+        self.pending.remove(&token);
+        let ours = self.composer.as_ref().is_some_and(|composer| composer.sending == Some(token));
+        match done {
+            Ok(text) => {
+                if ours && let Some(composer) = self.composer.take() {
+                    // Only now the text is given up.
+                    effects.push(Effect::KeepDraft(composer.purpose.draft(), String::new()));
+                    self.scroll.edge(true);
+                }
+                if !text.is_empty() {
+                    self.say(text);
+                }
+            }
+            Err(trouble) => {
+                if ours && let Some(composer) = &mut self.composer {
+                    composer.sending = None;
+                }
+                self.complain(words(&trouble));
+            }
+        }
+    }
+
+    fn tick(&mut self, effects: &mut Vec<Effect>) {
+        let up = self.time.up;
+        self.toasts.retain(|toast| toast.until.is_none_or(|until| until > up));
+        if self.composer.as_ref().and_then(|composer| composer.draft_due()).is_some_and(|due| due <= up) {
+            self.keep_draft(effects);
+        }
+        if up.saturating_sub(self.heard) > SILENT_FOR {
+            self.store_trouble = Some("the database does not answer: another process may hold it".to_owned());
+        }
+    }
+
+    /// What the world has to be asked so that the screen can show what it now shows.
+    pub(super) fn settle(&mut self, effects: &mut Vec<Effect>) {
+        let thread = match &self.page {
+            Page::Thread(thread_id) => Some(thread_id.clone()),
+            Page::Home | Page::Run(_) => None,
+        };
+        let deep = self.thread_list().is_some_and(|list| list.near_end() && !list.is_empty())
+            && self.focus == Pane::Forum
+            && self.snapshot.queues.of(self.tab).more;
+        let loaded = self.snapshot.queues.of(self.tab).rows.len();
+        let deeper = if deep && loaded > self.want.deeper * 200 { self.want.deeper + 1 } else { self.want.deeper };
+        let want = Want { thread, deeper };
+        if want != self.want {
+            self.want = want.clone();
+            effects.push(Effect::Want(want));
+        }
+        self.settle_live(effects);
+        self.settle_page(effects);
+        self.settle_seen(effects);
+        self.settle_title(effects);
+    }
+
+    fn settle_live(&mut self, effects: &mut Vec<Effect>) {
+        let agent = self.agent().filter(|_| self.shows_live());
+        let target = agent.map(|agent| Target {
+            key: agent.key.clone(),
+            session: agent.session.clone(),
+            launch: agent.launch,
+            lives: agent.may_live,
+        });
+        if target != self.watched {
+            let same = target.as_ref().map(|target| &target.key) == self.screen.as_ref().map(|(key, ..)| key);
+            if !same {
+                self.screen = None;
+                self.live_scroll.edge(true);
+            }
+            self.watched = target.clone();
+            effects.push(Effect::Watch(target));
+        }
+    }
+
+    /// The run's page is made anew when something of the run has changed.
+    fn settle_page(&mut self, effects: &mut Vec<Effect>) {
+        let Page::Run(run_id) = &self.page else {
+            self.paging = None;
+            return;
+        };
+        let newest = self.snapshot.run(run_id).map(|run| run.last_seq);
+        let have = self.run_page.as_ref().filter(|page| page.run_id == *run_id).map(|page| page.seq);
+        let Some(newest) = newest.filter(|newest| have.is_none_or(|have| have < *newest) && self.paging.is_none())
+        else {
+            return;
+        };
+        self.paging = Some(newest);
+        effects.push(Effect::Page(run_id.clone()));
+    }
+
+    /// Opening a thread marks it as seen.
+    fn settle_seen(&mut self, effects: &mut Vec<Effect>) {
+        let Some(page) = self.thread_page() else { return };
+        let Some(last) = page.posts.last().map(|post| post.seq) else { return };
+        let thread_id = page.thread.thread_id.clone();
+        if last > page.seen_to && self.seen.get(&thread_id).is_none_or(|seen| *seen < last) {
+            self.seen.insert(thread_id.clone(), last);
+            effects.push(Effect::Do(0, Wish::Seen(thread_id)));
+        }
+    }
+
+    fn settle_title(&mut self, effects: &mut Vec<Effect>) {
+        let waiting = self.waiting();
+        let title = if waiting > 0 { format!("({waiting}) metawsm") } else { "metawsm".to_owned() };
+        if title != self.title {
+            self.title.clone_from(&title);
+            effects.push(Effect::Title(title));
+        }
+    }
+
+    /// How much waits for a human: escalations, and questions that are none yet.
+    pub fn waiting(&self) -> usize {
+        let snapshot = Arc::clone(&self.snapshot);
+        let escalated: BTreeSet<&str> =
+            snapshot.escalations.iter().filter_map(|row| row.thread_id.as_deref()).collect();
+        let questions = snapshot.queues.needs_me.rows.iter();
+        let open = questions.filter(|row| row.waits() && !escalated.contains(row.thread_id.as_str()));
+        snapshot.escalations.len() + open.count()
+    }
+}
+
+/// What went wrong and what to do next, on one line.
+pub(super) fn words(trouble: &Trouble) -> String {
+    let message = crate::services::text::one_line(&trouble.message);
+    match &trouble.hint {
+        Some(hint) => format!("{message} — {hint}"),
+        None => message,
+    }
+}
+
+/// The step that an action is, if it is one.
+pub(super) fn step_of(action: Action) -> Option<Step> {
+    match action {
+        Action::Up => Some(Step::By(-1)),
+        Action::Down => Some(Step::By(1)),
+        Action::PageUp => Some(Step::Page(false)),
+        Action::PageDown => Some(Step::Page(true)),
+        Action::First => Some(Step::Edge(false)),
+        Action::Last => Some(Step::Edge(true)),
+        _ => None,
+    }
+}

@@ -1,0 +1,364 @@
+//! Floor 4: the full-screen console.
+//!
+//! The only loop: wait, take all that is waiting, update, then draw once, and only when something changed, at most
+//! every 16 ms. Nothing here waits for a database, for git or for tmux: snapshots come in as messages, wishes go
+//! out and answer as messages.
+
+use std::io;
+use std::process::{Command, ExitStatus};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crossterm::event::{self, Event};
+use signal_hook::consts::{SIGHUP, SIGTERM};
+use thiserror::Error;
+
+use crate::domain::agent::AgentKey;
+use crate::services::duty::Duty;
+use crate::services::engine::{Caller, Engine};
+use crate::services::error::EngineError;
+use crate::services::handle::Handle;
+use crate::services::live::Live;
+use crate::services::log::Log;
+use crate::services::snapshot::{Source, Watch};
+
+pub mod action;
+pub mod app;
+pub mod keymap;
+pub mod msg;
+pub mod screens;
+pub mod terminal;
+pub mod theme;
+pub mod widgets;
+
+use app::{App, Opening};
+use msg::{Effect, Msg, Time};
+use terminal::Screen;
+use theme::Theme;
+
+/// Between two drawings at least.
+const FRAME: Duration = Duration::from_millis(16);
+/// How long input is waited for at a time; so long at most the terminal is not given away.
+const INPUT: Duration = Duration::from_millis(100);
+/// Wishes under way are waited for so long when the screen is left.
+const LAST_WISHES: Duration = Duration::from_secs(20);
+
+/// Why the console did not open, or did not go on.
+#[derive(Debug, Error)]
+pub enum ConsoleError {
+    /// The terminal cannot be used.
+    #[error("the terminal cannot be used: {0}")]
+    Terminal(#[from] io::Error),
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+/// Opens the console on a home and stays until it is left.
+///
+/// # Errors
+/// [`ConsoleError`].
+pub fn open(engine: &Arc<Engine>, caller: &Caller, opening: Opening) -> Result<(), ConsoleError> {
+    let source = Source::open(&engine.home, caller)?;
+    let handle = Handle::new(Arc::clone(engine), caller.clone());
+    let (sender, messages) = channel();
+    let signals = signals(&sender)?;
+    report_panics(engine);
+    let mut screen = Screen::take()?;
+    let variables = engine.surroundings.variables.clone();
+    let theme = Theme::of(|name| variables.get(name).cloned());
+    let began = Instant::now();
+    let clock = move |engine: &Engine| Time { now: engine.now(), up: began.elapsed() };
+    let app = App::new(theme, opening, clock(engine), screen.size());
+    let input = Input::begin(sender.clone());
+    let mut running = Running {
+        watch: Watch::begin(source, tell(&sender, Msg::Look)),
+        live: Live::begin(&engine.home, tell(&sender, Msg::Screen)),
+        duty: Some(handle.begin_duty()),
+        handle,
+        sender,
+        messages,
+        input,
+        app,
+        began,
+    };
+    let done = running.run(&mut screen);
+    running.input.stop();
+    drop(screen);
+    running.end();
+    signals.close();
+    let _ = std::panic::take_hook();
+    Ok(done?)
+}
+
+fn tell<T>(sender: &Sender<Msg>, make: fn(T) -> Msg) -> impl FnMut(T) -> bool + Send + use<T> {
+    let sender = sender.clone();
+    move |value| sender.send(make(value)).is_ok()
+}
+
+/// What the loop holds.
+struct Running {
+    app: App,
+    handle: Handle,
+    watch: Watch,
+    live: Live,
+    duty: Option<Duty>,
+    input: Input,
+    sender: Sender<Msg>,
+    messages: Receiver<Msg>,
+    began: Instant,
+}
+
+/// What follows from a round of the loop.
+enum Next {
+    Go,
+    Leave,
+}
+
+impl Running {
+    fn run(&mut self, screen: &mut Screen) -> io::Result<()> {
+        screen.draw(&self.app)?;
+        let mut drawn = Instant::now();
+        let mut dirty = false;
+        loop {
+            let first = self.wait(dirty.then(|| FRAME.saturating_sub(drawn.elapsed())));
+            let mut arrived = first.is_some();
+            let mut waiting = first;
+            while let Some(msg) = waiting {
+                if let Next::Leave = self.take(msg, screen)? {
+                    return Ok(());
+                }
+                arrived = true;
+                waiting = self.messages.try_recv().ok();
+            }
+            dirty |= arrived;
+            if dirty && drawn.elapsed() >= FRAME {
+                screen.draw(&self.app)?;
+                drawn = Instant::now();
+                dirty = false;
+            }
+        }
+    }
+
+    /// The next message: `None` when a frame is due and nothing came.
+    fn wait(&self, frame: Option<Duration>) -> Option<Msg> {
+        let tick = self.app.deadline().saturating_sub(self.began.elapsed());
+        match self.messages.recv_timeout(frame.unwrap_or(tick).min(tick)) {
+            Ok(msg) => Some(msg),
+            Err(RecvTimeoutError::Timeout) => (tick <= frame.unwrap_or(tick)).then_some(Msg::Tick),
+            Err(RecvTimeoutError::Disconnected) => Some(Msg::End),
+        }
+    }
+
+    fn take(&mut self, msg: Msg, screen: &mut Screen) -> io::Result<Next> {
+        let time = Time { now: self.handle.engine().now(), up: self.began.elapsed() };
+        for effect in self.app.update(msg, time) {
+            match effect {
+                Effect::Quit => return Ok(Next::Leave),
+                Effect::Redraw => screen.clear()?,
+                Effect::Attach(key) => self.attach(&key, screen)?,
+                Effect::Suspend => self.suspend(screen)?,
+                effect => self.ask(effect),
+            }
+        }
+        Ok(Next::Go)
+    }
+
+    /// What does not concern the terminal as a whole.
+    fn ask(&self, effect: Effect) {
+        let sender = self.sender.clone();
+        match effect {
+            Effect::Do(token, wish) => self.handle.carry_out(wish, move |done| {
+                let _ = sender.send(Msg::Done(token, done));
+            }),
+            Effect::Preview(token, wish) => self.handle.preview(wish, move |done| {
+                let _ = sender.send(Msg::Previewed(token, done));
+            }),
+            Effect::Page(run_id) => self.handle.page(run_id, move |page| {
+                let _ = sender.send(Msg::Paged(page.map(Box::new)));
+            }),
+            Effect::Want(want) => self.watch.want(want),
+            Effect::Watch(target) => self.live.look_at(target),
+            Effect::Stirred => self.live.stirred(),
+            Effect::KeepDraft(name, text) => self.handle.keep_draft(&name, text),
+            Effect::LoadDraft(name) => {
+                let text = self.handle.draft(&name);
+                let _ = sender.send(Msg::Draft(name, text));
+            }
+            Effect::Title(text) => terminal::title(&text),
+            Effect::Bell => terminal::bell(),
+            Effect::Quit | Effect::Redraw | Effect::Attach(_) | Effect::Suspend => {}
+        }
+    }
+
+    /// The agent's session has the terminal until it is detached from. Everything else goes on meanwhile.
+    fn attach(&mut self, key: &AgentKey, screen: &mut Screen) -> io::Result<()> {
+        let trouble = match self.handle.attach(key) {
+            Err(trouble) => Some(trouble.message),
+            Ok(attach) => {
+                self.input.pause();
+                screen.lend();
+                let ended = run_attached(&attach.argv, &attach.unset);
+                self.input.resume();
+                screen.resume()?;
+                match ended {
+                    Ok(status) if status.success() => None,
+                    Ok(status) => Some(format!("the session was left with {status}")),
+                    Err(error) => Some(format!("tmux could not be started: {error}")),
+                }
+            }
+        };
+        let _ = self.sender.send(Msg::Back(trouble));
+        let (width, height) = screen.size();
+        let _ = self.sender.send(Msg::Resize(width, height));
+        Ok(())
+    }
+
+    /// Stopped, this process cannot watch anybody: another one may.
+    fn suspend(&mut self, screen: &mut Screen) -> io::Result<()> {
+        self.input.pause();
+        self.duty = None;
+        screen.lend();
+        let _ = rustix::process::kill_current_process_group(rustix::process::Signal::TSTP);
+        self.duty = Some(self.handle.begin_duty());
+        self.input.resume();
+        screen.resume()?;
+        let (width, height) = screen.size();
+        let _ = self.sender.send(Msg::Resize(width, height));
+        Ok(())
+    }
+
+    /// What was begun comes to its end; then the right to supervise is given back.
+    fn end(mut self) {
+        let deadline = Instant::now() + LAST_WISHES;
+        while self.handle.busy() > 0 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        self.duty = None;
+    }
+}
+
+fn run_attached(argv: &[std::ffi::OsString], unset: &[&str]) -> io::Result<ExitStatus> {
+    let Some((program, args)) = argv.split_first() else { return Err(io::ErrorKind::InvalidInput.into()) };
+    let mut command = Command::new(program);
+    command.args(args);
+    for name in unset {
+        command.env_remove(name);
+    }
+    command.status()
+}
+
+/// SIGTERM and SIGHUP end the program as leaving it does.
+fn signals(sender: &Sender<Msg>) -> io::Result<signal_hook::iterator::Handle> {
+    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGHUP])?;
+    let (handle, sender) = (signals.handle(), sender.clone());
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        for _ in signals.forever() {
+            let _ = sender.send(Msg::End);
+        }
+    })?;
+    Ok(handle)
+}
+
+/// A defect gives the terminal back before it is reported; one on another thread is only written down.
+fn report_panics(engine: &Arc<Engine>) {
+    let (before, log) = (std::panic::take_hook(), Log::new(&engine.home));
+    let screen = std::thread::current().id();
+    std::panic::set_hook(Box::new(move |info| {
+        log.line("panic", &info.to_string());
+        if std::thread::current().id() == screen {
+            terminal::give_back();
+            before(info);
+        }
+    }));
+}
+
+/// The thread that reads the terminal; it lets go of it while something else has it.
+struct Input {
+    state: Arc<InputState>,
+}
+
+#[derive(Default)]
+struct InputState {
+    over: AtomicBool,
+    /// Whether reading is paused, and whether the reader has let go.
+    paused: Mutex<(bool, bool)>,
+    turned: Condvar,
+}
+
+impl Input {
+    fn begin(sender: Sender<Msg>) -> Self {
+        let state = Arc::new(InputState::default());
+        let read = Arc::clone(&state);
+        let reading = move || {
+            while !read.over.load(Ordering::SeqCst) && read.rest() {
+                match next() {
+                    Ok(None) => {}
+                    Ok(Some(msg)) => {
+                        if sender.send(msg).is_err() {
+                            return;
+                        }
+                    }
+                    // The terminal is gone.
+                    Err(_) => {
+                        let _ = sender.send(Msg::End);
+                        return;
+                    }
+                }
+            }
+        };
+        drop(std::thread::Builder::new().name("input".to_owned()).spawn(reading));
+        Self { state }
+    }
+
+    /// Returns when nobody reads the terminal any more.
+    fn pause(&self) {
+        let mut paused = self.state.paused.lock().unwrap_or_else(PoisonError::into_inner);
+        *paused = (true, false);
+        while !paused.1 && !self.state.over.load(Ordering::SeqCst) {
+            let (guard, timeout) =
+                self.state.turned.wait_timeout(paused, Duration::from_secs(2)).unwrap_or_else(PoisonError::into_inner);
+            paused = guard;
+            if timeout.timed_out() {
+                return;
+            }
+        }
+    }
+
+    fn resume(&self) {
+        *self.state.paused.lock().unwrap_or_else(PoisonError::into_inner) = (false, false);
+        self.state.turned.notify_all();
+    }
+
+    fn stop(&self) {
+        self.state.over.store(true, Ordering::SeqCst);
+        self.resume();
+    }
+}
+
+impl InputState {
+    /// Waits while reading is paused; `false` when it is over.
+    fn rest(&self) -> bool {
+        let mut paused = self.paused.lock().unwrap_or_else(PoisonError::into_inner);
+        while paused.0 && !self.over.load(Ordering::SeqCst) {
+            paused.1 = true;
+            self.turned.notify_all();
+            paused = self.turned.wait(paused).unwrap_or_else(PoisonError::into_inner);
+        }
+        !self.over.load(Ordering::SeqCst)
+    }
+}
+
+fn next() -> io::Result<Option<Msg>> {
+    if !event::poll(INPUT)? {
+        return Ok(None);
+    }
+    Ok(match event::read()? {
+        Event::Key(key) => Some(Msg::Key(key)),
+        Event::Paste(text) => Some(Msg::Paste(text)),
+        Event::Resize(width, height) => Some(Msg::Resize(width, height)),
+        Event::FocusGained | Event::FocusLost | Event::Mouse(_) => None,
+    })
+}

@@ -1,0 +1,82 @@
+//! What comes in, and what a screen asks for.
+
+use std::time::Duration;
+
+use crossterm::event::KeyEvent;
+
+use crate::domain::agent::AgentKey;
+use crate::domain::time::Moment;
+use crate::services::handle::{Preview, Trouble, Wish};
+use crate::services::live::{Screen, Target};
+use crate::services::snapshot::{Look, RunPage, Want};
+
+/// Something came in.
+#[derive(Debug, Clone)]
+pub enum Msg {
+    /// A key.
+    Key(KeyEvent),
+    /// Text that was pasted.
+    Paste(String),
+    /// The terminal has another size.
+    Resize(u16, u16),
+    /// The home was looked at.
+    Look(Look),
+    /// An agent's screen.
+    Screen(Screen),
+    /// A wish was carried out, or not.
+    Done(u64, Result<String, Trouble>),
+    /// What a wish would do.
+    Previewed(u64, Result<Preview, Trouble>),
+    /// A run's page.
+    Paged(Result<Box<RunPage>, Trouble>),
+    /// A draft that was kept.
+    Draft(String, Option<String>),
+    /// A deadline has passed.
+    Tick,
+    /// The screen is ours again after something else had it.
+    Back(Option<String>),
+    /// The program is to end: a signal, or the terminal is gone.
+    End,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Carry out a wish.
+    Do(u64, Wish),
+    /// Say what a wish would do.
+    Preview(u64, Wish),
+    /// Make a run's page.
+    Page(String),
+    /// Look at something else in the home.
+    Want(Want),
+    /// Look at another agent's screen, or at none.
+    Watch(Option<Target>),
+    /// The agent in view has written something.
+    Stirred,
+    /// Keep a draft.
+    KeepDraft(String, String),
+    /// Fetch a draft.
+    LoadDraft(String),
+    /// Give the terminal to an agent's session for a while.
+    Attach(AgentKey),
+    /// The terminal's title.
+    Title(String),
+    /// Ring the bell.
+    Bell,
+    /// Suspend the program.
+    Suspend,
+    /// Draw everything again.
+    Redraw,
+    /// Leave.
+    Quit,
+}
+
+/// Two clocks: the calendar's for ages, and one that only goes forward for deadlines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Time {
+    /// The calendar's.
+    pub now: Moment,
+    /// Since the program began.
+    pub up: Duration,
+}

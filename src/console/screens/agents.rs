@@ -1,0 +1,90 @@
+//! The agents of the selected run, or of all.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::Line;
+
+use super::{ago, home};
+use crate::console::action::Pane;
+use crate::console::app::App;
+use crate::console::theme::Mark;
+use crate::console::widgets::cells::Row;
+use crate::console::widgets::pane;
+use crate::domain::agent::{AgentStatus, Health, WaitingFor};
+use crate::domain::time::{Moment, age};
+use crate::services::snapshot::AgentRow;
+
+/// Draws the pane.
+pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
+    let focused = app.focus == Pane::Agents;
+    let of = match (app.all_agents, app.run()) {
+        (true, _) => format!("of all runs {} {}", app.theme.dot(), app.agents.len()),
+        (false, Some(run)) => format!("{} {}", app.theme.dot(), run.run_id),
+        (false, None) => String::new(),
+    };
+    let inner = pane::frame(home::title(app, Pane::Agents, "Agents", &of), focused, app.theme, area, buffer);
+    if app.agents.is_empty() {
+        return pane::empty(
+            "The agents of the selected run come here; . shows those of all runs.",
+            app.theme,
+            inner,
+            buffer,
+        );
+    }
+    let width = usize::from(inner.width.saturating_sub(2));
+    app.agents.draw(inner, buffer, app.theme, focused, |place| row(app, &app.snapshot.agents[place], width));
+}
+
+fn row(app: &App, agent: &AgentRow, width: usize) -> Line<'static> {
+    let (theme, now) = (app.theme, app.time.now);
+    let (word, mark) = state(agent, now);
+    let (output, progress) = if width >= 58 {
+        (8, 9)
+    } else if width >= 44 {
+        (8, 0)
+    } else {
+        (0, 0)
+    };
+    let spent = |width: usize| if width > 0 { width + 1 } else { 0 };
+    let room = width.saturating_sub(2 + 12 + spent(output) + spent(progress) + 6);
+    let name = room.min(14).max(room / 2).clamp(4, 20);
+    let place = room.saturating_sub(name + 2);
+    let place = if place < 6 { 0 } else { place };
+    let name = if place == 0 { room.saturating_sub(1).max(4) } else { name };
+    let restarts =
+        if agent.restarts.1 > 0 { format!("{}/{}", agent.restarts.0, agent.restarts.1) } else { String::new() };
+    let used_up = agent.restarts.1 > 0 && agent.restarts.0 >= agent.restarts.1;
+    let quiet =
+        |what: &str, at: Option<Moment>| at.map(|at| format!("{what} {}", age(now.since(at)))).unwrap_or_default();
+    Row::new()
+        .left(theme.sign(mark), 1, theme.tone(mark))
+        .left(&agent.key.name, name, super::bold_if(mark == Mark::Waits || mark == Mark::Dead, theme.plain()))
+        .left(&agent.key.workspace, place, theme.dim())
+        .left(&word, 12, theme.tone(mark))
+        .left(&quiet("out", agent.last_output_at), output, theme.dim())
+        .left(&quiet("prog", agent.last_progress_at), progress, theme.dim())
+        .right(&restarts, 4, if used_up { theme.warn() } else { theme.dim() })
+        .line()
+}
+
+/// An agent's state in words and a sign.
+pub fn state(agent: &AgentRow, now: Moment) -> (String, Mark) {
+    if agent.starting {
+        return ("starting".to_owned(), Mark::Starting);
+    }
+    let exit = agent.exit.as_deref().map(|exit| format!(" {exit}")).unwrap_or_default();
+    match (agent.status, agent.waiting_for) {
+        (AgentStatus::Dead | AgentStatus::Failed, _) => (format!("{}{exit}", agent.status), Mark::Dead),
+        (status, WaitingFor::Guidance | WaitingFor::Input) if status.working() => ("asks you".to_owned(), Mark::Waits),
+        (status, WaitingFor::Limit) if status.working() => ("at a limit".to_owned(), Mark::Stalled),
+        (status, _) if status.working() && agent.health_at(now) == Health::Unknown => {
+            ("unknown".to_owned(), Mark::Idle)
+        }
+        (status, _) => (status.word().to_owned(), Mark::of_agent(status)),
+    }
+}
+
+/// Since when an agent is as it is.
+pub fn since(agent: &AgentRow, now: Moment) -> String {
+    ago(now, Some(agent.since))
+}

@@ -1,0 +1,229 @@
+//! The screens: each draws itself from what the app knows, and changes nothing.
+
+use ratatui::Frame;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::{Modifier, Style};
+use unicode_width::UnicodeWidthStr;
+
+use super::app::{App, Layout, Overlay, Page};
+use super::keymap::Place;
+use super::theme::Mark;
+use super::widgets::cells::{Row, ends};
+use super::widgets::help;
+use crate::domain::agent::{AgentStatus, Health};
+use crate::domain::time::{Moment, age};
+use crate::services::snapshot::Trouble;
+
+mod agents;
+mod attention;
+mod forum;
+mod home;
+mod live;
+mod run;
+mod runs;
+pub mod thread;
+
+/// Draws the screen.
+pub fn draw(app: &App, frame: &mut Frame<'_>) {
+    let area = frame.area();
+    let buffer = frame.buffer_mut();
+    if area.width == 0 || area.height == 0 {
+        return;
+    }
+    if Layout::of((area.width, area.height)) == Layout::Tiny {
+        let words = format!("metawsm needs 40×10, here are {}×{}: make the terminal larger", area.width, area.height);
+        return Row::new().text(&words, app.theme.plain()).draw(area, buffer);
+    }
+    let mut body = area;
+    header(app, take_top(&mut body, 1), buffer);
+    for words in banners(app) {
+        Row::new().text(&format!(" {words}"), app.theme.bad()).draw(take_top(&mut body, 1), buffer);
+    }
+    if app.page == Page::Home && body.height > 18 {
+        for line in &app.opening.guide {
+            guide(app, line, take_top(&mut body, 1), buffer);
+        }
+    }
+    footer(app, take_bottom(&mut body, 1), buffer);
+    message(app, take_bottom(&mut body, 1), buffer);
+    let composing = app.composer.as_ref().map(|composer| {
+        let height = composer.height().min(body.height.saturating_sub(3).max(3));
+        take_bottom(&mut body, height)
+    });
+    match &app.page {
+        Page::Home => home::draw(app, body, buffer),
+        Page::Run(run_id) => run::draw(app, run_id, body, buffer),
+        Page::Thread(thread_id) => thread::draw(app, thread_id, body, buffer),
+    }
+    if let (Some(composer), Some(place)) = (&app.composer, composing) {
+        composer.draw(app.theme, place, buffer);
+    }
+    over(app, area, buffer);
+}
+
+fn over(app: &App, area: Rect, buffer: &mut Buffer) {
+    let Some(overlay) = &app.overlay else { return };
+    buffer.set_style(area, app.theme.dim().bg(ratatui::style::Color::Reset).remove_modifier(Modifier::BOLD));
+    match overlay {
+        Overlay::Help(place, scroll) => help::draw(*place, scroll, app.theme, area, buffer),
+        Overlay::Dialog(dialog) => dialog.draw(app.theme, area, buffer),
+    }
+}
+
+fn take_top(body: &mut Rect, height: u16) -> Rect {
+    let height = height.min(body.height);
+    let taken = Rect { height, ..*body };
+    body.y += height;
+    body.height -= height;
+    taken
+}
+
+fn take_bottom(body: &mut Rect, height: u16) -> Rect {
+    let height = height.min(body.height);
+    body.height -= height;
+    Rect { y: body.y + body.height, height, ..*body }
+}
+
+fn header(app: &App, area: Rect, buffer: &mut Buffer) {
+    let (theme, snapshot) = (app.theme, &app.snapshot);
+    let dot = theme.dot();
+    let mut left = Row::new().text(" metawsm", theme.strong());
+    if !app.opening.title.is_empty() {
+        left = left.text(&format!(" {dot} "), theme.dim()).text(&app.opening.title, theme.plain());
+    }
+    let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    left = left.text("  ", theme.plain());
+    // Where there is little room, what needs a human stays.
+    if area.width >= 100 {
+        left = left.text(&format!("  {}", counted(snapshot.runs.len(), "run")), theme.dim());
+        left = left.text(&format!("  {}", counted(snapshot.agents.len(), "agent")), theme.dim());
+    }
+    let count = |fits: &dyn Fn(&crate::services::snapshot::AgentRow) -> bool| {
+        snapshot.agents.iter().filter(|agent| fits(agent)).count()
+    };
+    let now = app.time.now;
+    let healthy =
+        count(&|agent| agent.status.working() && matches!(agent.health_at(now), Health::Healthy | Health::Idle));
+    let stalled = count(&|agent| agent.status == AgentStatus::Stalled);
+    let dead = count(&|agent| matches!(agent.status, AgentStatus::Dead | AgentStatus::Failed));
+    let waiting = app.waiting();
+    for (number, mark, word) in [
+        (waiting, Mark::Waits, "waiting for you"),
+        (dead, Mark::Dead, "dead"),
+        (stalled, Mark::Stalled, "stalled"),
+        (healthy, Mark::Running, "healthy"),
+    ] {
+        if number > 0 {
+            left = left.text(&format!("  {} {number} {word}", theme.sign(mark)), theme.tone(mark));
+        }
+    }
+    let lease = match &snapshot.facts.supervisor {
+        Some(holder) if holder.ours => "lease ours".to_owned(),
+        Some(holder) => format!("lease pid {}", holder.pid),
+        None => "lease free".to_owned(),
+    };
+    let right = Row::new().text(&format!("operator {} {dot} {lease} ", snapshot.facts.operator), theme.dim());
+    ends(left, if app.loaded { right } else { Row::new() }, area, buffer);
+}
+
+fn banners(app: &App) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    if let Some(reason) = &app.store_trouble {
+        lines.push(format!("{reason}; shown is what was last read"));
+    }
+    for trouble in &app.snapshot.facts.troubles {
+        lines.push(match trouble {
+            Trouble::TmuxGone => "the tmux server is gone: R restarts an agent, which starts it again".to_owned(),
+            Trouble::Policy(reason) => format!("policy not valid, the last good one is in force: {reason}"),
+            Trouble::Store(reason) => reason.clone(),
+            Trouble::Elsewhere(pid) => {
+                format!("not supervising: process {pid} does; this console observes, keys work all the same")
+            }
+        });
+    }
+    lines.truncate(3);
+    lines
+}
+
+/// A line for a newcomer; what stands in backquotes is a key.
+fn guide(app: &App, line: &str, area: Rect, buffer: &mut Buffer) {
+    let mut row = Row::new().text("   ", app.theme.plain());
+    for (at, part) in line.split('`').enumerate() {
+        row = row.text(part, if at % 2 == 1 { app.theme.accent() } else { app.theme.plain() });
+    }
+    row.draw(area, buffer);
+}
+
+/// What was just said, what is under way, or why the selection is as it is.
+fn message(app: &App, area: Rect, buffer: &mut Buffer) {
+    let theme = app.theme;
+    let errors = app.toasts.iter().filter(|toast| toast.error).count();
+    let pending: Vec<&str> = app.pending.values().map(String::as_str).filter(|words| !words.is_empty()).collect();
+    let newest = app.toasts.iter().rfind(|toast| toast.error).or(app.toasts.last());
+    let row = match (newest, pending.first()) {
+        (Some(toast), _) if toast.error => {
+            let more = if errors > 1 { format!("   {} more", errors - 1) } else { String::new() };
+            let room = usize::from(area.width).saturating_sub(18 + more.len());
+            Row::new()
+                .text(&format!(" {} ", theme.sign(Mark::Dead)), theme.bad())
+                .text(&crate::services::text::cut(&crate::services::text::one_line(&toast.text), room), theme.bad())
+                .text(&format!("   esc dismisses{more}"), theme.dim())
+        }
+        (_, Some(words)) => Row::new().text(&format!(" {} {words}…", theme.sign(Mark::Starting)), theme.accent()),
+        (Some(toast), None) => Row::new().text(&format!(" {} {}", theme.sign(Mark::Done), toast.text), theme.good()),
+        (None, None) => Row::new().text(&format!(" {}", reason(app)), theme.dim()),
+    };
+    row.draw(area, buffer);
+}
+
+/// Why the selection is as it is.
+fn reason(app: &App) -> String {
+    use super::action::Pane;
+    match (&app.page, app.focus) {
+        (Page::Home, Pane::Runs) => app.run().map(|run| format!("{}: {}", run.run_id, run.reason)),
+        (Page::Home, Pane::Agents | Pane::Live) => {
+            app.agent().map(|agent| format!("{} {}: {}", agent.key.name, agent.status, agent.reason))
+        }
+        (Page::Home, Pane::Attention | Pane::Forum) | (Page::Run(_) | Page::Thread(_), _) => None,
+    }
+    .unwrap_or_default()
+}
+
+fn footer(app: &App, area: Rect, buffer: &mut Buffer) {
+    let theme = app.theme;
+    if app.filtering {
+        let text = app.filters.get(&app.focus).map(String::as_str).unwrap_or_default();
+        let row = Row::new().text(" / ", theme.accent()).text(text, theme.plain()).text("▏", theme.accent());
+        return row.text("  ↵ keeps  esc clears", theme.dim()).draw(area, buffer);
+    }
+    let keys: Vec<(String, &str)> = app
+        .footer()
+        .iter()
+        .map(|row| (row.keys.first().map(|key| key.label()).unwrap_or_default(), row.name))
+        .collect();
+    let width = |(key, name): &(String, &str)| key.width() + name.width() + 4;
+    // The last one, help, has the others: it is shown wherever there is room for one.
+    let last = keys.last().map(width).unwrap_or_default();
+    let mut row = Row::new().text(" ", theme.plain());
+    for (at, key) in keys.iter().enumerate() {
+        let reserve = if at + 1 < keys.len() { last } else { 0 };
+        if row.width() + width(key) + reserve <= usize::from(area.width) + 3 {
+            row = row.text(&key.0, theme.accent()).text(&format!(" {}   ", key.1), theme.dim());
+        }
+    }
+    if app.place() == Place::Text && app.composer.as_ref().is_some_and(|composer| composer.sending.is_some()) {
+        row = Row::new().text(" sending…", theme.dim());
+    }
+    row.draw(area, buffer);
+}
+
+/// How long ago, or a dash.
+fn ago(now: Moment, at: Option<Moment>) -> String {
+    at.map_or_else(|| "-".to_owned(), |at| age(now.since(at)))
+}
+
+/// Bold where it is wanted.
+fn bold_if(on: bool, style: Style) -> Style {
+    if on { style.add_modifier(Modifier::BOLD) } else { style }
+}

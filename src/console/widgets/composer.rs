@@ -1,0 +1,238 @@
+//! Where a person writes: a reply, a new thread, a note. The text is given up only when it was taken.
+
+use crossterm::event::KeyEvent;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::{Modifier, Style};
+use ratatui::widgets::Widget;
+use std::time::Duration;
+use tui_textarea::{CursorMove, TextArea, WrapMode};
+
+use super::cells::{Row, ends};
+use super::pane;
+use crate::console::theme::Theme;
+use crate::services::text::harmless;
+
+/// After the last key a draft is written so soon.
+pub const DRAFT_AFTER: Duration = Duration::from_millis(400);
+/// A draft is written so soon however busily somebody types.
+pub const DRAFT_AT_MOST: Duration = Duration::from_millis(900);
+
+/// What is being written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Purpose {
+    /// A reply in a thread.
+    Reply {
+        /// The thread.
+        thread_id: String,
+        /// Whose question it answers, where one waits.
+        answers: Option<String>,
+    },
+    /// A new thread.
+    Ask,
+    /// A note with which an escalation is resolved.
+    Note(String),
+}
+
+impl Purpose {
+    /// The name of its draft.
+    pub fn draft(&self) -> String {
+        match self {
+            Self::Reply { thread_id, .. } => thread_id.clone(),
+            Self::Ask => "new-thread".to_owned(),
+            Self::Note(id) => format!("note-{id}"),
+        }
+    }
+
+    /// What it is, in words.
+    pub fn title(&self) -> String {
+        match self {
+            Self::Reply { answers: Some(name), .. } => format!("Answers {name}'s question"),
+            Self::Reply { answers: None, .. } => "Reply".to_owned(),
+            Self::Ask => "New thread".to_owned(),
+            Self::Note(_) => "Resolve, with a note".to_owned(),
+        }
+    }
+}
+
+/// One field of a form.
+#[derive(Debug)]
+struct Field {
+    label: &'static str,
+    area: TextArea<'static>,
+    one_line: bool,
+}
+
+/// A form being filled in.
+#[derive(Debug)]
+pub struct Composer {
+    /// What it is for.
+    pub purpose: Purpose,
+    /// The wish under way that carries the text off.
+    pub sending: Option<u64>,
+    /// When the text was first and last changed since its draft was kept.
+    pub dirty: Option<(Duration, Duration)>,
+    fields: Vec<Field>,
+    at: usize,
+}
+
+impl Composer {
+    /// An empty form; `first` fills its first field where it has several.
+    pub fn new(purpose: Purpose, first: &str) -> Self {
+        let field = |label, text: &str, one_line: bool| {
+            let mut area = TextArea::new(vec![text.to_owned()]);
+            area.set_cursor_line_style(Style::new());
+            area.set_max_histories(200);
+            if !one_line {
+                area.set_wrap_mode(WrapMode::WordOrGlyph);
+            }
+            area.move_cursor(CursorMove::End);
+            Field { label, area, one_line }
+        };
+        let fields = match &purpose {
+            Purpose::Reply { .. } | Purpose::Note(_) => vec![field("", "", false)],
+            Purpose::Ask => vec![field("ticket", first, true), field("title", "", true), field("body", "", false)],
+        };
+        let at = usize::from(fields.len() > 1 && !first.is_empty());
+        Self { purpose, sending: None, dirty: None, fields, at }
+    }
+
+    /// The text of a field.
+    pub fn text(&self, at: usize) -> String {
+        self.fields.get(at).map(|field| field.area.lines().join("\n")).unwrap_or_default()
+    }
+
+    /// What is kept as a draft: of a form all fields, a line each for the short ones.
+    pub fn draft(&self) -> String {
+        match self.fields.len() {
+            1 => self.text(0),
+            _ if self.text(1).trim().is_empty() && self.text(2).trim().is_empty() => String::new(),
+            _ => format!("{}\n{}\n{}", self.text(0), self.text(1), self.text(2)),
+        }
+    }
+
+    /// A draft was found: it comes before what was typed meanwhile.
+    pub fn restore(&mut self, draft: &str) {
+        let draft = harmless(draft);
+        if self.fields.len() == 1 {
+            self.prepend(0, draft.trim_end_matches('\n'));
+            return;
+        }
+        let mut parts = draft.splitn(3, '\n');
+        let (ticket, title, body) = (parts.next(), parts.next(), parts.next());
+        if self.text(0).is_empty() {
+            self.prepend(0, ticket.unwrap_or_default());
+        }
+        self.prepend(1, title.unwrap_or_default());
+        self.prepend(2, body.unwrap_or_default());
+    }
+
+    fn prepend(&mut self, at: usize, text: &str) {
+        let typed = self.text(at);
+        let Some(field) = self.fields.get_mut(at) else { return };
+        field.area.move_cursor(CursorMove::Top);
+        field.area.move_cursor(CursorMove::Head);
+        field.area.insert_str(text);
+        if !typed.is_empty() && !field.one_line {
+            field.area.insert_newline();
+        }
+        field.area.move_cursor(CursorMove::Bottom);
+        field.area.move_cursor(CursorMove::End);
+    }
+
+    fn touched(&mut self, up: Duration) {
+        let first = self.dirty.map_or(up, |(first, _)| first);
+        self.dirty = Some((first, up));
+    }
+
+    /// When its draft is to be kept.
+    pub fn draft_due(&self) -> Option<Duration> {
+        self.dirty.map(|(first, last)| (last + DRAFT_AFTER).min(first + DRAFT_AT_MOST))
+    }
+
+    /// A key that is not of the table.
+    pub fn key(&mut self, key: KeyEvent, up: Duration) {
+        use crossterm::event::KeyCode;
+        if self.sending.is_some() {
+            return;
+        }
+        let last = self.fields.len().saturating_sub(1);
+        let enter = key.code == KeyCode::Enter;
+        let Some(field) = self.fields.get_mut(self.at) else { return };
+        if enter && field.one_line {
+            self.at = (self.at + 1).min(last);
+            return;
+        }
+        // The text area's own undo is ctrl-u: ctrl-z is the shell's.
+        if field.area.input(key) {
+            self.touched(up);
+        }
+    }
+
+    /// Pasted text; control characters of it are replaced.
+    pub fn paste(&mut self, text: &str, up: Duration) {
+        if self.sending.is_some() {
+            return;
+        }
+        let text = harmless(&text.replace("\r\n", "\n").replace('\r', "\n"));
+        let Some(field) = self.fields.get_mut(self.at) else { return };
+        let text = if field.one_line { text.replace('\n', " ") } else { text };
+        if field.area.insert_str(text) {
+            self.touched(up);
+        }
+    }
+
+    /// The next field.
+    pub fn next_field(&mut self) {
+        self.at = (self.at + 1) % self.fields.len().max(1);
+    }
+
+    /// How many lines it would like to have, frame and all.
+    pub fn height(&self) -> u16 {
+        match self.purpose {
+            Purpose::Reply { .. } => u16::try_from(self.fields[0].area.lines().len().clamp(3, 10)).unwrap_or(3) + 2,
+            Purpose::Ask => 14,
+            Purpose::Note(_) => 8,
+        }
+    }
+
+    /// Draws it, frame and all.
+    pub fn draw(&self, theme: Theme, area: Rect, buffer: &mut Buffer) {
+        let title = Row::new().text(&format!(" {} ", self.purpose.title()), theme.strong());
+        let inner = pane::frame(title, true, theme, area, buffer);
+        if inner.height == 0 || inner.width < 4 {
+            return;
+        }
+        let state = if self.sending.is_some() { " sending… " } else { " ctrl-s sends  esc keeps the draft " };
+        let foot = Rect { x: area.x + 2, y: area.bottom() - 1, width: area.width.saturating_sub(4), height: 1 };
+        ends(Row::new(), Row::new().text(state, theme.dim()), foot, buffer);
+        let mut y = inner.y;
+        for (at, field) in self.fields.iter().enumerate() {
+            if y >= inner.bottom() {
+                return;
+            }
+            let label = if field.label.is_empty() { 1 } else { 8 };
+            let style = if at == self.at { theme.accent() } else { theme.dim() };
+            Row::new()
+                .text(field.label, style)
+                .draw(Rect { x: inner.x + 1, y, width: 7.min(inner.width), height: 1 }, buffer);
+            let height = if field.one_line { 1 } else { inner.bottom() - y };
+            let place = Rect { x: inner.x + label, y, width: inner.width.saturating_sub(label + 1), height };
+            draw_area(&field.area, at == self.at && self.sending.is_none(), place, buffer);
+            y += height;
+        }
+    }
+}
+
+fn draw_area(area: &TextArea<'static>, focused: bool, place: Rect, buffer: &mut Buffer) {
+    if place.width == 0 || place.height == 0 {
+        return;
+    }
+    if focused {
+        area.render(place, buffer);
+        return;
+    }
+    let mut quiet = area.clone();
+    quiet.set_cursor_style(Style::new().remove_modifier(Modifier::REVERSED));
+    quiet.render(place, buffer);
+}

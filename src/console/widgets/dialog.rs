@@ -1,0 +1,153 @@
+//! A question before something that cannot be undone: small, over a dimmed screen, the safe answer in focus.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::widgets::{Clear, Widget};
+use unicode_width::UnicodeWidthStr;
+
+use super::cells::Row;
+use super::pane;
+use crate::console::theme::Theme;
+use crate::services::handle::{Preview, Wish};
+use crate::services::text::{one_line, wrap};
+
+/// What a yes leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Consequence {
+    /// A wish.
+    Wish(Wish),
+    /// The end of the program.
+    Quit,
+}
+
+/// How far the look ahead has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ahead {
+    /// Everything is said already.
+    Known,
+    /// Being looked at; the token of the look.
+    Looking(u64),
+    /// It cannot be done: the reasons and their mends.
+    Blocked,
+}
+
+/// The question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dialog {
+    /// What is asked.
+    pub title: String,
+    /// Exactly what is hit.
+    pub lines: Vec<String>,
+    /// The word for yes.
+    pub yes: &'static str,
+    /// The word for no.
+    pub no: &'static str,
+    /// What a yes leads to.
+    pub then: Consequence,
+    /// How far the look ahead has come.
+    pub ahead: Ahead,
+    /// Whether the yes is in focus. It never is at first.
+    pub on_yes: bool,
+    /// Merging first would take what is in the way out of it.
+    pub merge_helps: bool,
+}
+
+impl Dialog {
+    /// A question whose answer's consequences are known.
+    pub fn new(title: impl Into<String>, lines: Vec<String>, yes: &'static str, then: Consequence) -> Self {
+        Self {
+            title: title.into(),
+            lines,
+            yes,
+            no: "cancel",
+            then,
+            ahead: Ahead::Known,
+            on_yes: false,
+            merge_helps: false,
+        }
+    }
+
+    /// Whether a yes may be said now.
+    pub fn may(&self) -> bool {
+        self.ahead == Ahead::Known
+    }
+
+    /// What a wish would do has been found out.
+    pub fn found(&mut self, done: Result<Preview, crate::services::handle::Trouble>) {
+        match done {
+            Ok(preview) if preview.gates.is_empty() => {
+                self.lines = preview.would;
+                self.ahead = Ahead::Known;
+            }
+            Ok(preview) => {
+                self.lines.clear();
+                for gate in &preview.gates {
+                    self.lines.push(format!("✖ {}: {}", gate.name, gate.reason));
+                    if let Some(mend) = &gate.mend {
+                        self.lines.push(format!("   {mend}"));
+                    }
+                }
+                self.merge_helps = preview.gates.iter().all(|gate| gate.name == "merged");
+                if self.merge_helps {
+                    self.lines.push("m merges first, then closes".to_owned());
+                }
+                self.ahead = Ahead::Blocked;
+            }
+            Err(trouble) => {
+                self.lines = std::iter::once(trouble.message).chain(trouble.hint).collect();
+                self.ahead = Ahead::Blocked;
+            }
+        }
+        self.on_yes = false;
+    }
+
+    /// Draws it in the middle of `area`.
+    pub fn draw(&self, theme: Theme, area: Rect, buffer: &mut Buffer) {
+        let most = usize::from(area.width.saturating_sub(4)).min(84);
+        let looking = ["looking…".to_owned()];
+        let shown = if matches!(self.ahead, Ahead::Looking(_)) { &looking[..] } else { &self.lines };
+        let lines: Vec<String> =
+            shown.iter().flat_map(|line| wrap(&one_line_indented(line), most.saturating_sub(4).max(1))).collect();
+        let widest = lines.iter().map(|line| line.width()).max().unwrap_or(0);
+        let answers = format!("  {}   {}  ", self.no, self.yes).width() + 8;
+        let width = (widest.max(self.title.width() + 2).max(answers) + 4).min(most + 2);
+        let room = usize::from(area.height.saturating_sub(5));
+        let count = lines.len().min(room);
+        let height = u16::try_from(count + 4).unwrap_or(u16::MAX).min(area.height);
+        let width = u16::try_from(width).unwrap_or(area.width).min(area.width);
+        let place =
+            Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 2, width, height };
+        Clear.render(place, buffer);
+        let title = Row::new().text(&format!(" {} ", one_line(&self.title)), theme.strong());
+        let inner = pane::frame(title, true, theme, place, buffer);
+        for (y, line) in (inner.y..inner.bottom()).zip(lines.iter().take(count)) {
+            let style = if line.starts_with('✖') { theme.bad() } else { theme.plain() };
+            Row::new()
+                .text(line, style)
+                .draw(Rect { x: inner.x + 1, y, width: inner.width.saturating_sub(2), height: 1 }, buffer);
+        }
+        if inner.height > 0 {
+            let last = Rect { x: inner.x + 1, y: inner.bottom() - 1, width: inner.width.saturating_sub(2), height: 1 };
+            self.answers(theme).draw(last, buffer);
+        }
+    }
+
+    fn answers(&self, theme: Theme) -> Row {
+        let answer = |row: Row, key: &str, word: &str, focused: bool, allowed: bool| {
+            let style = match (focused, allowed) {
+                (true, _) => theme.accent().add_modifier(ratatui::style::Modifier::REVERSED),
+                (false, true) => theme.plain(),
+                (false, false) => theme.faint(),
+            };
+            row.text(&format!(" {word} "), style).text(&format!(" {key}   "), theme.dim())
+        };
+        let row = answer(Row::new(), "n", self.no, !self.on_yes, true);
+        if self.may() { answer(row, "y", self.yes, self.on_yes, true) } else { row }
+    }
+}
+
+/// One line; the blanks it begins with mean something here.
+fn one_line_indented(text: &str) -> String {
+    let indent = text.len() - text.trim_start_matches(' ').len();
+    format!("{}{}", " ".repeat(indent), one_line(text))
+}

@@ -1,0 +1,395 @@
+//! What a screen holds of the engine: wishes go in, are carried out on threads of their own, and answer when done.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
+
+use super::duty::Duty;
+use super::engine::{Caller, Engine};
+use super::error::{EngineError, Gate};
+use super::home::{make_dir, write_private};
+use super::log::Log;
+use super::snapshot::{RunPage, run_page};
+use super::tmux::Attach;
+use super::{closing, gates, merging, stopping};
+use crate::domain::agent::{Agent, AgentKey};
+use crate::domain::command::{AgentWish, Command, RunWish, ThreadWish};
+use crate::domain::run::Run;
+use crate::domain::thread::Priority;
+use crate::store::Order;
+
+/// How long a wish waits for another one on the same run that is about to end.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Something a person wishes from a screen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wish {
+    /// Say something in a thread: an answer where one is waited for, else a post.
+    Reply {
+        /// The thread.
+        thread_id: String,
+        /// The words.
+        body: String,
+        /// Whether it answers.
+        answer: bool,
+    },
+    /// Open a thread.
+    Ask {
+        /// What it is about.
+        ticket: String,
+        /// One line.
+        title: String,
+        /// The question.
+        body: String,
+    },
+    /// Note that a thread was looked at.
+    Seen(String),
+    /// Start an agent anew, ending what runs of it.
+    Restart(AgentKey),
+    /// End an agent's session.
+    StopAgent(AgentKey),
+    /// End a run's sessions.
+    StopRun(String),
+    /// Hands off.
+    Pause(String),
+    /// Go on.
+    Resume(String),
+    /// Close through the gates, merging what is not merged if that is said.
+    Close {
+        /// The run.
+        run_id: String,
+        /// Merge first.
+        merge: bool,
+    },
+    /// Merge into the bases.
+    Merge(String),
+    /// Do what the operator proposes.
+    AcceptSuggestion(String),
+    /// Do not.
+    DismissSuggestion(String),
+    /// A human has seen it.
+    AckEscalation(String),
+    /// A human has dealt with it.
+    ResolveEscalation(String, String),
+}
+
+/// What a destructive wish would do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preview {
+    /// Line by line.
+    pub would: Vec<String>,
+    /// Gates that are in the way, with their mends.
+    pub gates: Vec<Gate>,
+}
+
+/// Why a wish was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// What was tried and why it did not work.
+    pub message: String,
+    /// What to do next.
+    pub hint: Option<String>,
+}
+
+impl From<EngineError> for Trouble {
+    fn from(error: EngineError) -> Self {
+        Self { hint: error.hint(), message: error.to_string() }
+    }
+}
+
+enum Draft {
+    Keep(PathBuf, String),
+    Drop(PathBuf),
+}
+
+/// The engine as a screen holds it.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    engine: Arc<Engine>,
+    caller: Caller,
+    /// Wishes under way.
+    busy: Arc<AtomicUsize>,
+    drafts: Sender<Draft>,
+}
+
+impl Handle {
+    /// A handle for wishes of `caller`.
+    pub fn new(engine: Arc<Engine>, caller: Caller) -> Self {
+        let (drafts, written) = channel();
+        let log = Log::new(&engine.home);
+        // One thread writes them all, in order.
+        let writing = move || {
+            for draft in written {
+                if let Err(error) = keep(&draft) {
+                    log.line("drafts", &error.to_string());
+                }
+            }
+        };
+        drop(std::thread::Builder::new().name("drafts".to_owned()).spawn(writing));
+        Self { engine, caller, busy: Arc::default(), drafts }
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    /// Who wishes.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// Supervises in the background while it may.
+    pub fn begin_duty(&self) -> Duty {
+        Duty::begin(&self.engine)
+    }
+
+    /// Does `work` on a thread of its own, and hands what came of it to `tell`.
+    fn beside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T, EngineError> + Send + 'static,
+        tell: impl FnOnce(Result<T, Trouble>) + Send + 'static,
+    ) {
+        let handle = self.clone();
+        self.busy.fetch_add(1, Ordering::SeqCst);
+        let run = move || {
+            // A defect in one wish must not leave it pending for ever.
+            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(&handle)));
+            let lost = || Trouble { message: "a defect of metawsm ended it".to_owned(), hint: None };
+            tell(done.map_or_else(|_| Err(lost()), |done| done.map_err(Trouble::from)));
+            handle.busy.fetch_sub(1, Ordering::SeqCst);
+        };
+        if std::thread::Builder::new().name("wish".to_owned()).spawn(run).is_err() {
+            self.busy.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Carries a wish out; `tell` gets words for what was done.
+    pub fn carry_out(&self, wish: Wish, tell: impl FnOnce(Result<String, Trouble>) + Send + 'static) {
+        self.beside(move |handle| handle.do_it(wish), tell);
+    }
+
+    /// Says what a wish would do, without doing it.
+    pub fn preview(&self, wish: Wish, tell: impl FnOnce(Result<Preview, Trouble>) + Send + 'static) {
+        self.beside(move |handle| handle.would(&wish), tell);
+    }
+
+    /// Makes a run's page.
+    pub fn page(&self, run_id: String, tell: impl FnOnce(Result<RunPage, Trouble>) + Send + 'static) {
+        self.beside(move |handle| run_page(&handle.engine, &run_id), tell);
+    }
+
+    /// How many wishes are under way.
+    pub fn busy(&self) -> usize {
+        self.busy.load(Ordering::SeqCst)
+    }
+
+    /// How a terminal is attached to an agent's session.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub fn attach(&self, key: &AgentKey) -> Result<Attach, Trouble> {
+        let find = || -> Result<Attach, EngineError> {
+            let agent = self.agent(key)?;
+            let none = || EngineError::not_found(format!("agent {} has no session", key.name), "R restarts it");
+            let tmux = Engine::known_tmux(&self.engine.home)?.ok_or_else(none)?;
+            if !tmux.has_session(&agent.spec.session)? {
+                return Err(none());
+            }
+            Ok(tmux.attach_command(&agent.spec.session)?)
+        };
+        find().map_err(Trouble::from)
+    }
+
+    /// The file of a draft.
+    fn draft_file(&self, name: &str) -> PathBuf {
+        let plain: String =
+            name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect();
+        self.engine.home.inside().join("drafts").join(format!("{}.md", plain.trim_start_matches('.')))
+    }
+
+    /// Keeps a draft, or removes it when it is empty.
+    pub fn keep_draft(&self, name: &str, text: String) {
+        let file = self.draft_file(name);
+        let draft = if text.trim().is_empty() { Draft::Drop(file) } else { Draft::Keep(file, text) };
+        let _ = self.drafts.send(draft);
+    }
+
+    /// The draft that was kept.
+    pub fn draft(&self, name: &str) -> Option<String> {
+        std::fs::read_to_string(self.draft_file(name)).ok()
+    }
+
+    fn agent(&self, key: &AgentKey) -> Result<Agent, EngineError> {
+        self.engine
+            .reader()?
+            .agents(&key.run_id)?
+            .into_iter()
+            .find(|agent| agent.key == *key)
+            .ok_or_else(|| EngineError::not_found(format!("no agent {}", key.name), "the list shows those there are"))
+    }
+
+    fn do_it(&self, wish: Wish) -> Result<String, EngineError> {
+        let (engine, caller) = (self.engine.as_ref(), &self.caller);
+        match wish {
+            Wish::Reply { thread_id, body, answer } => self.reply(thread_id, body, answer),
+            Wish::Ask { ticket, title, body } => {
+                let ask = ThreadWish::Ask {
+                    ticket,
+                    agent: caller.identity.clone(),
+                    title,
+                    body,
+                    priority: Priority::Normal,
+                    wait: false,
+                    author: None,
+                };
+                self.say(engine.ledger.new_id("fthr"), ask)?;
+                Ok("asked".to_owned())
+            }
+            Wish::Seen(thread_id) => {
+                self.say(thread_id, ThreadWish::Seen { viewer: self.viewer_id(), seq: None })?;
+                Ok(String::new())
+            }
+            Wish::Restart(key) => self.restart(&key),
+            Wish::StopAgent(key) => {
+                stopping::stop_agent(engine, caller, &self.agent(&key)?)?;
+                Ok(format!("{} is stopped", key.name))
+            }
+            Wish::StopRun(run_id) => {
+                stopping::stop_run(engine, caller, &run_id)?;
+                Ok(format!("{run_id} is stopped; u resumes it"))
+            }
+            Wish::Pause(run_id) => {
+                engine.order_run(caller, &run_id, RunWish::Pause)?;
+                Ok(format!("{run_id} is paused; its sessions live on"))
+            }
+            Wish::Resume(run_id) => {
+                engine.order_run(caller, &run_id, RunWish::Resume)?;
+                Ok(format!("{run_id} goes on"))
+            }
+            Wish::Close { run_id, merge } => {
+                let _lease = engine.lease_run_within(&run_id, "close", caller, PATIENCE)?;
+                closing::close(engine, caller, &run_id, &closing::Options { changelog_entry: None, merge })?;
+                Ok(format!("{run_id} is closed"))
+            }
+            Wish::Merge(run_id) => {
+                merging::may_merge(&engine.reader()?, &engine.run(&run_id)?)?;
+                let _lease = engine.lease_run_within(&run_id, "merge", caller, PATIENCE)?;
+                let done = merging::merge(engine, caller, &run_id, false)?;
+                let lines: Vec<String> = done.iter().map(merging::Tried::describe).collect();
+                Ok(if lines.is_empty() { "nothing was left to merge".to_owned() } else { lines.join("; ") })
+            }
+            Wish::AcceptSuggestion(_)
+            | Wish::DismissSuggestion(_)
+            | Wish::AckEscalation(_)
+            | Wish::ResolveEscalation(_, _) => Self::attend(&wish),
+        }
+    }
+
+    /// What concerns the operator's own lists. There is no operator yet.
+    fn attend(_wish: &Wish) -> Result<String, EngineError> {
+        Err(EngineError::refused("not available: there is no operator in this version", "answer in the thread itself"))
+    }
+
+    fn viewer_id(&self) -> String {
+        crate::store::read::forum::viewer_of(&self.caller.actor, self.caller.identity.as_ref()).id()
+    }
+
+    fn say(&self, thread_id: String, wish: ThreadWish) -> Result<(), EngineError> {
+        let command = Command::Thread { thread_id, run_id: None, wish };
+        let order =
+            Order { command: &command, actor: &self.caller.actor, identity: self.caller.identity.as_ref(), key: None };
+        self.engine.ledger.execute(&order)?;
+        Ok(())
+    }
+
+    fn reply(&self, thread_id: String, body: String, answer: bool) -> Result<String, EngineError> {
+        let wish = if answer {
+            ThreadWish::Answer { body, in_reply_to: None, author: None }
+        } else {
+            ThreadWish::Post { body, wait: false, author: None }
+        };
+        self.say(thread_id, wish)?;
+        Ok(if answer { "answered" } else { "posted" }.to_owned())
+    }
+
+    /// The wish is written down; whoever supervises carries it out.
+    fn restart(&self, key: &AgentKey) -> Result<String, EngineError> {
+        let reason = format!("restarted by {}", self.caller.actor);
+        self.engine.order_agent(&self.caller, key, AgentWish::Restart { reason, by_rule: false })?;
+        Ok(format!("{} is being restarted", key.name))
+    }
+
+    fn would(&self, wish: &Wish) -> Result<Preview, EngineError> {
+        match wish {
+            Wish::Close { run_id, merge } => self.would_close(run_id, *merge),
+            Wish::Merge(run_id) => {
+                let (reader, run) = (self.engine.reader()?, self.engine.run(run_id)?);
+                merging::may_merge(&reader, &run)?;
+                let mut would = merging::preview(&self.engine.git, &reader, &run, false)?;
+                if would.is_empty() {
+                    would.push("nothing is left to merge".to_owned());
+                }
+                Ok(Preview { would, gates: Vec::new() })
+            }
+            Wish::StopRun(run_id) => {
+                let agents = self.engine.reader()?.agents(run_id)?;
+                let would = agents
+                    .iter()
+                    .filter(|agent| agent.program_may_live())
+                    .map(|agent| format!("end session {} of {}", agent.spec.session, agent.key.name))
+                    .collect();
+                Ok(Preview { would, gates: Vec::new() })
+            }
+            Wish::Reply { .. }
+            | Wish::Ask { .. }
+            | Wish::Seen(_)
+            | Wish::Restart(_)
+            | Wish::StopAgent(_)
+            | Wish::Pause(_)
+            | Wish::Resume(_)
+            | Wish::AcceptSuggestion(_)
+            | Wish::DismissSuggestion(_)
+            | Wish::AckEscalation(_)
+            | Wish::ResolveEscalation(_, _) => Ok(Preview { would: Vec::new(), gates: Vec::new() }),
+        }
+    }
+
+    fn would_close(&self, run_id: &str, merge: bool) -> Result<Preview, EngineError> {
+        let (reader, run): (_, Run) = (self.engine.reader()?, self.engine.run(run_id)?);
+        let policy = self.engine.policy_of(run_id)?;
+        let gates = gates::evaluate(&self.engine.git, &reader, &policy, &run, merge)?;
+        let mut would: Vec<String> = reader
+            .agents(run_id)?
+            .iter()
+            .filter(|agent| agent.program_may_live())
+            .map(|agent| format!("end session {} of {}", agent.spec.session, agent.key.name))
+            .collect();
+        if merge {
+            // What is in the way of a merge stands among the gates.
+            would.extend(merging::preview(&self.engine.git, &reader, &run, false).unwrap_or_default());
+        } else {
+            would.push("commit the ticket docs that metawsm wrote".to_owned());
+        }
+        would.push(format!("close {run_id}; its worktrees stay until cleanup"));
+        Ok(Preview { would, gates: gates.into_iter().filter(|gate| !gate.ok).collect() })
+    }
+}
+
+fn keep(draft: &Draft) -> Result<(), EngineError> {
+    match draft {
+        Draft::Keep(file, text) => {
+            if let Some(dir) = file.parent() {
+                make_dir(dir)?;
+            }
+            write_private(file, text.as_bytes())
+        }
+        Draft::Drop(file) => match std::fs::remove_file(file) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(source) => Err(EngineError::Io { what: format!("remove {}", file.display()), source }),
+        },
+    }
+}

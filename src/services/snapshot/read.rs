@@ -1,0 +1,338 @@
+//! From the store to a snapshot.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
+
+use super::{
+    AgentRow, EscalationRow, Facts, Queue, Queues, RunRow, Snapshot, SuggestionRow, Supervising, Tab, ThreadPage,
+    ThreadRow, Trouble, Want,
+};
+use crate::domain::agent::{Agent, AgentKey};
+use crate::domain::policy::Policy;
+use crate::domain::run::{Run, RunStatus};
+use crate::domain::thread::{Priority, Thread};
+use crate::domain::time::Moment;
+use crate::services::engine::{Caller, Engine};
+use crate::services::error::EngineError;
+use crate::services::home::Home;
+use crate::services::process::lease::read_holder;
+use crate::services::process::{Processes, default_table, own_pid};
+use crate::store::Reader;
+use crate::store::read::Vitals;
+use crate::store::read::forum::{Page, Queue as StoreQueue, ThreadFilter, Viewer, viewer_of};
+
+/// Threads read at a time.
+const PAGE: usize = 200;
+/// The newest posts of a thread that are shown.
+const POSTS: usize = 500;
+
+/// Where snapshots come from: a home, its database opened to read, and who looks.
+pub struct Source {
+    pub(super) home: Home,
+    reader: Reader,
+    viewer: Viewer,
+    processes: Box<dyn Processes>,
+    policy: Policy,
+    /// The open thread and what of it had been seen when it was opened.
+    opened: Option<(String, i64)>,
+    /// Plans do not change while their runs do not.
+    steps: HashMap<String, (i64, (usize, usize))>,
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Source").field("home", &self.home).finish_non_exhaustive()
+    }
+}
+
+impl Source {
+    /// Opens the home's database to read.
+    ///
+    /// # Errors
+    /// [`EngineError::Store`].
+    pub fn open(home: &Home, caller: &Caller) -> Result<Self, EngineError> {
+        Ok(Self {
+            reader: home.reader()?,
+            home: home.clone(),
+            viewer: viewer_of(&caller.actor, caller.identity.as_ref()),
+            processes: default_table(),
+            policy: Policy::default(),
+            opened: None,
+            steps: HashMap::new(),
+        })
+    }
+
+    /// A number that changes when the database was written.
+    ///
+    /// # Errors
+    /// [`EngineError::Store`].
+    pub fn version(&self) -> Result<i64, EngineError> {
+        Ok(self.reader.data_version()?)
+    }
+
+    /// What is true of the home as a whole. The policy file is read again.
+    pub fn facts(&mut self, agents: &[AgentRow]) -> Facts {
+        let mut facts = Facts::default();
+        match self.home.load_policy(&[]) {
+            Ok(loaded) => self.policy = loaded.policy,
+            Err(error) => {
+                facts.troubles.insert(Trouble::Policy(policy_words(&error)));
+            }
+        }
+        facts.bell = self.policy.notify.bell;
+        facts.operator = serde_json::to_value(self.policy.operator.llm.mode)
+            .ok()
+            .and_then(|mode| mode.as_str().map(str::to_owned))
+            .unwrap_or_default();
+        facts.supervisor = read_holder(&self.home.supervisor_lease(), self.processes.as_ref()).map(|holder| {
+            let ours = holder.pid == own_pid();
+            Supervising { pid: holder.pid, ours, since: Moment::from_millis(holder.since_ms) }
+        });
+        if let Some(other) = facts.supervisor.as_ref().filter(|holder| !holder.ours) {
+            facts.troubles.insert(Trouble::Elsewhere(other.pid));
+        }
+        if agents.iter().any(|agent| agent.may_live) && self.tmux_gone() {
+            facts.troubles.insert(Trouble::TmuxGone);
+        }
+        facts
+    }
+
+    /// Whether nobody listens on the socket. Nothing is spawned for it, and the server is not asked anything.
+    fn tmux_gone(&self) -> bool {
+        let Ok(Some(tmux)) = Engine::known_tmux(&self.home) else { return false };
+        match std::os::unix::net::UnixStream::connect(&tmux.socket) {
+            Ok(_) => false,
+            Err(error) => {
+                matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused)
+            }
+        }
+    }
+
+    /// Reads everything but the facts, which the caller keeps.
+    ///
+    /// # Errors
+    /// [`EngineError::Store`].
+    pub fn read(&mut self, want: &Want, facts: &Facts) -> Result<Snapshot, EngineError> {
+        let seq = self.reader.last_seq()?;
+        let runs = self.reader.runs()?;
+        let queues = self.queues(want.deeper)?;
+        let agents = self.agents(&runs)?;
+        let runs = self.runs(&runs, &agents, &queues)?;
+        let (escalations, suggestions) = attention(&self.reader)?;
+        let mut snapshot = Snapshot {
+            seq,
+            runs,
+            agents: agents.into_iter().map(|(_, row)| row).collect(),
+            escalations,
+            suggestions,
+            queues,
+            thread: self.thread(want.thread.as_deref())?,
+            facts: facts.clone(),
+        };
+        let place: HashMap<&str, usize> =
+            snapshot.runs.iter().enumerate().map(|(at, run)| (run.run_id.as_str(), at)).collect();
+        let mut agents = std::mem::take(&mut snapshot.agents);
+        agents.sort_by_key(|agent| place.get(agent.key.run_id.as_str()).copied().unwrap_or(usize::MAX));
+        snapshot.agents = agents;
+        Ok(snapshot)
+    }
+
+    fn agents(&self, runs: &[Run]) -> Result<Vec<(String, AgentRow)>, EngineError> {
+        let mut vitals: BTreeMap<AgentKey, Vitals> = BTreeMap::new();
+        for run in runs.iter().filter(|run| run.status != RunStatus::Closed) {
+            vitals.extend(self.reader.vitals(run.id())?);
+        }
+        let rows = self.reader.all_agents()?.into_iter().map(|agent| {
+            let row = agent_row(&agent, vitals.get(&agent.key));
+            (agent.key.run_id, row)
+        });
+        Ok(rows.collect())
+    }
+
+    fn runs(
+        &mut self,
+        runs: &[Run],
+        agents: &[(String, AgentRow)],
+        queues: &Queues,
+    ) -> Result<Vec<RunRow>, EngineError> {
+        let mut states: HashMap<&str, Vec<_>> = HashMap::new();
+        for (run_id, agent) in agents {
+            states.entry(run_id).or_default().push(agent.status);
+        }
+        let mut questions: HashMap<&str, usize> = HashMap::new();
+        for thread in queues.needs_me.rows.iter().filter(|thread| thread.waits()) {
+            *questions.entry(thread.run_id.as_deref().unwrap_or_default()).or_default() += 1;
+        }
+        let mut rows = Vec::with_capacity(runs.len());
+        for run in runs {
+            rows.push(RunRow {
+                run_id: run.id().to_owned(),
+                tickets: run.spec.tickets.clone(),
+                status: run.status,
+                reason: run.reason.clone(),
+                dry_run: run.spec.dry_run,
+                steps: self.progress(run)?,
+                agents: states.get(run.id()).cloned().unwrap_or_default(),
+                questions: questions.get(run.id()).copied().unwrap_or_default(),
+                updated_at: run.updated_at,
+                last_seq: run.last_seq,
+            });
+        }
+        rows.sort_by_key(rank);
+        Ok(rows)
+    }
+
+    fn progress(&mut self, run: &Run) -> Result<(usize, usize), EngineError> {
+        if let Some((seq, progress)) = self.steps.get(run.id())
+            && *seq == run.last_seq
+        {
+            return Ok(*progress);
+        }
+        let steps = self.reader.steps(run.id())?;
+        let progress = (steps.iter().filter(|step| step.status.settled()).count(), steps.len());
+        self.steps.insert(run.id().to_owned(), (run.last_seq, progress));
+        Ok(progress)
+    }
+
+    fn queues(&self, deeper: usize) -> Result<Queues, EngineError> {
+        let filter = ThreadFilter::default();
+        let queue = |which: StoreQueue| {
+            pages(deeper, |cursor| Ok(self.reader.queue(which, &self.viewer, &filter, cursor, PAGE)?))
+        };
+        let (needs_me, unseen, assigned) =
+            (queue(StoreQueue::NeedsMe)?, queue(StoreQueue::Unseen)?, queue(StoreQueue::Assigned)?);
+        let all = pages(deeper, |cursor| Ok(self.reader.threads(&filter, cursor, PAGE)?))?;
+        let known: HashSet<String> = unseen.threads.iter().map(|thread| thread.thread_id.clone()).collect();
+        let every = unseen.next_cursor.is_none();
+        let rows = |page: Page, tab: Tab| -> Result<Queue, EngineError> {
+            let more = page.next_cursor.is_some();
+            let mut rows = Vec::with_capacity(page.threads.len());
+            for thread in &page.threads {
+                let unseen = tab == Tab::Unseen
+                    || known.contains(&thread.thread_id)
+                    || (!every && self.reader.is_unseen(thread, &self.viewer)?);
+                rows.push(self.thread_row(thread, unseen));
+            }
+            Ok(Queue { rows, more })
+        };
+        Ok(Queues {
+            needs_me: rows(needs_me, Tab::NeedsMe)?,
+            unseen: rows(unseen, Tab::Unseen)?,
+            assigned: rows(assigned, Tab::Assigned)?,
+            all: rows(all, Tab::All)?,
+        })
+    }
+
+    fn thread_row(&self, thread: &Thread, unseen: bool) -> ThreadRow {
+        let waiting_since = thread.waiting_since.filter(|_| thread.waits_for_human());
+        let minutes = u64::from(self.policy.forum.sla.escalation_minutes);
+        let patience =
+            if thread.priority >= Priority::High { Duration::ZERO } else { Duration::from_secs(minutes * 60) };
+        let agent = match (&thread.run_id, &thread.workspace, &thread.agent_name) {
+            (Some(run), Some(workspace), Some(name)) => Some(AgentKey::new(run, workspace, name)),
+            (_, _, _) => None,
+        };
+        ThreadRow {
+            thread_id: thread.thread_id.clone(),
+            title: thread.title.clone(),
+            ticket: thread.ticket.clone(),
+            run_id: thread.run_id.clone(),
+            agent,
+            opened_by: thread.opened_by_name.clone(),
+            state: thread.state,
+            priority: thread.priority,
+            waiting_since,
+            due_at: waiting_since.map(|since| since.plus(patience)),
+            unseen,
+            control: thread.control,
+            updated_at: thread.updated_at,
+        }
+    }
+
+    fn thread(&mut self, wanted: Option<&str>) -> Result<Option<ThreadPage>, EngineError> {
+        let Some(thread_id) = wanted else {
+            self.opened = None;
+            return Ok(None);
+        };
+        let Some(thread) = self.reader.thread(thread_id)? else { return Ok(None) };
+        // Looking marks as seen; what was new when the thread was opened stays marked as such while it is open.
+        let seen_to = match &self.opened {
+            Some((opened, seen_to)) if opened == thread_id => *seen_to,
+            Some(_) | None => {
+                let mark = self.reader.seen_mark(thread_id, &self.viewer)?;
+                self.opened = Some((thread_id.to_owned(), mark));
+                mark
+            }
+        };
+        let posts = self.reader.posts(thread_id, Some(POSTS))?;
+        let earlier = usize::try_from(thread.posts_count).unwrap_or(0).saturating_sub(posts.len());
+        Ok(Some(ThreadPage { thread, posts, earlier, seen_to, viewer: self.viewer.id() }))
+    }
+}
+
+/// Needs a human, unhealthy, running, the rest; within each the newest first, as they come.
+fn rank(run: &RunRow) -> u8 {
+    let over = matches!(run.status, RunStatus::Closed | RunStatus::Stopped | RunStatus::Stopping);
+    match (run.needs_human(), run.unhealthy()) {
+        (_, _) if over => 4,
+        (true, _) => 0,
+        (false, true) => 1,
+        (false, false) if run.status.at_work() => 2,
+        (false, false) => 3,
+    }
+}
+
+/// Escalations and suggestions. There is no operator yet, so there are none.
+fn attention(_reader: &Reader) -> Result<(Vec<EscalationRow>, Vec<SuggestionRow>), EngineError> {
+    Ok((Vec::new(), Vec::new()))
+}
+
+fn pages(deeper: usize, mut read: impl FnMut(Option<&str>) -> Result<Page, EngineError>) -> Result<Page, EngineError> {
+    let mut all = read(None)?;
+    for _ in 0..deeper {
+        let Some(cursor) = all.next_cursor.take() else { break };
+        let page = read(Some(&cursor))?;
+        all.threads.extend(page.threads);
+        all.next_cursor = page.next_cursor;
+    }
+    Ok(all)
+}
+
+fn agent_row(agent: &Agent, vitals: Option<&Vitals>) -> AgentRow {
+    let exit = agent.exit.as_ref().map(|exit| match (&exit.status, &exit.signal) {
+        (Some(status), _) => status.to_string(),
+        (None, Some(signal)) => signal.trim_start_matches("SIG").to_owned(),
+        (None, None) => "?".to_owned(),
+    });
+    AgentRow {
+        key: agent.key.clone(),
+        ticket: agent.spec.ticket.clone(),
+        session: agent.spec.session.clone(),
+        status: agent.status,
+        health: agent.health,
+        waiting_for: agent.waiting_for,
+        reason: agent.reason.clone(),
+        since: agent.since,
+        exit,
+        last_output_at: vitals.and_then(|vitals| vitals.last_output_at),
+        last_seen_at: vitals.map(|vitals| vitals.last_seen_at),
+        last_progress_at: agent.last_progress_at,
+        restarts: (agent.restarts.used, agent.restarts.budget),
+        launch: agent.launch,
+        may_live: agent.program_may_live(),
+        starting: agent.start_due() && agent.status.working(),
+    }
+}
+
+/// Where the policy is wrong and why, on one line.
+fn policy_words(error: &EngineError) -> String {
+    match error {
+        EngineError::Policy { path, faults } => {
+            let first = faults.first().map(ToString::to_string).unwrap_or_default();
+            let more = faults.len().saturating_sub(1);
+            let tail = if more > 0 { format!(" (and {more} more)") } else { String::new() };
+            format!("{path}: {first}{tail}")
+        }
+        error => error.to_string(),
+    }
+}
