@@ -3,7 +3,15 @@
 //! ```text
 //!   a ticket → a run → worktrees → agents in tmux → questions in the forum → done, merged, closed
 //!
-//!   FLOOR 4  faces     cli/       one subcommand a file; `headless` and `follow` are the streams
+//!    metawsm · acme     3 runs  7 agents  ? 2 waiting for you  ✖ 1 dead  ● 5 healthy
+//!   ╭ 1 Runs ──────────╮╭ 2 Agents · run-… ────────────╮╭ 3 Escalations ───────╮
+//!   ╰──────────────────╯╰──────────────────────────────╯╰──────────────────────╯
+//!   ╭ 4 Forum · needs me 2 · unseen 3 … ───╮╭ 5 Live · planner · screen ──────╮
+//!   ╰──────────────────────────────────────╯╰─────────────────────────────────╯
+//!    ↵ open   w next waiting   r reply   R restart   S stop   a attach   ? help
+//!
+//!   FLOOR 4  faces     console/   the screen: msg → update → effects, draw; one loop in `mod.rs`, one table in `keymap.rs`
+//!                      cli/       one subcommand a file; `headless` and `follow` are the streams
 //!   FLOOR 3  world     services/  engine, executor, supervisor; adapters for git, tmux, processes, ticket docs
 //!   FLOOR 2  store     store/     the one SQLite file: journal, projections, reading
 //!   FLOOR 1  pure      domain/    types, transitions, `decide`, the fold `scene`, `settle`, policy
@@ -14,12 +22,15 @@
 //!   [`store::ledger::Ledger::execute`]; decide → events → projections in one transaction.
 //! * The domain has no clock, no randomness and no I/O; `now` and ids are arguments.
 //! * Loops keep nothing: executor and supervisor compare the journal with the world and may run twice.
+//! * The console waits for nothing: snapshots come from [`services::snapshot`], wishes go to [`services::handle`], and
+//!   what an agent's screen shows is interpreted by an emulator, never passed on. It never imports `store`.
 //! * Reading changes nothing and makes nothing: [`store::read::Reader`] opens the file read-only.
 //! * No text of an agent reaches a shell, a terminal or a path unescaped; argv in, bytes out.
 //!
 //! Where to look: a rule about runs in `domain/decide/run.rs`, what follows by itself in `domain/decide/settle.rs`,
 //! what an event changes in `domain/scene/`, what a step does in `services/workspaces.rs`, how an agent is started
-//! and ended in `services/agents.rs`, the close gates in `services/gates.rs`.
+//! and ended in `services/agents.rs`, the close gates in `services/gates.rs`, what a key does in `console/app/act.rs`,
+//! when it makes sense in `console/app/sense.rs`, how a pane looks in `console/screens/`.
 
 pub mod cli;
 pub mod console;

@@ -19,6 +19,7 @@ use crate::services::live::Target;
 use crate::services::snapshot::{AgentRow, RunPage, RunRow, Snapshot, Tab, ThreadPage, ThreadRow, Want};
 
 mod act;
+mod digest;
 mod lists;
 mod sense;
 mod text;
@@ -30,6 +31,8 @@ pub use lists::{Attention, attention_at};
 const AGES_EVERY: Duration = Duration::from_secs(5);
 /// What went well is said for so long.
 const TOLD_FOR: Duration = Duration::from_secs(4);
+/// An action that takes longer has something in its way.
+const SLOW: Duration = Duration::from_secs(3);
 /// A second Ctrl-C within this leaves at once.
 const TWICE_WITHIN: Duration = Duration::from_secs(2);
 /// Without word from the database for so long, something holds it.
@@ -80,6 +83,15 @@ pub struct Toast {
     pub error: bool,
     /// When it goes by itself.
     pub until: Option<Duration>,
+}
+
+/// An action under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    /// What is being done.
+    pub words: String,
+    /// Since when.
+    pub since: Duration,
 }
 
 /// What lies over the screen.
@@ -146,7 +158,7 @@ pub struct App {
     /// What was said about actions, the newest last.
     pub toasts: Vec<Toast>,
     /// Actions under way.
-    pub pending: BTreeMap<u64, String>,
+    pub pending: BTreeMap<u64, Pending>,
     /// The run's page, when it has come.
     pub run_page: Option<Box<RunPage>>,
     /// Where the page is scrolled to.
@@ -157,6 +169,8 @@ pub struct App {
     pub screen: Option<(AgentKey, Emulated, bool)>,
     /// Why the database cannot be read.
     pub store_trouble: Option<String>,
+    /// What was counted of the snapshot.
+    pub digest: digest::Digest,
     watched: Option<Target>,
     stirred: Option<Moment>,
     want: Want,
@@ -204,6 +218,7 @@ impl App {
             live_scroll: Scroll::end(),
             screen: None,
             store_trouble: None,
+            digest: digest::Digest::default(),
             watched: None,
             stirred: None,
             want: Want::default(),
@@ -299,7 +314,8 @@ impl App {
         let toasts = self.toasts.iter().filter_map(|toast| toast.until);
         let draft = self.composer.as_ref().and_then(Composer::draft_due);
         let ages = self.aged + AGES_EVERY;
-        toasts.chain(draft).chain([ages]).min().unwrap_or(ages)
+        let slow = self.pending.values().map(|pending| pending.since + SLOW).filter(|due| *due > self.time.up);
+        toasts.chain(draft).chain(slow).chain([ages]).min().unwrap_or(ages)
     }
 
     /// Says something.
@@ -314,6 +330,12 @@ impl App {
         let text = text.into();
         self.toasts.retain(|toast| toast.text != text);
         self.toasts.push(Toast { text, error: true, until: None });
+    }
+
+    /// An action that has something in its way, in words.
+    pub fn held_up(&self) -> Option<&'static str> {
+        let slow = self.pending.values().any(|pending| self.time.up.saturating_sub(pending.since) >= SLOW);
+        slow.then_some("still waiting: the database or the run may be held by another process")
     }
 
     fn token(&mut self) -> u64 {

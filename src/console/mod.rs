@@ -22,7 +22,7 @@ use crate::services::error::EngineError;
 use crate::services::handle::Handle;
 use crate::services::live::Live;
 use crate::services::log::Log;
-use crate::services::snapshot::{Source, Watch};
+use crate::services::snapshot::{Look, Source, Watch};
 
 pub mod action;
 pub mod app;
@@ -124,22 +124,25 @@ impl Running {
         let mut dirty = false;
         loop {
             let first = self.wait(dirty.then(|| FRAME.saturating_sub(drawn.elapsed())));
-            let mut arrived = first.is_some();
             let mut waiting = first;
             while let Some(msg) = waiting {
+                dirty |= self.is_news(&msg);
                 if let Next::Leave = self.take(msg, screen)? {
                     return Ok(());
                 }
-                arrived = true;
                 waiting = self.messages.try_recv().ok();
             }
-            dirty |= arrived;
             if dirty && drawn.elapsed() >= FRAME {
                 screen.draw(&self.app)?;
                 drawn = Instant::now();
                 dirty = false;
             }
         }
+    }
+
+    /// Whether something may look different now.
+    fn is_news(&self, msg: &Msg) -> bool {
+        !matches!(msg, Msg::Look(Look::Same)) || self.app.store_trouble.is_some()
     }
 
     /// The next message: `None` when a frame is due and nothing came.

@@ -2,7 +2,7 @@
 
 use super::lists::Attention;
 use super::update::step_of;
-use super::{App, Overlay, Page, Pane};
+use super::{App, Overlay, Page, Pane, Pending};
 use crate::console::action::Action;
 use crate::console::keymap::TABLE;
 use crate::console::msg::Effect;
@@ -279,7 +279,7 @@ impl App {
     /// A wish goes out; that it was taken shows at once.
     pub(super) fn wish(&mut self, wish: Wish, effects: &mut Vec<Effect>) {
         let token = self.token();
-        self.pending.insert(token, under_way(&wish));
+        self.pending.insert(token, Pending { words: under_way(&wish), since: self.time.up });
         effects.push(Effect::Do(token, wish));
     }
 }

@@ -1,6 +1,6 @@
 //! Writing: opening a form, sending it, keeping it.
 
-use super::{App, Page};
+use super::{App, Page, Pending};
 use crate::console::msg::Effect;
 use crate::console::widgets::composer::{Composer, Purpose};
 use crate::console::widgets::list::Scroll;
@@ -34,30 +34,16 @@ impl App {
     /// The thread that a reply would go to.
     pub(super) fn reply_target(&self) -> Option<String> {
         use super::{Attention, Pane};
-        let asks = |key: &crate::domain::agent::AgentKey| {
-            let rows = &self.snapshot.queues.needs_me.rows;
-            rows.iter().find(|row| row.waits() && row.agent.as_ref() == Some(key)).map(|row| row.thread_id.clone())
-        };
         match (&self.page, self.focus) {
             (Page::Thread(thread_id), _) => Some(thread_id.clone()),
-            (Page::Run(run_id), _) => {
-                let rows = &self.snapshot.queues.needs_me.rows;
-                let of_run = |row: &&crate::services::snapshot::ThreadRow| row.run_id.as_deref() == Some(run_id);
-                rows.iter().filter(of_run).find(|row| row.waits()).map(|row| row.thread_id.clone())
-            }
+            (Page::Run(run_id), _) => self.digest.run_asks.get(run_id).cloned(),
             (Page::Home, Pane::Forum) => self.thread().map(|row| row.thread_id.clone()),
             (Page::Home, Pane::Attention) => match self.item()? {
                 Attention::Escalation(row) => row.thread_id.clone(),
                 Attention::Suggestion(_) => None,
             },
-            (Page::Home, Pane::Agents | Pane::Live) => asks(&self.agent()?.key),
-            (Page::Home, Pane::Runs) => {
-                let run_id = &self.run()?.run_id;
-                let rows = &self.snapshot.queues.needs_me.rows;
-                rows.iter()
-                    .find(|row| row.waits() && row.run_id.as_ref() == Some(run_id))
-                    .map(|row| row.thread_id.clone())
-            }
+            (Page::Home, Pane::Agents | Pane::Live) => self.digest.asks.get(&self.agent()?.key).cloned(),
+            (Page::Home, Pane::Runs) => self.digest.run_asks.get(&self.run()?.run_id).cloned(),
         }
     }
 
@@ -88,7 +74,7 @@ impl App {
         let token = self.token();
         // A crash between here and the ledger's word must not lose it.
         self.keep_draft(effects);
-        self.pending.insert(token, words.to_owned());
+        self.pending.insert(token, Pending { words: words.to_owned(), since: self.time.up });
         if let Some(composer) = &mut self.composer {
             composer.sending = Some(token);
         }

@@ -1,10 +1,10 @@
 //! What comes in, and what follows from it.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
+use super::digest::Digest;
 use super::lists::Step;
 use super::{AGES_EVERY, App, Overlay, Page, Pane, SILENT_FOR, TWICE_WITHIN};
 use crate::console::action::Action;
@@ -23,6 +23,7 @@ impl App {
         if !self.loaded || time.up.saturating_sub(self.aged) >= AGES_EVERY {
             self.time.now = time.now;
             self.aged = time.up;
+            self.digest = Digest::of(&self.snapshot, self.time.now);
         }
         match msg {
             Msg::Key(key) => self.key(key, effects),
@@ -185,6 +186,7 @@ impl App {
                 self.ring(&snapshot, effects);
                 let before = std::mem::replace(&mut self.snapshot, snapshot);
                 self.loaded = true;
+                self.digest = Digest::of(&self.snapshot, self.time.now);
                 self.refresh();
                 self.stir(&before, effects);
             }
@@ -330,12 +332,7 @@ impl App {
 
     /// How much waits for a human: escalations, and questions that are none yet.
     pub fn waiting(&self) -> usize {
-        let snapshot = Arc::clone(&self.snapshot);
-        let escalated: BTreeSet<&str> =
-            snapshot.escalations.iter().filter_map(|row| row.thread_id.as_deref()).collect();
-        let questions = snapshot.queues.needs_me.rows.iter();
-        let open = questions.filter(|row| row.waits() && !escalated.contains(row.thread_id.as_str()));
-        snapshot.escalations.len() + open.count()
+        self.digest.waiting
     }
 }
 

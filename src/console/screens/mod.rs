@@ -11,7 +11,6 @@ use super::keymap::Place;
 use super::theme::Mark;
 use super::widgets::cells::{Row, ends};
 use super::widgets::help;
-use crate::domain::agent::{AgentStatus, Health};
 use crate::domain::time::{Moment, age};
 use crate::services::snapshot::Trouble;
 
@@ -99,20 +98,12 @@ fn header(app: &App, area: Rect, buffer: &mut Buffer) {
         left = left.text(&format!("  {}", counted(snapshot.runs.len(), "run")), theme.dim());
         left = left.text(&format!("  {}", counted(snapshot.agents.len(), "agent")), theme.dim());
     }
-    let count = |fits: &dyn Fn(&crate::services::snapshot::AgentRow) -> bool| {
-        snapshot.agents.iter().filter(|agent| fits(agent)).count()
-    };
-    let now = app.time.now;
-    let healthy =
-        count(&|agent| agent.status.working() && matches!(agent.health_at(now), Health::Healthy | Health::Idle));
-    let stalled = count(&|agent| agent.status == AgentStatus::Stalled);
-    let dead = count(&|agent| matches!(agent.status, AgentStatus::Dead | AgentStatus::Failed));
-    let waiting = app.waiting();
+    let digest = &app.digest;
     for (number, mark, word) in [
-        (waiting, Mark::Waits, "waiting for you"),
-        (dead, Mark::Dead, "dead"),
-        (stalled, Mark::Stalled, "stalled"),
-        (healthy, Mark::Running, "healthy"),
+        (digest.waiting, Mark::Waits, "waiting for you"),
+        (digest.dead, Mark::Dead, "dead"),
+        (digest.stalled, Mark::Stalled, "stalled"),
+        (digest.healthy, Mark::Running, "healthy"),
     ] {
         if number > 0 {
             left = left.text(&format!("  {} {number} {word}", theme.sign(mark)), theme.tone(mark));
@@ -159,7 +150,8 @@ fn guide(app: &App, line: &str, area: Rect, buffer: &mut Buffer) {
 fn message(app: &App, area: Rect, buffer: &mut Buffer) {
     let theme = app.theme;
     let errors = app.toasts.iter().filter(|toast| toast.error).count();
-    let pending: Vec<&str> = app.pending.values().map(String::as_str).filter(|words| !words.is_empty()).collect();
+    let pending: Vec<&str> =
+        app.pending.values().map(|pending| pending.words.as_str()).filter(|words| !words.is_empty()).collect();
     let newest = app.toasts.iter().rfind(|toast| toast.error).or(app.toasts.last());
     let row = match (newest, pending.first()) {
         (Some(toast), _) if toast.error => {
@@ -170,7 +162,9 @@ fn message(app: &App, area: Rect, buffer: &mut Buffer) {
                 .text(&crate::services::text::cut(&crate::services::text::one_line(&toast.text), room), theme.bad())
                 .text(&format!("   esc dismisses{more}"), theme.dim())
         }
-        (_, Some(words)) => Row::new().text(&format!(" {} {words}…", theme.sign(Mark::Starting)), theme.accent()),
+        (_, Some(words)) => Row::new()
+            .text(&format!(" {} {words}…", theme.sign(Mark::Starting)), theme.accent())
+            .text(&format!("  {}", app.held_up().unwrap_or_default()), theme.warn()),
         (Some(toast), None) => Row::new().text(&format!(" {} {}", theme.sign(Mark::Done), toast.text), theme.good()),
         (None, None) => Row::new().text(&format!(" {}", reason(app)), theme.dim()),
     };

@@ -7,7 +7,7 @@ use super::{
     AgentRow, EscalationRow, Facts, Queue, Queues, RunRow, Snapshot, SuggestionRow, Supervising, Tab, ThreadPage,
     ThreadRow, Trouble, Want,
 };
-use crate::domain::agent::{Agent, AgentKey};
+use crate::domain::agent::{Agent, AgentKey, AgentStatus};
 use crate::domain::policy::Policy;
 use crate::domain::run::{Run, RunStatus};
 use crate::domain::thread::{Priority, Thread};
@@ -91,7 +91,8 @@ impl Source {
         if let Some(other) = facts.supervisor.as_ref().filter(|holder| !holder.ours) {
             facts.troubles.insert(Trouble::Elsewhere(other.pid));
         }
-        if agents.iter().any(|agent| agent.may_live) && self.tmux_gone() {
+        let needed = |agent: &AgentRow| agent.may_live || agent.status == AgentStatus::Dead;
+        if agents.iter().any(needed) && self.tmux_gone() {
             facts.troubles.insert(Trouble::TmuxGone);
         }
         facts

@@ -1,0 +1,184 @@
+//! The console's speed: a frame with few and with many rows (P12), the first full frame (P9), a key's way (P11).
+//! Bare times are reported; ratios judge.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, missing_docs, reason = "a bench prints")]
+
+use std::hint::black_box;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use metawsm::console::app::{App, Opening};
+use metawsm::console::msg::{Msg, Time};
+use metawsm::console::screens::draw;
+use metawsm::console::theme::{Palette, Theme};
+use metawsm::domain::actor::Actor;
+use metawsm::domain::agent::{AgentKey, AgentStatus, Health, WaitingFor};
+use metawsm::domain::command::{Command as Wish, ThreadWish};
+use metawsm::domain::run::RunStatus;
+use metawsm::domain::thread::{Priority, ThreadState};
+use metawsm::domain::time::Moment;
+use metawsm::services::engine::Caller;
+use metawsm::services::home::{Home, HomeArgs};
+use metawsm::services::snapshot::{AgentRow, Facts, Look, Queue, Queues, RunRow, Snapshot, Source, ThreadRow, Want};
+use metawsm::store::ids::{RandomIds, SystemClock};
+use metawsm::store::{Ledger, Order};
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+
+const NOW: Moment = Moment::from_millis(1_795_248_000_000);
+
+fn main() {
+    frame();
+    cold_start();
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+fn app(snapshot: Snapshot) -> App {
+    let theme = Theme { palette: Palette::Dark, deep: true, ascii: false };
+    let mut app = App::new(theme, Opening::default(), Time { now: NOW, up: Duration::ZERO }, (200, 50));
+    app.update(Msg::Look(Look::Changed(Arc::new(snapshot))), Time { now: NOW, up: Duration::ZERO });
+    app
+}
+
+/// P12: a frame of 200×50 with 50 and with 50,000 rows in every list; with it a key that moves the selection.
+fn frame() {
+    let mut times = Vec::new();
+    for rows in [50, 50_000] {
+        let mut app = app(snapshot(rows));
+        let mut terminal = Terminal::new(TestBackend::new(200, 50)).unwrap();
+        let (mut frames, mut keys) = (Vec::new(), Vec::new());
+        for turn in 0..400_u64 {
+            let began = Instant::now();
+            let key = KeyEvent::new(KeyCode::Down, KeyModifiers::NONE);
+            black_box(app.update(Msg::Key(key), Time { now: NOW, up: Duration::from_millis(turn) }));
+            keys.push(began.elapsed());
+            let began = Instant::now();
+            terminal.draw(|frame| draw(&app, frame)).unwrap();
+            frames.push(began.elapsed());
+        }
+        let (frame, key) = (median(frames), median(keys));
+        println!("frame 200x50, {rows:>6} rows: draw p50 {frame:?}, key p50 {key:?}");
+        times.push(frame);
+    }
+    let ratio = times[1].as_secs_f64() / times[0].as_secs_f64();
+    println!("P12 frame with 50,000 rows / with 50: {ratio:.2} (must be <= 1.3)");
+    assert!(ratio <= 1.3, "P12");
+}
+
+fn snapshot(rows: usize) -> Snapshot {
+    let run = |at: usize| RunRow {
+        run_id: format!("run-{at:06}"),
+        tickets: vec![format!("ACME-{at}")],
+        status: RunStatus::Running,
+        reason: "the plan is being executed".to_owned(),
+        dry_run: false,
+        steps: (3, 4),
+        agents: vec![AgentStatus::Running; 3],
+        questions: 0,
+        updated_at: NOW,
+        last_seq: 1,
+    };
+    let agent = |at: usize| AgentRow {
+        key: AgentKey::new("run-000000", "acme", format!("agent-{at:06}")),
+        ticket: "ACME-0".to_owned(),
+        session: "agent-acme".to_owned(),
+        status: AgentStatus::Running,
+        health: Health::Healthy,
+        waiting_for: WaitingFor::None,
+        reason: "started".to_owned(),
+        since: NOW,
+        exit: None,
+        last_output_at: Some(NOW),
+        last_seen_at: Some(NOW),
+        last_progress_at: Some(NOW),
+        restarts: (0, 3),
+        launch: 1,
+        may_live: true,
+        starting: false,
+    };
+    let thread = |at: usize| ThreadRow {
+        thread_id: format!("t{at}"),
+        title: format!("which schema for table {at}?"),
+        ticket: "ACME-0".to_owned(),
+        run_id: Some("run-000000".to_owned()),
+        agent: None,
+        opened_by: "planner".to_owned(),
+        state: ThreadState::WaitingHuman,
+        priority: Priority::Normal,
+        waiting_since: Some(NOW),
+        due_at: Some(NOW),
+        unseen: true,
+        control: false,
+        updated_at: NOW,
+    };
+    let queue = || Queue { rows: (0..rows).map(thread).collect(), more: false };
+    Snapshot {
+        runs: (0..rows).map(run).collect(),
+        agents: (0..rows).map(agent).collect(),
+        queues: Queues { needs_me: queue(), unseen: queue(), assigned: queue(), all: queue() },
+        facts: Facts::default(),
+        ..Snapshot::default()
+    }
+}
+
+/// P9: the way to the first full frame without the terminal (open, snapshot, draw), and the program in a pty, beside
+/// `sqlite3 db .tables`, small and large.
+fn cold_start() {
+    for threads in [10, 20_000] {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path(), &HomeArgs::default());
+        home.make().unwrap();
+        fill(&home, threads);
+        let caller = Caller { actor: Actor::human("bench"), identity: None };
+        let inside = median((0..9).map(|_| first_frame(&home, &caller)).collect());
+        let spawned = median((0..9).map(|_| timed(Command::new("sqlite3").arg(&home.db).arg(".tables"))).collect());
+        println!("first frame, {threads:>6} threads: open + snapshot + draw {inside:?}; sqlite3 .tables {spawned:?}");
+        println!("P9 (in process) {:.2}x sqlite3 (goal 2.5, limit 4)", inside.as_secs_f64() / spawned.as_secs_f64());
+    }
+}
+
+fn first_frame(home: &Home, caller: &Caller) -> Duration {
+    let began = Instant::now();
+    let mut source = Source::open(home, caller).unwrap();
+    let facts = source.facts(&[]);
+    let snapshot = source.read(&Want::default(), &facts).unwrap();
+    let app = app(snapshot);
+    let mut terminal = Terminal::new(TestBackend::new(200, 50)).unwrap();
+    terminal.draw(|frame| draw(&app, frame)).unwrap();
+    began.elapsed()
+}
+
+fn timed(command: &mut Command) -> Duration {
+    let began = Instant::now();
+    let _ = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+    began.elapsed()
+}
+
+fn fill(home: &Home, threads: usize) {
+    let ledger = Ledger::open(&home.db, Arc::new(SystemClock), Arc::new(RandomIds::default())).unwrap();
+    let actor = Actor::human("somebody");
+    let wishes: Vec<Wish> = (0..threads)
+        .map(|at| Wish::Thread {
+            thread_id: format!("t{at}"),
+            run_id: None,
+            wish: ThreadWish::Ask {
+                ticket: "ACME-1".to_owned(),
+                agent: None,
+                title: format!("thread {at}"),
+                body: "a question".to_owned(),
+                priority: Priority::Normal,
+                wait: false,
+                author: None,
+            },
+        })
+        .collect();
+    for batch in wishes.chunks(500) {
+        let orders: Vec<Order<'_>> = batch.iter().map(|wish| Order::new(wish, &actor)).collect();
+        ledger.execute_all(&orders).unwrap();
+    }
+}
