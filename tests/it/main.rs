@@ -12,6 +12,8 @@ mod git_merge;
 mod git_world;
 mod harness;
 mod launcher;
+mod operator_rules;
+mod operator_waiting;
 mod process;
 mod store_crash;
 mod store_files;
