@@ -14,12 +14,15 @@ use super::print;
 use super::reply::Reply;
 use super::session::Session;
 use crate::domain::event::{Event, Fact};
+use crate::domain::operator::{Action, Decision};
 use crate::domain::plan::StepStatus;
+use crate::domain::policy::OperatorMode;
 use crate::domain::run::RunStatus;
 use crate::services::duty::Duty;
 use crate::services::engine::{Caller, Engine};
 use crate::services::error::EngineError;
 use crate::services::executor::{Outcome, execute, no_drill};
+use crate::services::operator::Conduct;
 use crate::services::wake::Wake;
 use crate::store::read::EventFilter;
 
@@ -27,11 +30,19 @@ use crate::store::read::EventFilter;
 const PAGE: usize = 500;
 
 /// Follows a run to its end.
-pub fn run(session: &Session, engine: &Arc<Engine>, run_id: &str, exit_on_guidance: bool) -> Result<Reply, Failure> {
+///
+/// `mode` is the operator's for as long as this process supervises; the policy's is left as it is.
+pub fn run(
+    session: &Session,
+    engine: &Arc<Engine>,
+    run_id: &str,
+    exit_on_guidance: bool,
+    mode: Option<OperatorMode>,
+) -> Result<Reply, Failure> {
     let cancel = Arc::new(AtomicBool::new(false));
     let signals = cancel_on_signals(&cancel);
     let executing = execute_beside(engine, &session.caller(), run_id, &cancel)?;
-    let mut duty = Duty::begin(engine);
+    let mut duty = Duty::begin_as(engine, Conduct { mode, ..Conduct::default() });
     let status = watch(session, engine, run_id, exit_on_guidance, &cancel, &executing);
     cancel.store(true, Ordering::SeqCst);
     let _ = executing.join();
@@ -101,7 +112,7 @@ fn watch(
             | RunStatus::Stopping
             | RunStatus::Closing => {}
         }
-        if exit_on_guidance && ended && reader.guidance_open(run_id)? {
+        if exit_on_guidance && ended && reader.needs_human(run_id)? {
             return Ok(exit::GUIDANCE);
         }
         if cancel.load(Ordering::SeqCst) {
@@ -148,6 +159,18 @@ pub fn words(event: &Event) -> String {
         Fact::DocsSeeded { dir, .. } => format!("docs {dir}"),
         Fact::GitMerged { repo, base, how, .. } => format!("{repo} merged into {base} ({how})"),
         Fact::AgentProgressed { note: Some(note), .. } => format!("{agent}: {note}"),
+        Fact::OperatorDecided(Decision { action: Action::Nothing, intent, due_at: Some(due), reason, .. }) => {
+            format!("rule {} ({}) waits until {due}: {reason}", intent.rule(), intent.word())
+        }
+        Fact::OperatorActed { intent, reason, .. } => format!("rule {} ({}): {reason}", intent.rule(), intent.word()),
+        Fact::OperatorSuggested { suggestion_id, intent, reason, .. } => {
+            format!("rule {} suggests {}: {reason} ({suggestion_id})", intent.rule(), intent.word())
+        }
+        Fact::SuggestionSettled { suggestion_id, to, .. } => format!("{suggestion_id} is {}", to.word()),
+        Fact::EscalationOpened { escalation_id, kind, reason, .. } => {
+            format!("needs you ({kind}): {reason} ({escalation_id})")
+        }
+        Fact::EscalationResolved { escalation_id, .. } => format!("{escalation_id} is resolved"),
         _ => return String::new(),
     };
     print::one_line(&text)
