@@ -4,22 +4,24 @@
 //!   a ticket → a run → worktrees → agents in tmux → questions in the forum → done, merged, closed
 //!
 //!   FLOOR 4  faces     cli/       one subcommand a file; `headless` and `follow` are the streams
-//!   FLOOR 3  world     services/  engine, executor, supervisor; adapters for git, tmux, processes, ticket docs
+//!   FLOOR 3  world     services/  engine, executor, supervisor, operator; adapters for git, tmux, processes, ticket docs
 //!   FLOOR 2  store     store/     the one SQLite file: journal, projections, reading
-//!   FLOOR 1  pure      domain/    types, transitions, `decide`, the fold `scene`, `settle`, policy
+//!   FLOOR 1  pure      domain/    types, transitions, `decide`, the fold `scene`, `settle`, the operator's rules, policy
 //! ```
 //!
 //! Arrows point down only. What is deliberately absent:
 //! * There is no second way to change something: every change is a [`domain::command::Command`] carried out by
 //!   [`store::ledger::Ledger::execute`]; decide → events → projections in one transaction.
 //! * The domain has no clock, no randomness and no I/O; `now` and ids are arguments.
-//! * Loops keep nothing: executor and supervisor compare the journal with the world and may run twice.
+//! * Loops keep nothing: executor, supervisor and operator compare the journal with the world and may run twice.
 //! * Reading changes nothing and makes nothing: [`store::read::Reader`] opens the file read-only.
 //! * No text of an agent reaches a shell, a terminal or a path unescaped; argv in, bytes out.
 //!
 //! Where to look: a rule about runs in `domain/decide/run.rs`, what follows by itself in `domain/decide/settle.rs`,
 //! what an event changes in `domain/scene/`, what a step does in `services/workspaces.rs`, how an agent is started
-//! and ended in `services/agents.rs`, the close gates in `services/gates.rs`.
+//! and ended in `services/agents.rs`, the close gates in `services/gates.rs`. What the operator concludes is in
+//! `domain/operator/rules.rs`, what comes of it in `domain/decide/operator.rs`, when an escalation's cause is gone
+//! in `domain/decide/escalation.rs`, and who asks the rules in `services/operator.rs`.
 
 pub mod cli;
 pub mod domain;

@@ -42,6 +42,9 @@ pub fn run(
     let cancel = Arc::new(AtomicBool::new(false));
     let signals = cancel_on_signals(&cancel);
     let executing = execute_beside(engine, &session.caller(), run_id, &cancel)?;
+    if mode.is_some() {
+        note_other_supervisor(session, engine)?;
+    }
     let mut duty = Duty::begin_as(engine, Conduct { mode, ..Conduct::default() });
     let status = watch(session, engine, run_id, exit_on_guidance, &cancel, &executing);
     cancel.store(true, Ordering::SeqCst);
@@ -59,6 +62,18 @@ pub fn run(
     };
     print::out(&last).map_err(|error| Failure::new(exit::FAILED, error.to_string()))?;
     Ok(Reply::silent(status))
+}
+
+/// Says that what this process was told about the operator has to wait.
+pub fn note_other_supervisor(session: &Session, engine: &Engine) -> Result<(), Failure> {
+    let reader = engine.reader()?;
+    if let Some(holder) = session.view(&engine.home, &reader).supervisor_holder() {
+        print::err(&format!(
+            "metawsm: process {} supervises this home and decides as it was told; this one takes over when it ends",
+            holder.pid
+        ));
+    }
+    Ok(())
 }
 
 /// Whether events are shown as JSON lines: for programs always, for a person only when asked.
@@ -96,30 +111,39 @@ fn watch(
     let filter = EventFilter { run_id: Some(run_id.to_owned()), ..EventFilter::default() };
     let mut since = 0;
     loop {
-        let ended = executing.is_finished();
+        let verdict = verdict(engine, &reader, run_id, exit_on_guidance && executing.is_finished())?;
+        // After the verdict: what it rests on is shown before the program ends by it.
         since = show(session, &reader, &filter, since)?;
-        let run = engine.run(run_id)?;
-        match run.status {
-            RunStatus::Completed | RunStatus::Closed => return Ok(exit::DONE),
-            RunStatus::Failed => return Ok(exit::FAILED),
-            // A dead executor cannot move the run: nothing would ever follow.
-            RunStatus::Stopped => return Ok(exit::REFUSED),
-            RunStatus::Created
-            | RunStatus::Planning
-            | RunStatus::Running
-            | RunStatus::AwaitingGuidance
-            | RunStatus::Paused
-            | RunStatus::Stopping
-            | RunStatus::Closing => {}
-        }
-        if exit_on_guidance && ended && reader.needs_human(run_id)? {
-            return Ok(exit::GUIDANCE);
+        if let Some(status) = verdict {
+            return Ok(status);
         }
         if cancel.load(Ordering::SeqCst) {
             return Ok(exit::INTERRUPTED);
         }
         wake.wait(Duration::from_millis(250));
     }
+}
+
+/// How the program ends, once the run has come to where it does.
+fn verdict(
+    engine: &Engine,
+    reader: &crate::store::Reader,
+    run_id: &str,
+    exit_on_guidance: bool,
+) -> Result<Option<u8>, Failure> {
+    Ok(match engine.run(run_id)?.status {
+        RunStatus::Completed | RunStatus::Closed => Some(exit::DONE),
+        RunStatus::Failed => Some(exit::FAILED),
+        // A dead executor cannot move the run: nothing would ever follow.
+        RunStatus::Stopped => Some(exit::REFUSED),
+        RunStatus::Created
+        | RunStatus::Planning
+        | RunStatus::Running
+        | RunStatus::AwaitingGuidance
+        | RunStatus::Paused
+        | RunStatus::Stopping
+        | RunStatus::Closing => (exit_on_guidance && reader.needs_human(run_id)?).then_some(exit::GUIDANCE),
+    })
 }
 
 fn show(

@@ -72,6 +72,7 @@ fn supervise(session: &Session, args: &OperatorArgs) -> Result<Reply, Failure> {
     }
     let filter = EventFilter { run_id: only.clone(), ..EventFilter::default() };
     let mut since = reader.last_seq()?;
+    follow::note_other_supervisor(session, &engine)?;
     let mut duty = Duty::begin_as(&engine, conduct);
     let wake = Wake::on(&home.db);
     let mut told = BTreeSet::new();

@@ -12,6 +12,7 @@ mod git_merge;
 mod git_world;
 mod harness;
 mod launcher;
+mod operator_drive;
 mod operator_rules;
 mod operator_waiting;
 mod process;

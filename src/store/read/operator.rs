@@ -3,7 +3,7 @@
 use rusqlite::ToSql;
 
 use super::Reader;
-use crate::domain::escalation::{Escalation, Suggestion};
+use crate::domain::escalation::{Escalation, EscalationState, Suggestion};
 use crate::domain::scene::LastDecision;
 use crate::store::error::StoreError;
 use crate::store::load::docs;
@@ -54,14 +54,14 @@ impl Reader {
         docs(&self.conn, "decision", sql, &[(":run", &run_id)])
     }
 
-    /// Whether something about a run waits on a human: a question, an open escalation, a suggestion.
+    /// Whether something about a run waits on a human: a question, an escalation nobody knows of, a suggestion.
     ///
     /// # Errors
     /// [`StoreError`] from the database.
     pub fn needs_human(&self, run_id: &str) -> Result<bool, StoreError> {
         let run = Some(run_id);
         Ok(self.guidance_open(run_id)?
-            || !self.escalations(run, true)?.is_empty()
+            || self.escalations(run, true)?.iter().any(|escalation| escalation.state == EscalationState::Open)
             || !self.suggestions(run, true)?.is_empty())
     }
 
