@@ -16,7 +16,7 @@ use super::reply::Reply;
 use super::select;
 use super::session::Session;
 use super::{events, watch};
-use crate::domain::event::Event;
+use crate::domain::event::{Event, Fact};
 use crate::domain::operator::{Action, Conclusion};
 use crate::domain::policy::OperatorMode;
 use crate::domain::run::RunStatus;
@@ -96,8 +96,10 @@ fn show(session: &Session, event: &Event) -> Result<(), Failure> {
     if session.global.json {
         return events::line(event).map(drop);
     }
+    // What calls a human is told as an alert.
+    let alert = matches!(event.fact, Fact::EscalationOpened { .. } | Fact::OperatorSuggested { .. });
     let words = follow::words(event);
-    if !words.is_empty() {
+    if !words.is_empty() && !alert {
         let run = event.subject.run_id.as_deref().unwrap_or_default();
         print::out(&format!("{run}  {words}\n")).map_err(|error| Failure::new(exit::FAILED, error.to_string()))?;
     }

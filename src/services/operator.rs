@@ -13,7 +13,7 @@ use crate::domain::agent::{Agent, AgentKey};
 use crate::domain::command::{Command, EscalationWish, SuggestionWish};
 use crate::domain::escalation::{Escalation, Suggestion, SuggestionState};
 use crate::domain::operator::{Action, Conclusion, Intent, Measure, Question, Sight, evaluate};
-use crate::domain::policy::OperatorMode;
+use crate::domain::policy::{OperatorMode, Policy};
 use crate::domain::refusal::Refusal;
 use crate::domain::run::{Run, RunStatus};
 use crate::domain::thread::{LONGEST_TITLE, Thread};
@@ -40,12 +40,15 @@ impl Conduct {
     /// # Errors
     /// When neither the live policy nor the run's own can be read.
     pub fn measure(&self, engine: &Engine, run_id: &str) -> Result<Measure, EngineError> {
-        let policy = engine.policy_of(run_id)?;
+        Ok(self.measure_by(&engine.policy_of(run_id)?))
+    }
+
+    fn measure_by(&self, policy: &Policy) -> Measure {
         let mut measure = Measure::of(&policy.operator, policy.forum.sla.escalation_minutes, self.mode);
         if let Some(interval) = self.interval {
             measure.interval = interval;
         }
-        Ok(measure)
+        measure
     }
 }
 
@@ -81,21 +84,33 @@ impl Operator {
         // What is written by this turn is looked at in the next one.
         self.seq = seq;
         self.next = now.plus(Duration::from_secs(24 * 3600));
+        // All runs follow the live file; where it is broken each has its own.
+        let live = engine.home.load_policy(&[]).ok().map(|live| self.conduct.measure_by(&live.policy));
         let mut complaints = Vec::new();
         let states = [RunStatus::Running, RunStatus::AwaitingGuidance, RunStatus::Failed];
         for run in reader.runs_in(&states)? {
             if self.conduct.only.as_deref().is_some_and(|only| only != run.id()) {
                 continue;
             }
-            if let Err(error) = self.look_after(engine, &reader, &run, now) {
+            if let Err(error) = self.look_after(engine, &reader, &run, live.as_ref(), now) {
                 complaints.push(format!("rules of run {}: {error}", run.id()));
             }
         }
         Ok(complaints)
     }
 
-    fn look_after(&mut self, engine: &Engine, reader: &Reader, run: &Run, now: Moment) -> Result<(), EngineError> {
-        let measure = self.conduct.measure(engine, run.id())?;
+    fn look_after(
+        &mut self,
+        engine: &Engine,
+        reader: &Reader,
+        run: &Run,
+        live: Option<&Measure>,
+        now: Moment,
+    ) -> Result<(), EngineError> {
+        let measure = match live {
+            Some(live) => live.clone(),
+            None => self.conduct.measure(engine, run.id())?,
+        };
         self.next = self.next.min(now.plus(measure.interval));
         let overdue = self.progress.overdue(engine, reader, run, now)?;
         let known = Known::of(reader, run.id())?;

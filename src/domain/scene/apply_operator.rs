@@ -27,7 +27,9 @@ impl Scene {
                     escalation.state = EscalationState::Acknowledged;
                     escalation.acknowledged_by = Some(event.actor.to_string());
                     escalation.due_at = *due_at;
-                    escalation.note.clone_from(note);
+                    if note.is_some() {
+                        escalation.note.clone_from(note);
+                    }
                 }
             }
             Fact::EscalationResolved { escalation_id, note } => {
