@@ -12,7 +12,7 @@ use crate::domain::scene::Workspace;
 use crate::domain::time::Moment;
 use crate::store::Reader;
 
-/// A workspace is looked at no more often than this.
+/// A workspace need not be looked at more often than this.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// When each workspace was looked at last, and its newest change then; `None` when git could not tell.
@@ -49,23 +49,35 @@ impl Progress {
             let Some(workspace) = workspaces.iter().find(|workspace| workspace.name == agent.key.workspace) else {
                 continue;
             };
-            let Some(changed) = self.newest_change(engine, workspace, now) else { continue };
-            if !limit.is_zero() && now.since(last_progress(&agent, changed)) >= limit {
+            if limit.is_zero() {
+                continue;
+            }
+            let (looked, changed) = self.look(engine, workspace, limit, now);
+            // Judged as it was at the look: what has changed since is not known yet.
+            if changed.is_some_and(|changed| looked.since(last_progress(&agent, changed)) >= limit) {
                 overdue.push(agent.key);
             }
         }
         Ok(overdue)
     }
 
-    fn newest_change(&mut self, engine: &Engine, workspace: &Workspace, now: Moment) -> Option<Moment> {
+    /// When the workspace was looked at last, and its newest change then.
+    fn look(
+        &mut self,
+        engine: &Engine,
+        workspace: &Workspace,
+        limit: Duration,
+        now: Moment,
+    ) -> (Moment, Option<Moment>) {
         let key = (workspace.run_id.clone(), workspace.name.clone());
-        if let Some((_, newest)) = self.seen.get(&key).filter(|(at, _)| *at <= now && now.since(*at) < LOOK_EVERY) {
-            return *newest;
+        let every = LOOK_EVERY.min(limit / 4);
+        if let Some(seen) = self.seen.get(&key).filter(|(at, _)| *at <= now && now.since(*at) < every) {
+            return *seen;
         }
         let changes = workspace.worktrees.iter().map(|tree| newest_in(engine, Path::new(&tree.path)));
         let newest = changes.collect::<Option<Vec<Moment>>>().and_then(|all| all.into_iter().max());
         self.seen.insert(key, (now, newest));
-        newest
+        (now, newest)
     }
 }
 

@@ -34,7 +34,12 @@ impl Home {
 
     fn write_policy(&self, agents: &[(&str, &str)], operator: &Value) {
         let never = json!({ "idle_seconds": 0, "activity_stalled_seconds": 0, "progress_stalled_seconds": 0 });
-        let profile = |(name, line): &(&str, &str)| json!({ "name": name, "runner": "shell", "runner_options": { "command": ["sh", "-c", line] }, "health": never });
+        let soon = json!({ "idle_seconds": 1, "activity_stalled_seconds": 2, "progress_stalled_seconds": 4 });
+        let profile = |(name, line): &(&str, &str)| {
+            let health = if name.starts_with("silent") { &soon } else { &never };
+            let options = json!({ "command": ["sh", "-c", line] });
+            json!({ "name": name, "runner": "shell", "runner_options": options, "health": health })
+        };
         let policy = json!({
             "version": 3,
             "tmux": { "socket": self.root.join("tmux.sock"), "stop_grace_seconds": 1 },
@@ -258,4 +263,26 @@ fn watch_tells_and_ends_with_the_run_and_a_rehearsal_changes_nothing() {
     let text = String::from_utf8(out.stdout).unwrap();
     assert!(text.contains("blocked: crasher is dead") && text.contains("run_stopped"), "{text}");
     assert_eq!(std::fs::read_to_string(&told).unwrap().matches("blocked").count(), 1, "told once");
+}
+
+#[test]
+fn d25_an_agent_that_hangs_is_restarted_and_a_silent_one_that_works_is_not() {
+    let scribbles = ("silent-worker", "while :; do date > notes; sleep 0.2; done");
+    for (agent, launches) in [(("silent-hang", "exec sleep 600"), 2), (scribbles, 1)] {
+        let mut home = Home::new(&[agent], &rules("off", 3));
+        home.begin();
+        home.supervise();
+        let told = || home.open().into_iter().find(|escalation| escalation["kind"] == "blocked");
+        if launches == 1 {
+            // Its silence is told; its files show that it works.
+            wait_for("the escalation", told);
+            let after = std::time::Instant::now() + std::time::Duration::from_secs(6);
+            wait_for("the time in which it would be restarted", || (std::time::Instant::now() > after).then_some(()));
+            assert_eq!(home.agent(agent.0)["launch"], 1);
+        } else {
+            wait_for("its second life", || (home.agent(agent.0)["launch"] == 2).then_some(()));
+            assert!(told().is_none(), "its restart took the cause away");
+        }
+        home.sound();
+    }
 }
