@@ -12,16 +12,16 @@
 //!
 //!   FLOOR 4  faces     console/   the screen: msg → update → effects, draw; one loop in `mod.rs`, one table in `keymap.rs`
 //!                      cli/       one subcommand a file; `headless` and `follow` are the streams
-//!   FLOOR 3  world     services/  engine, executor, supervisor; adapters for git, tmux, processes, ticket docs
+//!   FLOOR 3  world     services/  engine, executor, supervisor, operator; adapters for git, tmux, processes, ticket docs
 //!   FLOOR 2  store     store/     the one SQLite file: journal, projections, reading
-//!   FLOOR 1  pure      domain/    types, transitions, `decide`, the fold `scene`, `settle`, policy
+//!   FLOOR 1  pure      domain/    types, transitions, `decide`, the fold `scene`, `settle`, the operator's rules, policy
 //! ```
 //!
 //! Arrows point down only. What is deliberately absent:
 //! * There is no second way to change something: every change is a [`domain::command::Command`] carried out by
 //!   [`store::ledger::Ledger::execute`]; decide → events → projections in one transaction.
 //! * The domain has no clock, no randomness and no I/O; `now` and ids are arguments.
-//! * Loops keep nothing: executor and supervisor compare the journal with the world and may run twice.
+//! * Loops keep nothing: executor, supervisor and operator compare the journal with the world and may run twice.
 //! * The console waits for nothing: snapshots come from [`services::snapshot`], wishes go to [`services::handle`], and
 //!   what an agent's screen shows is interpreted by an emulator, never passed on. It never imports `store`.
 //! * Reading changes nothing and makes nothing: [`store::read::Reader`] opens the file read-only.
@@ -30,7 +30,9 @@
 //! Where to look: a rule about runs in `domain/decide/run.rs`, what follows by itself in `domain/decide/settle.rs`,
 //! what an event changes in `domain/scene/`, what a step does in `services/workspaces.rs`, how an agent is started
 //! and ended in `services/agents.rs`, the close gates in `services/gates.rs`, what a key does in `console/app/act.rs`,
-//! when it makes sense in `console/app/sense.rs`, how a pane looks in `console/screens/`.
+//! when it makes sense in `console/app/sense.rs`, how a pane looks in `console/screens/`. What the operator concludes is in
+//! `domain/operator/rules.rs`, what comes of it in `domain/decide/operator.rs`, when an escalation's cause is gone
+//! in `domain/decide/escalation.rs`, and who asks the rules in `services/operator.rs`.
 
 pub mod cli;
 pub mod console;

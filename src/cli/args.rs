@@ -8,6 +8,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::domain::run::Strategy;
 use crate::domain::time::parse_duration;
 
+mod waiting;
+
+pub use waiting::*;
+
 /// Run many coding agents from one place: tickets become runs, agents work in tmux, and you answer what needs you.
 #[derive(Debug, Parser)]
 #[command(name = "metawsm", version, max_term_width = 100, disable_help_subcommand = true)]
@@ -119,6 +123,18 @@ pub enum Command {
     /// Ask, answer, signal: how agents and people talk
     #[command(subcommand)]
     Forum(Forum),
+    /// What needs a human: list it, acknowledge it, resolve it
+    #[command(after_help = "Example: metawsm escalations --open", args_conflicts_with_subcommands = true)]
+    Escalations(EscalationsArgs),
+    /// What the operator would do: list it, accept it, dismiss it
+    #[command(after_help = "Example: metawsm suggestions accept sug-1", args_conflicts_with_subcommands = true)]
+    Suggestions(SuggestionsArgs),
+    /// Say what needs a human, and do nothing else
+    #[command(after_help = "Example: metawsm watch --ticket ACME-12 --notify-cmd 'notify-send metawsm'")]
+    Watch(WatchArgs),
+    /// Supervise and act by rule, saying what is decided, until Ctrl-C
+    #[command(after_help = "Example: metawsm operator --all --llm-mode off", args_conflicts_with_subcommands = true)]
+    Operator(OperatorArgs),
     /// The journal as JSON lines
     #[command(after_help = "Example: metawsm events --since 120 --follow --type 'agent.*'")]
     Events(EventsArgs),

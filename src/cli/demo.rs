@@ -15,8 +15,8 @@ use super::reply::Reply;
 use super::session::Session;
 use crate::console::app::Opening;
 use crate::domain::actor::Actor;
-use crate::domain::agent::AgentStatus;
-use crate::domain::command::{AgentWish, Command, ThreadWish};
+use crate::domain::agent::Restarts;
+use crate::domain::command::{Command, ThreadWish};
 use crate::domain::run::RunStatus;
 use crate::services::cleanup as removal;
 use crate::services::closing;
@@ -45,7 +45,7 @@ const SCRIPTS: [(&str, &str); 3] = [
 /// What stands over the demo's console; keys in backquotes.
 const GUIDE: [&str; 3] = [
     "Three scripted agents work on a ticket. The planner asks a question soon: `w` goes there, `r` replies, `ctrl-s` sends.",
-    "The coder crashes: `2` goes to the agents, `R` restarts the one selected. `↵` on the run shows its plan and its gates.",
+    "The coder crashes and rule 3 starts it again: `2` goes to the agents, `R` and `S` restart and stop the one selected.",
     "When the run is completed: `1` goes to it, `M` merges, `C` closes. `?` shows all keys, `q` leaves and removes everything.",
 ];
 
@@ -182,23 +182,22 @@ impl Demo {
         Ok(())
     }
 
-    /// What a human does meanwhile: answer the question, restart who died.
+    /// What a human does meanwhile: answer the question. Who died is restarted by rule.
     fn live(&self, run_id: &str) -> Result<(), Failure> {
         let thread = self.until("a question", || self.question())?;
         self.say("\n  ↳ you answer it: metawsm forum answer");
         let answer = ThreadWish::Answer { body: ANSWER.to_owned(), in_reply_to: None, author: None };
         let command = Command::Thread { thread_id: thread, run_id: None, wish: answer };
         self.engine.ledger.execute(&Order::new(&command, &self.caller.actor))?;
-        let dead = self.until("the coder's crash", || {
+        let restarted = self.until("the coder's restart by rule", || {
             let agents = self.engine.reader()?.agents(run_id)?;
-            Ok(agents.into_iter().find(|agent| matches!(agent.status, AgentStatus::Dead | AgentStatus::Failed)))
+            Ok(agents.into_iter().find(|agent| agent.restarts.used > 0))
         })?;
+        let Restarts { used, budget, .. } = restarted.restarts;
         self.say(&format!(
-            "\n  ↳ {} {}; you restart it: metawsm restart --agent {}",
-            dead.key.name, dead.reason, dead.key.name
+            "\n  ↳ {} had crashed; the operator started it again by rule 3, restart {used} of {budget}",
+            restarted.key.name
         ));
-        let wish = AgentWish::Restart { reason: "restarted by a human".to_owned(), by_rule: false };
-        self.engine.order_agent(&self.caller, &dead.key, wish)?;
         self.until("the end of the work", || {
             let run = self.engine.run(run_id)?;
             Ok((run.status == RunStatus::Completed).then_some(()))
@@ -300,7 +299,8 @@ fn policy(dir: &Path, commands: &[(&str, PathBuf)]) -> serde_json::Value {
         "version": 3,
         "tmux": { "socket": dir.join("tmux.sock").display().to_string(), "stop_grace_seconds": 2 },
         "health": { "observe_ms": 250 },
-        "operator": { "llm": { "mode": "off" } },
+        // Two looks a second apart, so that one sees the rule wait and then act.
+        "operator": { "interval_seconds": 1, "restart_cooldown_seconds": 1, "llm": { "mode": "off" } },
         "agent_profiles": profiles,
         "agents": agents,
     })

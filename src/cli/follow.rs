@@ -13,11 +13,13 @@ use super::exit::{self, Failure};
 use super::print;
 use super::reply::Reply;
 use super::session::Session;
+use crate::domain::policy::OperatorMode;
 use crate::domain::run::RunStatus;
 use crate::services::duty::Duty;
 use crate::services::engine::{Caller, Engine};
 use crate::services::error::EngineError;
 use crate::services::executor::{Outcome, execute, no_drill};
+use crate::services::operator::Conduct;
 use crate::services::wake::Wake;
 use crate::services::words::words_of;
 use crate::store::read::EventFilter;
@@ -26,11 +28,22 @@ use crate::store::read::EventFilter;
 const PAGE: usize = 500;
 
 /// Follows a run to its end.
-pub fn run(session: &Session, engine: &Arc<Engine>, run_id: &str, exit_on_guidance: bool) -> Result<Reply, Failure> {
+///
+/// `mode` is the operator's for as long as this process supervises; the policy's is left as it is.
+pub fn run(
+    session: &Session,
+    engine: &Arc<Engine>,
+    run_id: &str,
+    exit_on_guidance: bool,
+    mode: Option<OperatorMode>,
+) -> Result<Reply, Failure> {
     let cancel = Arc::new(AtomicBool::new(false));
     let signals = cancel_on_signals(&cancel);
     let executing = execute_beside(engine, &session.caller(), run_id, &cancel)?;
-    let mut duty = Duty::begin(engine);
+    if mode.is_some() {
+        note_other_supervisor(session, engine)?;
+    }
+    let mut duty = Duty::begin_as(engine, Conduct { mode, ..Conduct::default() });
     let status = watch(session, engine, run_id, exit_on_guidance, &cancel, &executing);
     cancel.store(true, Ordering::SeqCst);
     let _ = executing.join();
@@ -47,6 +60,18 @@ pub fn run(session: &Session, engine: &Arc<Engine>, run_id: &str, exit_on_guidan
     };
     print::out(&last).map_err(|error| Failure::new(exit::FAILED, error.to_string()))?;
     Ok(Reply::silent(status))
+}
+
+/// Says that what this process was told about the operator has to wait.
+pub fn note_other_supervisor(session: &Session, engine: &Engine) -> Result<(), Failure> {
+    let reader = engine.reader()?;
+    if let Some(holder) = session.view(&engine.home, &reader).supervisor_holder() {
+        print::err(&format!(
+            "metawsm: process {} supervises this home and decides as it was told; this one takes over when it ends",
+            holder.pid
+        ));
+    }
+    Ok(())
 }
 
 /// Whether events are shown as JSON lines: for programs always, for a person only when asked.
@@ -85,31 +110,39 @@ fn watch(
     let filter = EventFilter { run_id: Some(run_id.to_owned()), ..EventFilter::default() };
     let mut since = 0;
     loop {
-        let ended = executing.is_finished();
-        // Looked at before the events are shown: what brought it there is then among them.
-        let run = engine.run(run_id)?;
+        let verdict = verdict(engine, &reader, run_id, exit_on_guidance && executing.is_finished())?;
+        // After the verdict: what it rests on is shown before the program ends by it.
         since = show(session, &reader, &filter, since)?;
-        match run.status {
-            RunStatus::Completed | RunStatus::Closed => return Ok(exit::DONE),
-            RunStatus::Failed => return Ok(exit::FAILED),
-            // A dead executor cannot move the run: nothing would ever follow.
-            RunStatus::Stopped => return Ok(exit::REFUSED),
-            RunStatus::Created
-            | RunStatus::Planning
-            | RunStatus::Running
-            | RunStatus::AwaitingGuidance
-            | RunStatus::Paused
-            | RunStatus::Stopping
-            | RunStatus::Closing => {}
-        }
-        if exit_on_guidance && ended && reader.guidance_open(run_id)? {
-            return Ok(exit::GUIDANCE);
+        if let Some(status) = verdict {
+            return Ok(status);
         }
         if cancel.load(Ordering::SeqCst) {
             return Ok(exit::INTERRUPTED);
         }
         wake.wait(Duration::from_millis(250));
     }
+}
+
+/// How the program ends, once the run has come to where it does.
+fn verdict(
+    engine: &Engine,
+    reader: &crate::store::Reader,
+    run_id: &str,
+    exit_on_guidance: bool,
+) -> Result<Option<u8>, Failure> {
+    Ok(match engine.run(run_id)?.status {
+        RunStatus::Completed | RunStatus::Closed => Some(exit::DONE),
+        RunStatus::Failed => Some(exit::FAILED),
+        // A dead executor cannot move the run: nothing would ever follow.
+        RunStatus::Stopped => Some(exit::REFUSED),
+        RunStatus::Created
+        | RunStatus::Planning
+        | RunStatus::Running
+        | RunStatus::AwaitingGuidance
+        | RunStatus::Paused
+        | RunStatus::Stopping
+        | RunStatus::Closing => (exit_on_guidance && reader.needs_human(run_id)?).then_some(exit::GUIDANCE),
+    })
 }
 
 fn show(

@@ -175,9 +175,10 @@ fn carry_out(session: &Session, call: &Call) -> Result<Reply, Failure> {
         ..session.clone()
     };
     match cli.command {
-        None | Some(Command::Events(_) | Command::Attach(_) | Command::Demo { .. } | Command::Agent(_)) => {
-            Err(streams())
-        }
+        None
+        | Some(
+            Command::Events(_) | Command::Watch(_) | Command::Attach(_) | Command::Demo { .. } | Command::Agent(_),
+        ) => Err(streams()),
         Some(Command::Forum(Forum::Watch(_))) => Err(streams()),
         Some(Command::Logs(args)) if args.follow => Err(streams()),
         Some(command) => one_shot(&session, command),

@@ -1,10 +1,12 @@
 //! Floor 4: the command line. Each subcommand is a call of the engine or a view of the store; no rule lives here.
 
+mod alert;
 pub mod args;
 mod attach;
 mod console;
 mod demo;
 mod doctor;
+mod escalations;
 mod events;
 mod exit;
 mod follow;
@@ -15,6 +17,7 @@ mod launch;
 mod lifecycle;
 mod lists;
 mod logs;
+mod operator;
 mod policy;
 mod print;
 mod reply;
@@ -23,6 +26,7 @@ mod session;
 mod start;
 mod status;
 mod wait;
+mod watch;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -111,6 +115,8 @@ fn run(session: &Session, command: Option<Command>) -> Result<Reply, Failure> {
         Some(Command::Attach(args)) => attach::run(session, &args),
         Some(Command::Events(args)) => events::stream(session, &args),
         Some(Command::Forum(args::Forum::Watch(args))) => events::forum(session, &args),
+        Some(Command::Watch(args)) => watch::run(session, &args),
+        Some(Command::Operator(args)) if args.command.is_none() => operator::run(session, &args),
         Some(Command::Logs(args)) if args.follow => logs::follow(session, &args),
         Some(command) => one_shot(session, command),
     }
@@ -135,12 +141,22 @@ fn one_shot(session: &Session, command: Command) -> Result<Reply, Failure> {
         Command::Logs(args) => logs::run(session, &args),
         Command::Wait(args) => wait::run(session, &args),
         Command::Forum(args) => forum::run(session, args),
+        Command::Escalations(args) => escalations::escalations(session, &args),
+        Command::Suggestions(args) => escalations::suggestions(session, &args),
+        Command::Operator(args::OperatorArgs { command: Some(args::OperatorCommand::Mode { mode }), .. }) => {
+            operator::mode(session, mode)
+        }
         Command::Policy(args) => policy::run(session, &args),
         Command::PolicyInit(args) => policy::init(session, &args),
         Command::Doctor(args) => doctor::run(session, &args),
         Command::Completions { shell } => Ok(Reply::text(completions(shell))),
         Command::Man => Ok(Reply::text(manual())),
-        Command::Attach(_) | Command::Events(_) | Command::Demo { .. } | Command::Agent(_) => {
+        Command::Attach(_)
+        | Command::Events(_)
+        | Command::Watch(_)
+        | Command::Operator(_)
+        | Command::Demo { .. }
+        | Command::Agent(_) => {
             Err(Failure::new(exit::USAGE, "streams, attach and demo are not taken here").hint("call them on their own"))
         }
     }

@@ -6,13 +6,14 @@ use std::sync::atomic::AtomicBool;
 
 use serde_json::{Value, json};
 
-use super::args::{BootstrapArgs, OperatorWord, RunArgs, SeedWord, StartArgs};
+use super::args::{BootstrapArgs, RunArgs, SeedWord, StartArgs};
 use super::console;
 use super::exit::{self, Failure};
 use super::follow;
 use super::print;
 use super::reply::Reply;
 use super::session::Session;
+use crate::domain::policy::OperatorMode;
 use crate::domain::run::Brief;
 use crate::services::engine::Engine;
 use crate::services::executor::{Outcome, execute, no_drill};
@@ -41,7 +42,7 @@ fn begin(session: &Session, args: &StartArgs, brief: Option<Brief>) -> Result<Re
     if console::wanted(session) && !args.exit_on_guidance {
         return console::on_run(session, &engine, &run_id);
     }
-    follow::run(session, &engine, &run_id, args.exit_on_guidance)
+    follow::run(session, &engine, &run_id, args.exit_on_guidance, args.operator.map(Into::into))
 }
 
 /// Executes the plan and returns: nothing is left but sessions.
@@ -58,12 +59,8 @@ fn create(session: &Session, args: &StartArgs, brief: Option<Brief>) -> Result<(
     // A policy or brief that does not hold makes no home.
     let home = session.home_or_new()?;
     Engine::preflight(&Session::git(&home))?;
-    let mode = args.operator.map(|word| match word {
-        OperatorWord::Off => "off",
-        OperatorWord::Assist => "assist",
-        OperatorWord::Auto => "auto",
-    });
-    let flags: Vec<(&str, Value)> = mode.map(|mode| ("operator.llm.mode", Value::from(mode))).into_iter().collect();
+    let mode = args.operator.map(OperatorMode::from);
+    let flags: Vec<(&str, Value)> = mode.map(|mode| ("operator.llm.mode", json!(mode))).into_iter().collect();
     let loaded = home.load_policy(&flags)?;
     let request = Request {
         tickets: args.tickets.clone(),

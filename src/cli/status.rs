@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::args::Selector;
+use super::escalations::{escalation_table, suggestion_table};
 use super::exit::Failure;
 use super::lists::{agent_table, step_table, supervised};
 use super::print::{Style, Table, one_line};
@@ -40,6 +41,14 @@ fn picture(status: &Value, style: &Style) -> String {
     out.push('\n');
     out.push_str(&agent_table(array(&status["agents"]), style));
     out.push_str(&threads(array(&status["threads"]), style));
+    for (heading, rows, table) in [
+        ("Needs you", array(&status["escalations"]), escalation_table as fn(&[Value], &Style) -> String),
+        ("Suggestions", array(&status["suggestions"]), suggestion_table),
+    ] {
+        if !rows.is_empty() {
+            out.push_str(&format!("\n{heading}\n{}", table(rows, style)));
+        }
+    }
     out.push_str("\nGates\n");
     for gate in array(&status["gates"]) {
         let mark = if gate["ok"] == true { "✓" } else { "✖" };

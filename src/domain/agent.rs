@@ -261,6 +261,9 @@ pub struct Agent {
     pub last_progress_at: Option<Moment>,
     /// Restarts used and left.
     pub restarts: Restarts,
+    /// Since when it has been well without a break; kept only while there are restarts to forget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub well_since: Option<Moment>,
     /// The epoch in which it signalled completion.
     pub completed_in: Option<u32>,
     /// The epoch in which it signalled a passed validation that repeats the brief's criteria.

@@ -6,10 +6,12 @@ use serde_json::Value;
 use super::actor::{Actor, ActorType};
 use super::agent::{AgentKey, AgentSpec, Exit, Health, WaitingFor};
 use super::event::{OwnFile, Worktree};
+use super::operator::Conclusion;
 use super::plan::StepSpec;
 use super::run::{Brief, RunSpec};
 use super::signal::Signal;
 use super::thread::{Priority, ThreadState};
+use super::time::Moment;
 
 /// A wish to change something.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -38,6 +40,31 @@ pub enum Command {
         /// What.
         wish: ThreadWish,
     },
+    /// What a rule concluded, with what is to come of it.
+    Operator {
+        /// The run.
+        run_id: String,
+        /// The conclusion.
+        conclusion: Box<Conclusion>,
+        /// The id that an escalation opened by it gets.
+        escalation_id: String,
+        /// The id that a suggestion made by it gets.
+        suggestion_id: String,
+    },
+    /// About an escalation.
+    Escalation {
+        /// Which.
+        escalation_id: String,
+        /// What.
+        wish: EscalationWish,
+    },
+    /// About a suggestion.
+    Suggestion {
+        /// Which.
+        suggestion_id: String,
+        /// What.
+        wish: SuggestionWish,
+    },
     /// This process took or gave back the supervisor lease.
     Lease {
         /// Taken or given back.
@@ -47,6 +74,37 @@ pub enum Command {
         /// Its host.
         host: String,
     },
+}
+
+/// What may be wished of an escalation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EscalationWish {
+    /// A human knows of it.
+    Acknowledge {
+        /// Silent until then; absent: until it is due as it is, or for good when it is due already.
+        until: Option<Moment>,
+        /// What is said to it.
+        note: Option<String>,
+    },
+    /// A human has settled it.
+    Resolve {
+        /// What is said to it.
+        note: Option<String>,
+    },
+}
+
+/// What may be wished of a suggestion.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SuggestionWish {
+    /// Do it.
+    Accept {
+        /// After this restart, no other by rule before then.
+        cooldown_until: Option<Moment>,
+    },
+    /// Do not do it, and do not offer it again.
+    Dismiss,
 }
 
 /// What may be wished of a run.

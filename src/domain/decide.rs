@@ -9,6 +9,8 @@ use super::scene::Scene;
 use super::time::Moment;
 
 mod agent;
+mod escalation;
+mod operator;
 mod run;
 pub mod settle;
 mod thread;
@@ -78,6 +80,19 @@ fn decide_any(scene: &Scene, command: &Command, context: &Context) -> Result<Dec
         Command::Agent { key, wish } => agent::decide(scene, key, wish, context).map(Decided::from),
         Command::Thread { thread_id, run_id, wish } => {
             thread::decide(scene, thread_id, run_id.as_deref(), wish, context)
+        }
+        Command::Operator { run_id, conclusion, escalation_id, suggestion_id } => {
+            may_run(scene, context)?;
+            let ids = operator::NewIds { escalation: escalation_id, suggestion: suggestion_id };
+            operator::decide(scene, run_id, conclusion, &ids).map(Decided::from)
+        }
+        Command::Escalation { escalation_id, wish } => {
+            may_run(scene, context)?;
+            escalation::decide(scene, escalation_id, wish, context).map(Decided::from)
+        }
+        Command::Suggestion { suggestion_id, wish } => {
+            may_run(scene, context)?;
+            operator::settle_suggestion(scene, suggestion_id, wish).map(Decided::from)
         }
         Command::Lease { acquired, pid, host } => {
             let fact = if *acquired {

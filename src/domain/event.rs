@@ -1,14 +1,18 @@
 //! Events: facts in the past tense, in one envelope everywhere (spec 2.1).
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::actor::{Actor, ActorType};
 use super::agent::{AgentSpec, AgentStatus, Exit, Health, WaitingFor};
+use super::escalation::{Kind, Severity, SuggestionState};
+use super::operator::{Decision, Intent};
 use super::plan::{StepSpec, StepStatus};
 use super::run::{Brief, RunSpec, RunStatus};
 use super::thread::{Priority, ThreadState};
 use super::time::Moment;
+
+mod envelope;
 
 /// The largest payload of an event that is no post, in bytes.
 pub const LARGEST_PAYLOAD: usize = 64 * 1024;
@@ -110,7 +114,6 @@ pub struct OwnFile {
 /// What happened. The JSON of each is a promise: fields are added, never renamed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event_type", content = "payload")]
-#[expect(clippy::large_enum_variant, reason = "events are few in memory and read once")]
 pub enum Fact {
     /// A run was written down.
     #[serde(rename = "run.created")]
@@ -225,6 +228,9 @@ pub enum Fact {
         reason: String,
         /// Whether it counts against the budget.
         free: bool,
+        /// No other restart by rule before then.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cooldown_until: Option<Moment>,
     },
     /// An agent moved on.
     #[serde(rename = "agent.progressed")]
@@ -292,6 +298,88 @@ pub enum Fact {
     LeaseLost {
         /// Its pid.
         pid: u32,
+    },
+    /// The rules came to another conclusion about a subject than before.
+    #[serde(rename = "operator.decided")]
+    OperatorDecided(Decision),
+    /// A rule was carried out; what it changed follows.
+    #[serde(rename = "operator.acted")]
+    OperatorActed {
+        /// What the rule wanted.
+        intent: Intent,
+        /// What it was about.
+        target: String,
+        /// Why.
+        reason: String,
+    },
+    /// A rule offers to a human what it may not do by itself.
+    #[serde(rename = "operator.suggested")]
+    OperatorSuggested {
+        /// Identity of the suggestion.
+        suggestion_id: String,
+        /// What the rule wants.
+        intent: Intent,
+        /// What it is about.
+        target: String,
+        /// Which occurrence.
+        cause: String,
+        /// Why.
+        reason: String,
+        /// The facts behind it.
+        evidence: Value,
+    },
+    /// A suggestion waits no longer.
+    #[serde(rename = "operator.suggestion_settled")]
+    SuggestionSettled {
+        /// Which.
+        suggestion_id: String,
+        /// How.
+        to: SuggestionState,
+        /// Why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// A human is called, or one that stands is told of again.
+    #[serde(rename = "escalation.opened")]
+    EscalationOpened {
+        /// Identity.
+        escalation_id: String,
+        /// What it is about.
+        kind: Kind,
+        /// How bad it is.
+        severity: Severity,
+        /// What exactly it is about.
+        target: String,
+        /// Which occurrence.
+        cause: String,
+        /// Why.
+        reason: String,
+        /// The facts behind it.
+        evidence: Value,
+        /// When it calls again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        due_at: Option<Moment>,
+    },
+    /// A human knows of it.
+    #[serde(rename = "escalation.acknowledged")]
+    EscalationAcknowledged {
+        /// Which.
+        escalation_id: String,
+        /// When it calls again; absent: not any more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        due_at: Option<Moment>,
+        /// What was said to it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        note: Option<String>,
+    },
+    /// Its cause is gone, or a human settled it.
+    #[serde(rename = "escalation.resolved")]
+    EscalationResolved {
+        /// Which.
+        escalation_id: String,
+        /// What was said to it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        note: Option<String>,
     },
     /// A thread was opened with its first post.
     #[serde(rename = "forum.thread.opened")]
@@ -412,38 +500,4 @@ impl Fact {
     pub const fn holds_words(&self) -> bool {
         matches!(self, Self::ThreadOpened { .. } | Self::PostAdded { .. } | Self::ControlSignal { .. })
     }
-}
-
-impl Event {
-    /// The envelope as JSON: empty fields are absent.
-    pub fn to_json(&self) -> Value {
-        let (event_type, payload) = self.fact.split();
-        envelope(self, &event_type, payload)
-    }
-}
-
-fn envelope(event: &Event, event_type: &str, payload: Value) -> Value {
-    let mut out = Map::new();
-    let mut put = |key: &str, value: Value| {
-        let empty = value.is_null() || value.as_str().is_some_and(str::is_empty);
-        if !empty {
-            out.insert(key.to_owned(), value);
-        }
-    };
-    put("seq", event.seq.into());
-    put("event_id", event.event_id.as_str().into());
-    put("event_type", event_type.into());
-    put("event_version", 1.into());
-    put("occurred_at", event.occurred_at.to_string().into());
-    put("run_id", event.subject.run_id.as_deref().into());
-    put("ticket", event.subject.ticket.as_deref().into());
-    put("workspace", event.subject.workspace.as_deref().into());
-    put("agent_name", event.subject.agent_name.as_deref().into());
-    put("thread_id", event.subject.thread_id.as_deref().into());
-    put("actor_type", event.actor.kind.word().into());
-    put("actor_name", event.actor.name.as_str().into());
-    put("correlation_id", event.correlation_id.as_str().into());
-    put("causation_id", event.causation_id.as_deref().into());
-    put("payload", payload);
-    Value::Object(out)
 }

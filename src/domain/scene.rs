@@ -9,12 +9,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::agent::{Agent, AgentKey};
-use super::event::{Event, Fact, Worktree};
+use super::escalation::{Escalation, Suggestion};
+use super::event::{Event, Fact, Subject, Worktree};
+use super::operator::Decision;
 use super::plan::Step;
 use super::run::Run;
 use super::thread::{Post, Request, Thread};
 
 mod apply_forum;
+mod apply_operator;
 mod apply_run;
 
 /// Rows by key, remembering which were touched.
@@ -129,6 +132,17 @@ pub struct Merged {
     pub how: String,
 }
 
+/// The last decision about one subject.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LastDecision {
+    /// What it was about.
+    pub about: Subject,
+    /// When it was made.
+    pub at: super::time::Moment,
+    /// The decision.
+    pub decision: Decision,
+}
+
 /// Everything an event can change, or the slice of it that a command needs.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Scene {
@@ -156,6 +170,12 @@ pub struct Scene {
     pub requests: Rows<(String, String), Request>,
     /// Seen marks by thread and viewer.
     pub seen: Rows<(String, String), i64>,
+    /// Escalations by id.
+    pub escalations: Rows<String, Escalation>,
+    /// Suggestions by id.
+    pub suggestions: Rows<String, Suggestion>,
+    /// The last decisions by run and target.
+    pub decisions: Rows<(String, String), LastDecision>,
     /// Posts written since the scene was loaded.
     pub posts: Vec<Post>,
 }
@@ -166,6 +186,7 @@ impl Scene {
         // The forum first: whether an epoch is over shows in what the agent's was before.
         self.apply_forum(event);
         self.apply_run(event);
+        self.apply_operator(event);
         // That somebody looked is no news about the run.
         if matches!(event.fact, Fact::Seen { .. }) {
             return;

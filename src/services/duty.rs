@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::engine::Engine;
 use super::log::Log;
+use super::operator::Conduct;
 use super::supervisor::Supervisor;
 
 /// How often the lease is asked for while another process has it: it is taken over within a second.
@@ -22,10 +23,17 @@ pub struct Duty {
 impl Duty {
     /// Begins.
     pub fn begin(engine: &Arc<Engine>) -> Self {
+        Self::begin_as(engine, Conduct::default())
+    }
+
+    /// Begins, with the operator conducted as this process was told.
+    pub fn begin_as(engine: &Arc<Engine>, conduct: Conduct) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let (engine, told) = (Arc::clone(engine), Arc::clone(&stop));
-        let thread =
-            std::thread::Builder::new().name("supervisor".to_owned()).spawn(move || serve(&engine, &told)).ok();
+        let thread = std::thread::Builder::new()
+            .name("supervisor".to_owned())
+            .spawn(move || serve(&engine, &conduct, &told))
+            .ok();
         Self { stop, thread }
     }
 
@@ -45,13 +53,13 @@ impl Drop for Duty {
     }
 }
 
-fn serve(engine: &Arc<Engine>, stop: &AtomicBool) {
+fn serve(engine: &Arc<Engine>, conduct: &Conduct, stop: &AtomicBool) {
     let log = Log::new(&engine.home);
     let mut holder: Option<Supervisor> = None;
     let mut said = String::new();
     while !stop.load(Ordering::SeqCst) {
         let pause = match &mut holder {
-            None => match Supervisor::try_new(engine) {
+            None => match Supervisor::try_new_as(engine, conduct.clone()) {
                 Ok(Some(supervisor)) => {
                     holder = Some(supervisor);
                     Duration::ZERO

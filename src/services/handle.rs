@@ -13,7 +13,7 @@ use super::home::{make_dir, write_private};
 use super::log::Log;
 use super::snapshot::{RunPage, run_page};
 use super::tmux::Attach;
-use super::{closing, gates, merging, stopping};
+use super::{closing, gates, merging, operator, stopping};
 use crate::domain::agent::{Agent, AgentKey};
 use crate::domain::command::{AgentWish, Command, RunWish, ThreadWish};
 use crate::domain::run::Run;
@@ -281,16 +281,23 @@ impl Handle {
                 let lines: Vec<String> = done.iter().map(merging::Tried::describe).collect();
                 Ok(if lines.is_empty() { "nothing was left to merge".to_owned() } else { lines.join("; ") })
             }
-            Wish::AcceptSuggestion(_)
-            | Wish::DismissSuggestion(_)
-            | Wish::AckEscalation(_)
-            | Wish::ResolveEscalation(_, _) => Self::attend(&wish),
+            Wish::AcceptSuggestion(id) => {
+                let accepted = operator::accept(engine, caller, &id)?;
+                Ok(format!("accepted: {}", accepted.intent.word()))
+            }
+            Wish::DismissSuggestion(id) => {
+                let dismissed = operator::dismiss(engine, caller, &id)?;
+                Ok(format!("dismissed: {}", dismissed.intent.word()))
+            }
+            Wish::AckEscalation(id) => {
+                operator::acknowledge(engine, caller, &id, None, None)?;
+                Ok("acknowledged; it is silent until due".to_owned())
+            }
+            Wish::ResolveEscalation(id, note) => {
+                operator::resolve(engine, caller, &id, Some(note).filter(|note| !note.trim().is_empty()))?;
+                Ok("resolved".to_owned())
+            }
         }
-    }
-
-    /// What concerns the operator's own lists. There is no operator yet.
-    fn attend(_wish: &Wish) -> Result<String, EngineError> {
-        Err(EngineError::refused("not available: there is no operator in this version", "answer in the thread itself"))
     }
 
     fn viewer_id(&self) -> String {

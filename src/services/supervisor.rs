@@ -15,6 +15,7 @@ use super::engine::{Caller, Engine};
 use super::error::EngineError;
 use super::executor::{execute, no_drill};
 use super::launcher::read_record;
+use super::operator::{Conduct, Operator};
 use super::process::lease::{Lease, LeaseError};
 use super::stopping;
 use super::tmux::{Observe, Panes};
@@ -42,6 +43,8 @@ pub struct Supervisor {
     ending: Arc<AtomicBool>,
     vitals_at: Moment,
     checkpoint_at: Moment,
+    /// What the rules conclude is carried out here.
+    operator: Operator,
     /// Age of each worktree's last commit as last seen.
     heads: BTreeMap<PathBuf, SystemTime>,
 }
@@ -58,6 +61,14 @@ impl Supervisor {
     /// # Errors
     /// What keeps the lease from being asked for.
     pub fn try_new(engine: &Arc<Engine>) -> Result<Option<Self>, EngineError> {
+        Self::try_new_as(engine, Conduct::default())
+    }
+
+    /// The same, for a process that was told how the operator is to be conducted.
+    ///
+    /// # Errors
+    /// What keeps the lease from being asked for.
+    pub fn try_new_as(engine: &Arc<Engine>, conduct: Conduct) -> Result<Option<Self>, EngineError> {
         let holder = engine.holder("supervise", "metawsm");
         let lease = match Lease::try_acquire(&engine.home.supervisor_lease(), holder) {
             Ok(lease) => lease,
@@ -75,6 +86,7 @@ impl Supervisor {
             ending: Arc::new(AtomicBool::new(false)),
             vitals_at: Moment::default(),
             checkpoint_at: engine.now(),
+            operator: Operator::new(conduct),
             heads: BTreeMap::new(),
         }))
     }
@@ -109,6 +121,7 @@ impl Supervisor {
                 complaints.push(format!("run {}: {error}", run.id()));
             }
         }
+        complaints.extend(self.operator.turn(&self.engine, now)?);
         if now.since(self.vitals_at) >= VITALS_EVERY {
             self.engine.ledger.note_vitals(&vitals)?;
             self.vitals_at = now;

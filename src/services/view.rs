@@ -13,6 +13,7 @@ use super::home::Home;
 use super::process::lease::{Holder, read_holder};
 use super::process::{Processes, default_table};
 use crate::domain::agent::{Agent, AgentKey, AgentStatus, Health};
+use crate::domain::escalation::{Escalation, Suggestion};
 use crate::domain::plan::Step;
 use crate::domain::policy::Policy;
 use crate::domain::run::Run;
@@ -109,7 +110,7 @@ impl<'a> View<'a> {
                 }),
                 "done": count(|agent| agent.status == AgentStatus::Done),
                 "guidance": open,
-                "escalations": 0,
+                "escalations": self.reader.escalations(Some(run.id()), true)?.len(),
             },
             "next": run.status.next_commands(),
             "brief": run.brief,
@@ -264,8 +265,8 @@ impl<'a> View<'a> {
             "steps": steps,
             "agents": self.agents(run.id())?,
             "threads": self.threads(&threads)?,
-            "escalations": [],
-            "suggestions": [],
+            "escalations": self.reader.escalations(Some(run.id()), true)?.iter().map(escalation).collect::<Vec<_>>(),
+            "suggestions": self.reader.suggestions(Some(run.id()), true)?.iter().map(suggestion).collect::<Vec<_>>(),
             "gates": gates,
             "docs": self.docs(run)?,
             "diffs": self.diffs(git, run)?,
@@ -325,6 +326,21 @@ impl<'a> View<'a> {
         }
         Ok(out)
     }
+}
+
+/// One escalation.
+pub fn escalation(escalation: &Escalation) -> Value {
+    let mut out = serde_json::to_value(escalation).unwrap_or(Value::Null);
+    if let Some(fields) = out.as_object_mut() {
+        fields.shift_remove("by_human");
+        fields.insert("next".to_owned(), json!(escalation.state.next_commands()));
+    }
+    out
+}
+
+/// One suggestion.
+pub fn suggestion(suggestion: &Suggestion) -> Value {
+    serde_json::to_value(suggestion).unwrap_or(Value::Null)
 }
 
 /// One post.

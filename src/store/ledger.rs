@@ -47,10 +47,13 @@ impl<'a> Order<'a> {
             Command::Thread { run_id, wish: wish @ ThreadWish::Ask { .. }, .. } => {
                 serde_json::to_string(&(run_id, wish))
             }
-            command
-            @ (Command::Run { .. } | Command::Agent { .. } | Command::Thread { .. } | Command::Lease { .. }) => {
-                serde_json::to_string(command)
-            }
+            command @ (Command::Run { .. }
+            | Command::Agent { .. }
+            | Command::Thread { .. }
+            | Command::Operator { .. }
+            | Command::Escalation { .. }
+            | Command::Suggestion { .. }
+            | Command::Lease { .. }) => serde_json::to_string(command),
         };
         fingerprint(&self.actor.to_string(), &content.unwrap_or_default())
     }
@@ -317,7 +320,12 @@ fn receipt(events: Vec<Event>, command: &Command) -> Receipt {
     };
     let named = match command {
         Command::Thread { thread_id, .. } => Some(thread_id.clone()),
-        Command::Run { .. } | Command::Agent { .. } | Command::Lease { .. } => None,
+        Command::Run { .. }
+        | Command::Agent { .. }
+        | Command::Operator { .. }
+        | Command::Escalation { .. }
+        | Command::Suggestion { .. }
+        | Command::Lease { .. } => None,
     };
     let opened = events.iter().find_map(|event| event.subject.thread_id.clone());
     Receipt {

@@ -8,9 +8,10 @@ use serde::de::DeserializeOwned;
 use super::error::{StoreError, named};
 use crate::domain::agent::{Agent, AgentKey};
 use crate::domain::command::{Command, RunWish, ThreadWish};
+use crate::domain::escalation::{Escalation, Suggestion};
 use crate::domain::plan::Step;
 use crate::domain::run::Run;
-use crate::domain::scene::{Merged, Scene, Workspace};
+use crate::domain::scene::{LastDecision, Merged, Scene, Workspace};
 use crate::domain::thread::{Request, Thread};
 
 /// Reads the `doc` column of the rows that `sql` selects.
@@ -67,6 +68,26 @@ pub fn scene(conn: &Connection, command: &Command, identity: Option<&AgentKey>) 
                 seen(conn, &mut scene, thread_id, viewer)?;
             }
         }
+        Command::Operator { run_id, conclusion, .. } => {
+            run(conn, &mut scene, run_id)?;
+            said_before(conn, &mut scene, run_id, &conclusion.decision.target)?;
+        }
+        Command::Escalation { escalation_id, .. } => {
+            let sql = "SELECT doc FROM escalation WHERE escalation_id = :id";
+            escalations(conn, &mut scene, sql, &[(":id", escalation_id)])?;
+            let of = scene.escalations.get(escalation_id).and_then(|escalation| escalation.run_id.clone());
+            if let Some(run_id) = of {
+                run(conn, &mut scene, &run_id)?;
+            }
+        }
+        Command::Suggestion { suggestion_id, .. } => {
+            let sql = "SELECT doc FROM suggestion WHERE suggestion_id = :id";
+            suggestions(conn, &mut scene, sql, &[(":id", suggestion_id)])?;
+            let of = scene.suggestions.get(suggestion_id).and_then(|suggestion| suggestion.run_id.clone());
+            if let Some(run_id) = of {
+                run(conn, &mut scene, &run_id)?;
+            }
+        }
         Command::Lease { .. } => {}
     }
     Ok(scene)
@@ -108,12 +129,50 @@ fn run(conn: &Connection, scene: &mut Scene, run_id: &str) -> Result<(), StoreEr
     for row in docs::<Thread>(conn, "thread", blocking, id)? {
         scene.threads.load(row.thread_id.clone(), row);
     }
+    // What stands about the run ends with its cause, whatever command takes that away.
+    escalations(conn, scene, "SELECT doc FROM escalation WHERE run_id = :run AND stands", id)?;
+    suggestions(conn, scene, "SELECT doc FROM suggestion WHERE run_id = :run AND open", id)?;
     // A new epoch settles requests, and with them what their control threads wait for.
     let waiting: Vec<String> = scene.requests.iter().map(|request| request.thread_id.clone()).collect();
     for thread_id in waiting {
         if scene.threads.get(&thread_id).is_none() {
             thread(conn, scene, &thread_id)?;
         }
+    }
+    Ok(())
+}
+
+/// What was decided, called and offered before about one subject.
+fn said_before(conn: &Connection, scene: &mut Scene, run_id: &str, target: &str) -> Result<(), StoreError> {
+    let key: &[(&str, &dyn ToSql)] = &[(":run", &run_id), (":target", &target)];
+    let sql = "SELECT doc FROM decision WHERE run_id = :run AND target = :target";
+    for row in docs::<LastDecision>(conn, "decision", sql, key)? {
+        scene.decisions.load((run_id.to_owned(), target.to_owned()), row);
+    }
+    escalations(conn, scene, "SELECT doc FROM escalation WHERE run_id = :run AND target = :target", key)?;
+    suggestions(conn, scene, "SELECT doc FROM suggestion WHERE run_id = :run AND target = :target", key)
+}
+
+fn escalations(
+    conn: &Connection,
+    scene: &mut Scene,
+    sql: &str,
+    params: &[(&str, &dyn ToSql)],
+) -> Result<(), StoreError> {
+    for row in docs::<Escalation>(conn, "escalation", sql, params)? {
+        scene.escalations.load(row.escalation_id.clone(), row);
+    }
+    Ok(())
+}
+
+fn suggestions(
+    conn: &Connection,
+    scene: &mut Scene,
+    sql: &str,
+    params: &[(&str, &dyn ToSql)],
+) -> Result<(), StoreError> {
+    for row in docs::<Suggestion>(conn, "suggestion", sql, params)? {
+        scene.suggestions.load(row.suggestion_id.clone(), row);
     }
     Ok(())
 }

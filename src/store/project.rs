@@ -81,6 +81,15 @@ fn save_rows(conn: &Connection, schema: &str, scene: &mut Scene) -> rusqlite::Re
     for ((thread_id, viewer), seq) in scene.seen.take_touched() {
         put("seen", &[("thread_id", thread_id), ("viewer", viewer)], ("seq", seq))?;
     }
+    for ((run_id, target), last) in scene.decisions.take_touched() {
+        put("decision", &[("run_id", run_id), ("target", target)], ("doc", &json(last)))?;
+    }
+    for (id, escalation) in scene.escalations.take_touched() {
+        put("escalation", &[("escalation_id", id)], ("doc", &json(escalation)))?;
+    }
+    for (id, suggestion) in scene.suggestions.take_touched() {
+        put("suggestion", &[("suggestion_id", id)], ("doc", &json(suggestion)))?;
+    }
     save_posts(conn, schema, scene)
 }
 

@@ -16,6 +16,7 @@ use crate::domain::thread::Request;
 use crate::domain::time::Moment;
 
 pub mod forum;
+mod operator;
 
 /// What is rewritten about an agent without an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

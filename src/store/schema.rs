@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use super::error::{LOCK_PATIENCE_SECONDS, StoreError, named};
 
 /// The ladder: it only grows. Rung N brings a file from version N to N + 1.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_spine.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_spine.sql"), include_str!("migrations/0002_operator.sql")];
 
 /// The version this program writes.
 pub const VERSION: i64 = MIGRATIONS.len() as i64;
@@ -30,6 +30,9 @@ pub const PROJECTIONS: &[&str] = &[
     "post",
     "request",
     "seen",
+    "decision",
+    "escalation",
+    "suggestion",
 ];
 
 /// Opens the file to write, making or migrating it first.

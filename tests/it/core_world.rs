@@ -1,9 +1,11 @@
 //! What the tests of the core share: plans to give, a stage without a file, and a ledger with a clock of its own.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a helper of tests: a broken world is a failed test")]
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use metawsm::domain::actor::{Actor, ActorType};
 use metawsm::domain::agent::{Agent, AgentKey, AgentSpec, AgentStatus, Completion, Exit, Health, WaitingFor};
@@ -11,7 +13,9 @@ use metawsm::domain::command::{AgentWish, Command, RunWish, ThreadWish};
 use metawsm::domain::decide::settle::settle;
 use metawsm::domain::decide::{Context, decide};
 use metawsm::domain::event::{Draft, Event, Fact};
+use metawsm::domain::operator::{Conclusion, Measure};
 use metawsm::domain::plan::compile;
+use metawsm::domain::policy::OperatorMode;
 use metawsm::domain::refusal::Refusal;
 use metawsm::domain::run::{Brief, RepoSpec, RunMode, RunSpec, RunStatus, Strategy, WorkspaceSpec};
 use metawsm::domain::scene::Scene;
@@ -339,6 +343,30 @@ impl Stage {
 
     pub fn put_thread(&mut self, id: &str, state: ThreadState) {
         self.scene.threads.touch(id).unwrap().state = state;
+    }
+}
+
+/// Numbers small enough for stories: a look every 15 s, two of them, a cooldown of a minute, half an hour of health.
+pub fn measure(mode: OperatorMode) -> Measure {
+    Measure {
+        mode,
+        rules: BTreeMap::new(),
+        interval: Duration::from_secs(15),
+        confirmations: 2,
+        cooldown: Duration::from_secs(60),
+        healthy_reset: Duration::from_secs(1_800),
+        stale_age: Duration::from_secs(3_600),
+        call_again: Duration::from_secs(1_800),
+    }
+}
+
+/// The command that a conclusion comes to, with ids that end like this.
+pub fn concluded(run_id: &str, conclusion: Conclusion, ids: &str) -> Command {
+    Command::Operator {
+        run_id: run_id.to_owned(),
+        conclusion: Box::new(conclusion),
+        escalation_id: format!("esc-{ids}"),
+        suggestion_id: format!("sug-{ids}"),
     }
 }
 

@@ -2,7 +2,9 @@
 
 use metawsm::domain::actor::{Actor, ActorType};
 use metawsm::domain::agent::{AgentSpec, AgentStatus, Completion, Exit, Health, WaitingFor};
+use metawsm::domain::escalation::{Kind, Severity, SuggestionState};
 use metawsm::domain::event::{Author, Event, Fact, OwnFile, Subject, Worktree};
+use metawsm::domain::operator::{Action, Considered, Decision, Intent};
 use metawsm::domain::plan::{StepKind, StepSpec, StepStatus};
 use metawsm::domain::run::{Brief, RunMode, RunStatus};
 use metawsm::domain::thread::{Priority, ThreadState};
@@ -30,6 +32,13 @@ fn name(fact: &Fact) -> &'static str {
         Fact::DocsSeeded { .. } => "docs.seeded",
         Fact::GitCommitted { .. } => "git.committed",
         Fact::GitMerged { .. } => "git.merged",
+        Fact::OperatorDecided(_) => "operator.decided",
+        Fact::OperatorActed { .. } => "operator.acted",
+        Fact::OperatorSuggested { .. } => "operator.suggested",
+        Fact::SuggestionSettled { .. } => "operator.suggestion_settled",
+        Fact::EscalationOpened { .. } => "escalation.opened",
+        Fact::EscalationAcknowledged { .. } => "escalation.acknowledged",
+        Fact::EscalationResolved { .. } => "escalation.resolved",
         Fact::LeaseAcquired { .. } => "lease.acquired",
         Fact::LeaseLost { .. } => "lease.lost",
         Fact::ThreadOpened { .. } => "forum.thread.opened",
@@ -43,7 +52,7 @@ fn name(fact: &Fact) -> &'static str {
     }
 }
 
-const VARIANTS: usize = 26;
+const VARIANTS: usize = 33;
 
 fn author() -> Option<Author> {
     Some(Author { author_type: ActorType::Agent, author_name: "planner".into() })
@@ -138,7 +147,13 @@ fn facts() -> Vec<Fact> {
                 source: "launcher".into(),
             },
         },
-        Fact::AgentRestarted { launch: 2, epoch: 1, reason: "dead".into(), free: false },
+        Fact::AgentRestarted {
+            launch: 2,
+            epoch: 1,
+            reason: "dead".into(),
+            free: false,
+            cooldown_until: Some(Moment::from_millis(START + 60_000)),
+        },
         Fact::AgentProgressed { source: "signal".into(), note: some("half way"), percent: Some(50) },
         Fact::DocsSeeded {
             dir: "ttmp/2026/11/21/T-ws--x".into(),
@@ -155,6 +170,52 @@ fn facts() -> Vec<Fact> {
             head: "1".into(),
             how: "merge".into(),
         },
+        Fact::OperatorDecided(Decision {
+            target: "agent:ws/planner".into(),
+            cause: "launch 1 dead since 2026-11-21T08:00:00.000Z".into(),
+            rule: 3,
+            intent: Intent::AutoRestart,
+            action: Action::Nothing,
+            reason: "planner is dead (ended by SIGKILL): restart 1 of 3".into(),
+            evidence: serde_json::json!({ "status": "dead" }),
+            considered: vec![Considered { intent: Intent::AutoRestart, why_not: "it is not confirmed yet".into() }],
+            due_at: Some(Moment::from_millis(START + 15_000)),
+            cooldown_until: Some(Moment::from_millis(START + 75_000)),
+        }),
+        Fact::OperatorActed {
+            intent: Intent::AutoRestart,
+            target: "agent:ws/planner".into(),
+            reason: "restart 1 of 3".into(),
+        },
+        Fact::OperatorSuggested {
+            suggestion_id: "sug-1".into(),
+            intent: Intent::AutoRestart,
+            target: "agent:ws/planner".into(),
+            cause: "launch 1".into(),
+            reason: "dead".into(),
+            evidence: serde_json::json!({ "status": "dead" }),
+        },
+        Fact::SuggestionSettled {
+            suggestion_id: "sug-1".into(),
+            to: SuggestionState::Withdrawn,
+            reason: some("its cause is gone"),
+        },
+        Fact::EscalationOpened {
+            escalation_id: "esc-1".into(),
+            kind: Kind::TmuxServerLost,
+            severity: Severity::Critical,
+            target: "request:e1.post".into(),
+            cause: "waits".into(),
+            reason: "which schema?".into(),
+            evidence: serde_json::json!({ "signal": "question" }),
+            due_at: Some(Moment::from_millis(START)),
+        },
+        Fact::EscalationAcknowledged {
+            escalation_id: "esc-1".into(),
+            due_at: Some(Moment::from_millis(START)),
+            note: some("after lunch"),
+        },
+        Fact::EscalationResolved { escalation_id: "esc-1".into(), note: some("by hand") },
         Fact::LeaseAcquired { pid: 4711, host: "here".into() },
         Fact::LeaseLost { pid: 4711 },
         Fact::ThreadOpened {

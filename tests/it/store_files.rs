@@ -223,3 +223,24 @@ fn verify_finds_what_was_changed_behind_the_journals_back_and_rebuild_mends_it()
     }
     assert!(!shop.reader().posts("t1", None).unwrap().is_empty());
 }
+
+#[test]
+fn a_file_of_the_first_version_is_brought_up_to_this_one() {
+    let shop = Shop::new();
+    shop.must(&Plan::of(&["a"]).create());
+    shop.must(&ask("t1", "a", "which?", true));
+    let path = shop.path();
+    drop(shop.ledger);
+    // As the first version left it: without the tables of the second.
+    let conn = Connection::open(&path).unwrap();
+    conn.execute_batch("DROP TABLE decision; DROP TABLE escalation; DROP TABLE suggestion; PRAGMA user_version = 1")
+        .unwrap();
+    drop(conn);
+    let reader = Reader::open(&path).unwrap();
+    assert!(reader.escalations(None, false).unwrap().is_empty());
+    assert!(verify(&path).unwrap().is_empty());
+    let ids = Arc::new(metawsm::store::ids::RandomIds::default());
+    let ledger = Ledger::open(&path, Arc::new(SystemClock), ids).unwrap();
+    ledger.execute(&metawsm::store::Order::new(&post("t1", human(), "this"), &human())).unwrap();
+    assert!(verify(&path).unwrap().is_empty());
+}

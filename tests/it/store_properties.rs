@@ -2,16 +2,21 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in tests, also in what they share")]
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use metawsm::domain::actor::{Actor, ActorType, Side};
 use metawsm::domain::agent::{AgentKey, AgentStatus, Health, WaitingFor};
-use metawsm::domain::command::{AgentWish, Command, RunWish, StepEnd, ThreadWish};
+use metawsm::domain::command::{AgentWish, Command, EscalationWish, RunWish, StepEnd, SuggestionWish, ThreadWish};
+use metawsm::domain::escalation::SuggestionState;
 use metawsm::domain::event::{Event, Fact, OwnFile, Worktree};
 use metawsm::domain::plan::StepStatus;
+use metawsm::domain::policy::OperatorMode;
 use metawsm::domain::refusal::RefusalKind;
 use metawsm::domain::run::{RunMode, RunStatus};
 use metawsm::domain::signal::{Signal, SignalType};
 use metawsm::domain::thread::{Priority, ThreadState, control_thread_id};
+use metawsm::domain::time::Moment;
+use metawsm::services::operator::conclude;
 use metawsm::store::StoreError;
 use metawsm::store::read::EventFilter;
 use metawsm::store::read::forum::ThreadFilter;
@@ -56,7 +61,7 @@ struct Op {
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    (0_u8..34, 0_u8..2, 0_u8..2, 0_u8..12, 0_u8..8, proptest::bool::weighted(0.1))
+    (0_u8..42, 0_u8..2, 0_u8..2, 0_u8..12, 0_u8..8, proptest::bool::weighted(0.1))
         .prop_map(|(kind, run, which, x, actor, keyed)| Op { kind, run, which, x, actor, keyed })
 }
 
@@ -183,6 +188,9 @@ struct Told {
     agents: BTreeMap<AgentKey, AgentStatus>,
     steps: BTreeMap<(String, u32), StepStatus>,
     threads: BTreeMap<String, ThreadState>,
+    /// Whether each stands.
+    escalations: BTreeMap<String, bool>,
+    suggestions: BTreeMap<String, SuggestionState>,
 }
 
 impl Told {
@@ -237,6 +245,27 @@ impl Told {
             Fact::AgentExited { .. } | Fact::AgentObserved { .. } | Fact::AgentRestarted { .. } => {
                 prop_assert!(self.agents.contains_key(&agent()));
             }
+            Fact::EscalationOpened { escalation_id, .. } => {
+                prop_assert_ne!(
+                    self.escalations.get(escalation_id),
+                    Some(&false),
+                    "a resolved one is not opened again"
+                );
+                self.escalations.insert(escalation_id.clone(), true);
+            }
+            Fact::EscalationAcknowledged { escalation_id, .. } => {
+                prop_assert_eq!(self.escalations.get(escalation_id), Some(&true));
+            }
+            Fact::EscalationResolved { escalation_id, .. } => {
+                prop_assert_eq!(self.escalations.insert(escalation_id.clone(), false), Some(true));
+            }
+            Fact::OperatorSuggested { suggestion_id, .. } => {
+                prop_assert_eq!(self.suggestions.insert(suggestion_id.clone(), SuggestionState::Open), None);
+            }
+            Fact::SuggestionSettled { suggestion_id, to, .. } => {
+                prop_assert_eq!(self.suggestions.insert(suggestion_id.clone(), *to), Some(SuggestionState::Open));
+            }
+            Fact::OperatorDecided(_) | Fact::OperatorActed { .. } => {}
             Fact::Seen { .. }
             | Fact::RunSpecChanged { .. }
             | Fact::WorkspaceCreated { .. }
@@ -268,6 +297,46 @@ fn begin(shop: &Shop, run: u8) {
     }
 }
 
+/// The rules look and do what they conclude, or a human says something to what waits.
+fn operate(shop: &Shop, op: &Op, number: usize) -> Result<(), TestCaseError> {
+    let reader = shop.reader();
+    let now = Moment::from_millis(START + shop.clock.0.load(Ordering::SeqCst));
+    let mut commands = Vec::new();
+    if op.kind < 39 {
+        let modes = [OperatorMode::Off, OperatorMode::Assist];
+        let measure = measure(modes[usize::from(op.actor) % 2]);
+        for run in reader.runs().unwrap() {
+            for (place, conclusion) in conclude(&reader, &run, &measure, &[], now).unwrap().into_iter().enumerate() {
+                commands.push(concluded(run.id(), conclusion, &format!("{number}-{place}-{}", run.id())));
+            }
+        }
+    } else {
+        for escalation in reader.escalations(None, false).unwrap().into_iter().take(1) {
+            let wish = if op.x.is_multiple_of(2) {
+                EscalationWish::Acknowledge { until: (op.x > 5).then_some(now), note: None }
+            } else {
+                EscalationWish::Resolve { note: Some("done".into()) }
+            };
+            commands.push(Command::Escalation { escalation_id: escalation.escalation_id, wish });
+        }
+        for suggestion in reader.suggestions(None, op.x > 2).unwrap().into_iter().take(1) {
+            let wish = if op.actor.is_multiple_of(3) {
+                SuggestionWish::Dismiss
+            } else {
+                SuggestionWish::Accept { cooldown_until: Some(now) }
+            };
+            commands.push(Command::Suggestion { suggestion_id: suggestion.suggestion_id, wish });
+        }
+    }
+    for command in commands {
+        match shop.give(&human(), None, &command) {
+            Ok(_) | Err(StoreError::Refused(_)) => {}
+            Err(other) => prop_assert!(false, "{:?}: {:?}", command, other),
+        }
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 56, ..ProptestConfig::default() })]
 
@@ -282,6 +351,11 @@ proptest! {
         let mut end = shop.reader().last_seq().unwrap();
         for (number, op) in ops.iter().enumerate() {
             let key = op.keyed.then(|| format!("key-{}", number % 3));
+            if op.kind >= 34 {
+                operate(&shop, op, number)?;
+                end = shop.reader().last_seq().unwrap();
+                continue;
+            }
             let command = command(op);
             match shop.give(&human(), key.as_deref(), &command) {
                 Ok(receipt) => {
@@ -310,6 +384,17 @@ proptest! {
             let waits = reader.guidance_open(run.id()).unwrap();
             prop_assert!(!waits || run.status != RunStatus::Running, "a question is open and the run is running");
             prop_assert!(waits || run.status != RunStatus::AwaitingGuidance, "no question is open");
+        }
+        let mut standing = std::collections::BTreeSet::new();
+        for escalation in reader.escalations(None, false).unwrap() {
+            prop_assert_eq!(told.escalations.get(&escalation.escalation_id), Some(&escalation.stands()));
+            if escalation.stands() {
+                let subject = (escalation.run_id.clone(), escalation.kind, escalation.target.clone());
+                prop_assert!(standing.insert(subject), "two stand for one subject: {:?}", escalation);
+            }
+        }
+        for suggestion in reader.suggestions(None, false).unwrap() {
+            prop_assert_eq!(told.suggestions.get(&suggestion.suggestion_id), Some(&suggestion.state));
         }
         for thread in reader.threads(&ThreadFilter::default(), None, 500).unwrap().threads {
             prop_assert_eq!(told.threads.get(&thread.thread_id), Some(&thread.state));

@@ -7,6 +7,7 @@ use crate::domain::event::{Draft, Fact, LARGEST_PAYLOAD};
 use crate::domain::refusal::Refusal;
 use crate::domain::run::{Run, RunMode, RunStatus};
 use crate::domain::scene::Scene;
+use crate::domain::time::Moment;
 
 use serde_json::Value;
 
@@ -35,7 +36,7 @@ pub(super) fn decide(
         }
         AgentWish::Restart { reason, by_rule } => {
             super::run::not_cleaned_up(scene, run)?;
-            restart(run, agent, &shortened(reason), *by_rule)
+            restart(run, agent, &shortened(reason), *by_rule, None)
         }
         AgentWish::Progressed { source } => {
             let fact = Fact::AgentProgressed { source: source.clone(), note: None, percent: None };
@@ -235,7 +236,14 @@ fn rule_may_restart(agent: &Agent) -> Result<(), Refusal> {
     }
 }
 
-fn restart(run: &Run, agent: &Agent, reason: &str, by_rule: bool) -> Result<Vec<Draft>, Refusal> {
+/// The start of an agent anew. A rule's restart counts, and no other takes place by rule before `cooldown_until`.
+pub(super) fn restart(
+    run: &Run,
+    agent: &Agent,
+    reason: &str,
+    by_rule: bool,
+    cooldown_until: Option<Moment>,
+) -> Result<Vec<Draft>, Refusal> {
     let mut drafts = Vec::new();
     match run.status {
         RunStatus::Running | RunStatus::AwaitingGuidance => {}
@@ -278,7 +286,13 @@ fn restart(run: &Run, agent: &Agent, reason: &str, by_rule: bool) -> Result<Vec<
     }
     // A done agent that is started again works at something new; what it said before does not count for it.
     let epoch = if agent.status == AgentStatus::Done { agent.epoch + 1 } else { agent.epoch };
-    let fact = Fact::AgentRestarted { launch: agent.launch + 1, epoch, reason: reason.to_owned(), free: !by_rule };
+    let fact = Fact::AgentRestarted {
+        launch: agent.launch + 1,
+        epoch,
+        reason: reason.to_owned(),
+        free: !by_rule,
+        cooldown_until,
+    };
     drafts.push(Draft::new(agent_subject(&agent.key, &agent.spec.ticket), fact));
     if agent.status.working() {
         drafts.push(turn(agent, agent.status, AgentStatus::Stopping, "being restarted", None));

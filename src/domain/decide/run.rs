@@ -25,7 +25,7 @@ pub(super) fn decide(scene: &Scene, run_id: &str, wish: &RunWish) -> Result<Vec<
         RunWish::Create { .. } => Ok(Vec::new()),
         RunWish::Pause => turn(run, RunStatus::Paused, "paused by command"),
         RunWish::Resume => resume(scene, run),
-        RunWish::Stop => stop(scene, run),
+        RunWish::Stop => stop(scene, run, "stopped by command"),
         RunWish::FinishStop => finish_stop(scene, run),
         RunWish::BeginClose => begin_close(scene, run),
         RunWish::FinishClose => turn(run, RunStatus::Closed, "closed"),
@@ -188,12 +188,19 @@ pub(super) fn not_cleaned_up(scene: &Scene, run: &Run) -> Result<(), Refusal> {
 }
 
 fn restart(agent: &Agent, epoch: u32, reason: &str) -> Draft {
-    let fact = Fact::AgentRestarted { launch: agent.launch + 1, epoch, reason: reason.to_owned(), free: true };
+    let fact = Fact::AgentRestarted {
+        launch: agent.launch + 1,
+        epoch,
+        reason: reason.to_owned(),
+        free: true,
+        cooldown_until: None,
+    };
     Draft::new(agent_subject(&agent.key, &agent.spec.ticket), fact)
 }
 
-fn stop(scene: &Scene, run: &Run) -> Result<Vec<Draft>, Refusal> {
-    let mut drafts = turn(run, RunStatus::Stopping, "stopped by command")?;
+/// The intention to end a run's sessions.
+pub(super) fn stop(scene: &Scene, run: &Run, reason: &str) -> Result<Vec<Draft>, Refusal> {
+    let mut drafts = turn(run, RunStatus::Stopping, reason)?;
     for agent in scene.agents_of(run.id()).into_iter().filter(|agent| agent.status.working()) {
         drafts.push(agent_turn(agent, AgentStatus::Stopping, "the run is being stopped"));
     }

@@ -65,6 +65,13 @@ impl Scene {
             | Fact::DocsSeeded { .. }
             | Fact::GitCommitted { .. }
             | Fact::GitMerged { .. }
+            | Fact::OperatorDecided(_)
+            | Fact::OperatorActed { .. }
+            | Fact::OperatorSuggested { .. }
+            | Fact::SuggestionSettled { .. }
+            | Fact::EscalationOpened { .. }
+            | Fact::EscalationAcknowledged { .. }
+            | Fact::EscalationResolved { .. }
             | Fact::LeaseAcquired { .. }
             | Fact::LeaseLost { .. } => return,
         }

@@ -5,8 +5,10 @@ use serde_json::Value;
 use super::{Merged, Scene, Seeding, Workspace};
 use crate::domain::agent::{Agent, AgentKey, AgentSpec, AgentStatus, Exit, Health, Restarts, WaitingFor};
 use crate::domain::event::{Event, Fact};
+use crate::domain::operator::Intent;
 use crate::domain::plan::{Step, StepSpec, StepStatus};
 use crate::domain::run::{Run, RunStatus};
+use crate::domain::time::Moment;
 
 impl Scene {
     pub(super) fn apply_run(&mut self, event: &Event) {
@@ -174,6 +176,7 @@ impl Scene {
                 agent.status = *to;
                 agent.reason.clone_from(reason);
                 agent.since = now;
+                still_well(agent, now);
                 if let Some(launch) = launch {
                     started(agent, *launch, event);
                 }
@@ -193,16 +196,18 @@ impl Scene {
                 agent.evidence = evidence.clone();
             }
             Fact::AgentExited { launch, exit } => ended(agent, *launch, exit),
-            Fact::AgentRestarted { launch, epoch, free, .. } => {
+            Fact::AgentRestarted { launch, epoch, free, cooldown_until, .. } => {
                 agent.wanted = *launch;
                 agent.epoch = *epoch;
                 if *free {
-                    agent.restarts.used = 0;
-                    agent.restarts.cooldown_until = None;
+                    forget_restarts(agent);
                 } else {
                     agent.restarts.used += 1;
+                    agent.restarts.cooldown_until = *cooldown_until;
                 }
             }
+            Fact::OperatorActed { intent: Intent::ResetRestarts, .. } => forget_restarts(agent),
+            Fact::OperatorActed { .. } => {}
             Fact::AgentProgressed { .. } => agent.last_progress_at = Some(now),
             Fact::RunCreated { .. }
             | Fact::RunTransitioned { .. }
@@ -214,6 +219,12 @@ impl Scene {
             | Fact::DocsSeeded { .. }
             | Fact::GitCommitted { .. }
             | Fact::GitMerged { .. }
+            | Fact::OperatorDecided(_)
+            | Fact::OperatorSuggested { .. }
+            | Fact::SuggestionSettled { .. }
+            | Fact::EscalationOpened { .. }
+            | Fact::EscalationAcknowledged { .. }
+            | Fact::EscalationResolved { .. }
             | Fact::LeaseAcquired { .. }
             | Fact::LeaseLost { .. }
             | Fact::ThreadOpened { .. }
@@ -226,6 +237,18 @@ impl Scene {
             | Fact::Seen { .. } => {}
         }
     }
+}
+
+fn forget_restarts(agent: &mut Agent) {
+    agent.restarts.used = 0;
+    agent.restarts.cooldown_until = None;
+    agent.well_since = None;
+}
+
+/// Running and idle are well; any other status breaks it. Where there is nothing to forget nobody counts.
+fn still_well(agent: &mut Agent, now: Moment) {
+    let well = matches!(agent.status, AgentStatus::Running | AgentStatus::Idle) && agent.restarts.used > 0;
+    agent.well_since = well.then(|| agent.well_since.unwrap_or(now));
 }
 
 fn registered(key: AgentKey, spec: &AgentSpec, event: &Event) -> Agent {
@@ -243,6 +266,7 @@ fn registered(key: AgentKey, spec: &AgentSpec, event: &Event) -> Agent {
         wanted: 0,
         exit: None,
         last_progress_at: None,
+        well_since: None,
         restarts: Restarts { used: 0, budget: spec.restart_budget, cooldown_until: None },
         completed_in: None,
         validated_in: None,

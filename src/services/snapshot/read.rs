@@ -283,9 +283,31 @@ fn rank(run: &RunRow) -> u8 {
     }
 }
 
-/// Escalations and suggestions. There is no operator yet, so there are none.
-fn attention(_reader: &Reader) -> Result<(Vec<EscalationRow>, Vec<SuggestionRow>), EngineError> {
-    Ok((Vec::new(), Vec::new()))
+/// What calls for a human: escalations that stand, and suggestions that wait for a word.
+fn attention(reader: &Reader) -> Result<(Vec<EscalationRow>, Vec<SuggestionRow>), EngineError> {
+    let escalations = reader.escalations(None, true)?.into_iter().map(|escalation| EscalationRow {
+        id: escalation.escalation_id,
+        kind: escalation.kind.word().to_owned(),
+        severity: escalation.severity.word().to_owned(),
+        state: escalation.state.word().to_owned(),
+        reason: escalation.reason,
+        run_id: escalation.run_id,
+        workspace: escalation.workspace,
+        agent: escalation.agent,
+        thread_id: escalation.thread_id,
+        opened_at: escalation.opened_at,
+        due_at: escalation.due_at,
+    });
+    let suggestions = reader.suggestions(None, true)?.into_iter().map(|suggestion| SuggestionRow {
+        id: suggestion.suggestion_id,
+        intent: suggestion.intent.word().to_owned(),
+        reason: suggestion.reason,
+        run_id: suggestion.run_id,
+        workspace: suggestion.workspace,
+        agent: suggestion.agent,
+        created_at: suggestion.created_at,
+    });
+    Ok((escalations.collect(), suggestions.collect()))
 }
 
 fn pages(deeper: usize, mut read: impl FnMut(Option<&str>) -> Result<Page, EngineError>) -> Result<Page, EngineError> {

@@ -1,0 +1,96 @@
+//! Calling a human: a line, the terminal's bell, a program of the user's choice.
+
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::exit::{self, Failure};
+use super::print;
+use super::session::Session;
+use super::wrong;
+use crate::domain::policy::{Policy, rules};
+use crate::services::process::exec::Exec;
+use crate::store::Reader;
+
+/// How long the user's program may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Something to tell.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Alert {
+    /// The same occurrence is told once.
+    pub key: String,
+    /// A word for programs: `guidance_needed`, `agent_unhealthy`, …
+    pub event: String,
+    /// For a person.
+    pub message: String,
+    /// The run.
+    pub run_id: String,
+    /// A command that leads on.
+    pub hint: Option<String>,
+}
+
+/// How a human is called.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    argv: Vec<String>,
+    bell: bool,
+    lines: bool,
+}
+
+impl Caller {
+    /// As the options say, else as the policy does.
+    pub fn new(session: &Session, policy: &Policy, command: Option<&str>, no_bell: bool) -> Result<Self, Failure> {
+        let argv = match command {
+            None => policy.notify.command.clone(),
+            Some(text) => rules::argv(&Value::from(text))
+                .map_err(|rule| wrong(format!("--notify-cmd {rule}"), "or set notify.command in the policy"))?,
+        };
+        Ok(Self { argv, bell: policy.notify.bell && !no_bell, lines: session.global.json })
+    }
+
+    /// Tells one thing, and says whether anybody still reads.
+    pub fn tell(&self, reader: &Reader, alert: &Alert) -> Result<bool, Failure> {
+        let line = if self.lines {
+            json!({ "event": alert.event, "run_id": alert.run_id, "message": alert.message, "hint": alert.hint })
+                .to_string()
+        } else {
+            let hint = alert.hint.as_ref().map(|hint| format!("\n    {hint}")).unwrap_or_default();
+            format!("{}  {}: {}{hint}", alert.run_id, alert.event, print::one_line(&alert.message))
+        };
+        let read = print::out(&format!("{line}\n")).map_err(|error| Failure::new(exit::FAILED, error.to_string()))?;
+        self.ring();
+        self.run(reader, alert);
+        Ok(read)
+    }
+
+    fn ring(&self) {
+        let mut stderr = std::io::stderr().lock();
+        if self.bell && stderr.is_terminal() {
+            let _ = stderr.write_all(b"\x07").and_then(|()| stderr.flush());
+        }
+    }
+
+    /// What the program writes goes nowhere; that it failed is a warning.
+    fn run(&self, reader: &Reader, alert: &Alert) {
+        let Some((program, args)) = self.argv.split_first() else { return };
+        let run = reader.run(&alert.run_id).ok().flatten();
+        let status = run.as_ref().map_or("", |run| run.status.word());
+        let tickets = run.as_ref().map(|run| run.spec.tickets.join(",")).unwrap_or_default();
+        let done = Exec::new(program)
+            .args(args)
+            .env("METAWSM_EVENT", &alert.event)
+            .env("METAWSM_MESSAGE", &alert.message)
+            .env("METAWSM_RUN_ID", &alert.run_id)
+            .env("METAWSM_RUN_STATUS", status)
+            .env("METAWSM_TICKETS", tickets)
+            .timeout(PATIENCE)
+            .run();
+        match done {
+            Ok(out) if out.ok() => {}
+            Ok(out) => print::err(&format!("the notify command failed: {}", print::one_line(&out.complaint()))),
+            Err(error) => print::err(&format!("the notify command could not be run: {error}")),
+        }
+    }
+}

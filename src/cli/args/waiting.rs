@@ -1,0 +1,145 @@
+//! The command line of what waits on a human, and of who decides.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use super::{OperatorWord, Selector, SelectorAll};
+use crate::domain::time::parse_duration;
+
+/// Options of the lists of escalations and suggestions.
+#[derive(Debug, Clone, Default, Args)]
+pub struct WaitingList {
+    /// Which run (default: all).
+    #[command(flatten)]
+    pub selector: Selector,
+    /// Only those that are not settled
+    #[arg(long)]
+    pub open: bool,
+}
+
+/// Options of `escalations`.
+#[derive(Debug, Clone, Args)]
+pub struct EscalationsArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<EscalationCommand>,
+    /// Which are listed.
+    #[command(flatten)]
+    pub list: WaitingList,
+}
+
+/// What to do with an escalation.
+#[derive(Debug, Clone, Subcommand)]
+pub enum EscalationCommand {
+    /// List them, newest first
+    #[command(after_help = "Example: metawsm escalations list --open")]
+    List(WaitingList),
+    /// Say that you know: it is silent until it is due
+    #[command(after_help = "Example: metawsm escalations ack esc-1 --for 4h --note 'after lunch'")]
+    Ack {
+        /// Which
+        id: String,
+        /// Silent for so long: 90s, 30m, 2h, 1d
+        #[arg(long = "for", value_parser = parse_duration, value_name = "DUR")]
+        until: Option<Duration>,
+        /// What there is to say
+        #[arg(long, value_name = "TEXT")]
+        note: Option<String>,
+    },
+    /// Say that it is settled
+    #[command(after_help = "Example: metawsm escalations resolve esc-1 --note 'did it by hand'")]
+    Resolve {
+        /// Which
+        id: String,
+        /// What there is to say
+        #[arg(long, value_name = "TEXT")]
+        note: Option<String>,
+    },
+}
+
+/// Options of `suggestions`.
+#[derive(Debug, Clone, Args)]
+pub struct SuggestionsArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<SuggestionCommand>,
+    /// Which are listed.
+    #[command(flatten)]
+    pub list: WaitingList,
+}
+
+/// What to do with a suggestion.
+#[derive(Debug, Clone, Subcommand)]
+pub enum SuggestionCommand {
+    /// List them, newest first
+    #[command(after_help = "Example: metawsm suggestions list --open")]
+    List(WaitingList),
+    /// Do it
+    #[command(after_help = "Example: metawsm suggestions accept sug-1")]
+    Accept {
+        /// Which
+        id: String,
+    },
+    /// Do not do it, and do not offer it again
+    #[command(after_help = "Example: metawsm suggestions dismiss sug-1")]
+    Dismiss {
+        /// Which
+        id: String,
+    },
+}
+
+/// Options of `watch`.
+#[derive(Debug, Clone, Args)]
+pub struct WatchArgs {
+    /// Which runs.
+    #[command(flatten)]
+    pub which: SelectorAll,
+    /// Look no more often than this (default: whenever something happened)
+    #[arg(long, value_parser = parse_duration, value_name = "DUR")]
+    pub interval: Option<Duration>,
+    /// A program to run for each alert, as plain words (default: notify.command of the policy)
+    #[arg(long, value_name = "COMMAND")]
+    pub notify_cmd: Option<String>,
+    /// Do not ring the bell
+    #[arg(long)]
+    pub no_bell: bool,
+}
+
+/// Options of `operator`.
+#[derive(Debug, Clone, Args)]
+pub struct OperatorArgs {
+    /// Something else than supervising.
+    #[command(subcommand)]
+    pub command: Option<OperatorCommand>,
+    /// Which runs the rules look at.
+    #[command(flatten)]
+    pub which: SelectorAll,
+    /// Time between two evaluations (default: operator.interval_seconds)
+    #[arg(long, value_parser = parse_duration, value_name = "DUR")]
+    pub interval: Option<Duration>,
+    /// Who decides, for this process (default: operator.llm.mode)
+    #[arg(long, value_enum, value_name = "MODE")]
+    pub llm_mode: Option<OperatorWord>,
+    /// Say what would be decided, change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// A program to run for each alert, as plain words (default: notify.command of the policy)
+    #[arg(long, value_name = "COMMAND")]
+    pub notify_cmd: Option<String>,
+    /// Do not ring the bell
+    #[arg(long)]
+    pub no_bell: bool,
+}
+
+/// What else the operator can be told.
+#[derive(Debug, Clone, Subcommand)]
+pub enum OperatorCommand {
+    /// Write into the policy file who decides
+    #[command(after_help = "Example: metawsm operator mode off")]
+    Mode {
+        /// The mode
+        #[arg(value_enum)]
+        mode: OperatorWord,
+    },
+}

@@ -1,0 +1,137 @@
+//! `watch`: tells what needs a human, and does nothing else.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::alert::{Alert, Caller};
+use super::args::WatchArgs;
+use super::exit::{self, Failure};
+use super::follow;
+use super::reply::Reply;
+use super::select;
+use super::session::Session;
+use crate::domain::agent::AgentStatus;
+use crate::domain::escalation::{EscalationState, Kind};
+use crate::domain::operator::{agent_cause, question_target};
+use crate::domain::run::{Run, RunStatus};
+use crate::services::wake::Wake;
+use crate::store::{Reader, StoreError};
+
+pub fn run(session: &Session, args: &WatchArgs) -> Result<Reply, Failure> {
+    let (home, reader) = session.reader()?;
+    let only = if args.which.all { None } else { Some(select::run(session, &reader, &args.which.selector)?) };
+    let policy = home.load_policy(&[]).map(|live| live.policy).unwrap_or_default();
+    let caller = Caller::new(session, &policy, args.notify_cmd.as_deref(), args.no_bell)?;
+    let cancel = Arc::new(AtomicBool::new(false));
+    let _signals = follow::cancel_on_signals(&cancel);
+    let wake = Wake::on(&home.db);
+    let mut told = BTreeSet::new();
+    let mut looked: Option<Instant> = None;
+    while !cancel.load(Ordering::SeqCst) {
+        let due = args.interval.is_none_or(|interval| looked.is_none_or(|at| at.elapsed() >= interval));
+        if due {
+            looked = Some(Instant::now());
+            for alert in alerts(session, &reader, only.as_ref().map(Run::id))? {
+                if told.insert(alert.key.clone()) && !caller.tell(&reader, &alert)? {
+                    return Ok(Reply::silent(exit::DONE));
+                }
+            }
+        }
+        if let Some(status) = ended(&reader, only.as_ref())? {
+            return Ok(Reply::silent(status));
+        }
+        wake.wait(Duration::from_millis(250));
+    }
+    Ok(Reply::silent(exit::INTERRUPTED))
+}
+
+/// How the program ends once the one run that it watches has.
+fn ended(reader: &Reader, only: Option<&Run>) -> Result<Option<u8>, Failure> {
+    let Some(run) = only else { return Ok(None) };
+    Ok(match reader.run(run.id())?.map(|run| run.status) {
+        None => Some(exit::NOT_FOUND),
+        Some(RunStatus::Completed | RunStatus::Closed) => Some(exit::DONE),
+        Some(RunStatus::Failed) => Some(exit::FAILED),
+        Some(RunStatus::Stopped) => Some(exit::REFUSED),
+        Some(
+            RunStatus::Created
+            | RunStatus::Planning
+            | RunStatus::Running
+            | RunStatus::AwaitingGuidance
+            | RunStatus::Paused
+            | RunStatus::Stopping
+            | RunStatus::Closing,
+        ) => None,
+    })
+}
+
+/// Everything there is to tell now, about one run or all.
+pub fn alerts(session: &Session, reader: &Reader, only: Option<&str>) -> Result<Vec<Alert>, StoreError> {
+    let mut found = Vec::new();
+    for run in reader.runs()? {
+        let wanted = only.map_or(run.status != RunStatus::Closed && !run.spec.dry_run, |id| id == run.id());
+        if wanted {
+            of_run(session, reader, &run, &mut found)?;
+        }
+    }
+    Ok(found)
+}
+
+fn of_run(session: &Session, reader: &Reader, run: &Run, found: &mut Vec<Alert>) -> Result<(), StoreError> {
+    let id = run.id();
+    let now = session.now();
+    let mut add = |key: String, event: &str, message: String, hint: Option<String>| {
+        found.push(Alert { key, event: event.to_owned(), message, run_id: id.to_owned(), hint });
+    };
+    for escalation in reader.escalations(Some(id), true)?.into_iter().filter(|escalation| escalation.calls(now)) {
+        let hint = match (&escalation.thread_id, &escalation.agent) {
+            (Some(thread), _) => format!("metawsm forum answer --thread-id {thread} --body TEXT"),
+            (None, Some(agent)) => format!("metawsm restart --run-id {id} --agent {agent}"),
+            (None, None) => format!("metawsm status --run-id {id}"),
+        };
+        let key = match escalation.state {
+            EscalationState::Open => format!("{} {} {}", escalation.kind, escalation.target, escalation.cause),
+            EscalationState::Acknowledged | EscalationState::Resolved => {
+                format!("{} {:?}", escalation.escalation_id, escalation.due_at)
+            }
+        };
+        add(key, escalation.kind.word(), escalation.reason, Some(hint));
+    }
+    for suggestion in reader.suggestions(Some(id), true)? {
+        let hint = format!("metawsm suggestions accept {}", suggestion.suggestion_id);
+        add(suggestion.suggestion_id, "suggestion", suggestion.reason, Some(hint));
+    }
+    // Questions and deaths are told whether anybody supervises or not.
+    for thread in reader.blocking_threads(id)?.into_iter().filter(|thread| thread.waits_for_human()) {
+        // The escalation of the same question is no further news.
+        let (target, since) = (question_target(&thread.thread_id, None), thread.waiting_since);
+        let key = format!("{} {target} waits since {}", Kind::Guidance, since.unwrap_or(thread.opened_at));
+        let hint = format!("metawsm forum answer --thread-id {} --body TEXT", thread.thread_id);
+        add(key, Kind::Guidance.word(), thread.title, Some(hint));
+    }
+    for agent in reader.agents(id)? {
+        if matches!(agent.status, AgentStatus::Dead | AgentStatus::Failed | AgentStatus::Stalled) {
+            let key = format!("{}/{} {}", agent.key.workspace, agent.key.name, agent_cause(&agent));
+            add(key, "agent_unhealthy", format!("{} is {}: {}", agent.key.name, agent.status, agent.reason), None);
+        }
+    }
+    let over = match run.status {
+        RunStatus::Completed | RunStatus::Closed => Some("run_done"),
+        RunStatus::Failed => Some("run_failed"),
+        RunStatus::Stopped => Some("run_stopped"),
+        RunStatus::Created
+        | RunStatus::Planning
+        | RunStatus::Running
+        | RunStatus::AwaitingGuidance
+        | RunStatus::Paused
+        | RunStatus::Stopping
+        | RunStatus::Closing => None,
+    };
+    if let Some(event) = over {
+        let message = format!("{}: {}", run.status, run.reason);
+        add(format!("{id} {event} {}", run.reason), event, message, Some(format!("metawsm status --run-id {id}")));
+    }
+    Ok(())
+}

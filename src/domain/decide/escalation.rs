@@ -1,0 +1,179 @@
+//! Escalations and suggestions: what a human says to them, and when their cause is gone.
+
+use super::{Context, shortened};
+use crate::domain::agent::{Agent, AgentKey};
+use crate::domain::command::EscalationWish;
+use crate::domain::escalation::{Escalation, EscalationState, Kind, Suggestion, SuggestionState};
+use crate::domain::event::{Draft, Fact};
+use crate::domain::operator::{Intent, agent_cause, is_unhealthy, lifeless_since, question_target};
+use crate::domain::plan::Step;
+use crate::domain::refusal::Refusal;
+use crate::domain::run::{Run, RunStatus};
+use crate::domain::scene::Scene;
+
+pub(super) fn decide(
+    scene: &Scene,
+    escalation_id: &str,
+    wish: &EscalationWish,
+    context: &Context,
+) -> Result<Vec<Draft>, Refusal> {
+    let escalation = scene.escalations.get(escalation_id).ok_or_else(|| {
+        Refusal::not_found(format!("no escalation {escalation_id}")).hint("metawsm escalations lists them")
+    })?;
+    let note = |note: &Option<String>| note.as_deref().map(shortened);
+    let fact = match wish {
+        EscalationWish::Acknowledge { .. } if !escalation.stands() => {
+            return Err(Refusal::illegal(
+                format!("escalation {escalation_id} is resolved: there is nothing to acknowledge"),
+                escalation.state.word(),
+                escalation.state.next_commands().to_vec(),
+            )
+            .hint("metawsm escalations --open lists those that stand"));
+        }
+        EscalationWish::Resolve { .. } if !escalation.stands() => return Ok(Vec::new()),
+        EscalationWish::Acknowledge { until, note: words } => {
+            let due_at = until.or_else(|| escalation.due_at.filter(|due| *due > context.now));
+            let same = escalation.state == EscalationState::Acknowledged && escalation.due_at == due_at;
+            if same && words.is_none() {
+                return Ok(Vec::new());
+            }
+            Fact::EscalationAcknowledged { escalation_id: escalation_id.to_owned(), due_at, note: note(words) }
+        }
+        EscalationWish::Resolve { note: words } => {
+            Fact::EscalationResolved { escalation_id: escalation_id.to_owned(), note: note(words) }
+        }
+    };
+    Ok(vec![Draft::new(escalation.subject(), fact)])
+}
+
+/// The end of what stands about a run and whose cause is gone.
+pub(super) fn causes_gone(scene: &Scene, run_id: &str) -> Vec<Draft> {
+    let of_run = |id: &Option<String>| id.as_deref() == Some(run_id);
+    let resolved = scene
+        .escalations
+        .iter()
+        .filter(|escalation| of_run(&escalation.run_id) && escalation.stands() && !cause_holds(scene, escalation))
+        .map(|escalation| {
+            let fact = Fact::EscalationResolved { escalation_id: escalation.escalation_id.clone(), note: None };
+            Draft::new(escalation.subject(), fact).by_system()
+        });
+    let withdrawn = scene
+        .suggestions
+        .iter()
+        .filter(|suggestion| of_run(&suggestion.run_id) && suggestion.state == SuggestionState::Open)
+        .filter(|suggestion| !still_wanted(scene, suggestion))
+        .map(|suggestion| settled(suggestion, SuggestionState::Withdrawn, Some("its cause is gone")).by_system());
+    resolved.chain(withdrawn).collect()
+}
+
+/// A suggestion's end.
+pub(super) fn settled(suggestion: &Suggestion, to: SuggestionState, reason: Option<&str>) -> Draft {
+    let fact = Fact::SuggestionSettled {
+        suggestion_id: suggestion.suggestion_id.clone(),
+        to,
+        reason: reason.map(str::to_owned),
+    };
+    Draft::new(suggestion.subject(), fact)
+}
+
+/// The run, while it goes on or is only paused: then what waits in it still waits.
+fn open_run<'a>(scene: &'a Scene, run_id: Option<&str>) -> Option<&'a Run> {
+    let run = scene.runs.get(run_id?)?;
+    (run.status.at_work() || run.status == RunStatus::Paused).then_some(run)
+}
+
+fn agent_of<'a>(
+    scene: &'a Scene,
+    run_id: &str,
+    workspace: Option<&String>,
+    name: Option<&String>,
+) -> Option<&'a Agent> {
+    scene.agents.get(&AgentKey::new(run_id, workspace?, name?))
+}
+
+/// Whether what an escalation is about is still so. What nobody has built yet is left to humans.
+fn cause_holds(scene: &Scene, escalation: &Escalation) -> bool {
+    let run_id = escalation.run_id.as_deref();
+    match escalation.kind {
+        Kind::Guidance => open_run(scene, run_id).is_some_and(|run| question_waits(scene, run, &escalation.target)),
+        Kind::Blocked => open_run(scene, run_id)
+            .and_then(|run| agent_of(scene, run.id(), escalation.workspace.as_ref(), escalation.agent.as_ref()))
+            .is_some_and(is_unhealthy),
+        Kind::Step => open_run(scene, run_id).is_some_and(|run| step_failed(scene, run, &escalation.target)),
+        Kind::Failed => run_id.and_then(|id| scene.runs.get(id)).is_some_and(|run| run.status == RunStatus::Failed),
+        Kind::Stale => run_id.and_then(|id| scene.runs.get(id)).is_some_and(|run| stays_stopped(scene, run)),
+        Kind::Input
+        | Kind::Limit
+        | Kind::Sla
+        | Kind::TmuxUnreachable
+        | Kind::TmuxServerLost
+        | Kind::DeadLetter
+        | Kind::Delivery
+        | Kind::NotActed
+        | Kind::Adviser => true,
+    }
+}
+
+/// Whether a question of the present epoch waits for a human.
+pub(super) fn question_waits(scene: &Scene, run: &Run, target: &str) -> bool {
+    let present = |workspace: &str, name: &str, epoch: u32| {
+        agent_of(scene, run.id(), Some(&workspace.to_owned()), Some(&name.to_owned()))
+            .is_none_or(|agent| agent.epoch == epoch)
+    };
+    let request = scene.requests.iter().any(|request| {
+        question_target(&request.thread_id, Some(&request.post_id)) == target
+            && request.settled_by.is_none()
+            && present(&request.workspace, &request.agent_name, request.epoch)
+    });
+    request
+        || scene.threads.iter().any(|thread| {
+            question_target(&thread.thread_id, None) == target
+                && thread.blocking
+                && thread.waits_for_human()
+                && match (&thread.workspace, &thread.agent_name, thread.epoch) {
+                    (Some(workspace), Some(name), Some(epoch)) => present(workspace, name, epoch),
+                    _ => true,
+                }
+        })
+}
+
+pub(super) fn step_failed(scene: &Scene, run: &Run, target: &str) -> bool {
+    let index = target.strip_prefix("step:").and_then(|index| index.parse::<u32>().ok());
+    let step = index.and_then(|index| scene.steps.get(&(run.id().to_owned(), index)));
+    step.is_some_and(|step| step.given_up(run.spec.step_retries))
+}
+
+/// A run that a rule stopped waits for a human until it is resumed or cleaned up.
+fn stays_stopped(scene: &Scene, run: &Run) -> bool {
+    match run.status {
+        RunStatus::Running | RunStatus::AwaitingGuidance | RunStatus::Paused => lifeless_cause(scene, run).is_some(),
+        RunStatus::Stopping | RunStatus::Stopped => scene.agents_of(run.id()).iter().all(|agent| !agent.start_due()),
+        RunStatus::Created
+        | RunStatus::Planning
+        | RunStatus::Failed
+        | RunStatus::Closing
+        | RunStatus::Closed
+        | RunStatus::Completed => false,
+    }
+}
+
+/// Since when nothing of a run lives, as the cause of a decision.
+pub(super) fn lifeless_cause(scene: &Scene, run: &Run) -> Option<String> {
+    let steps: Vec<&Step> = scene.steps_of(run.id());
+    lifeless_since(run, &scene.agents_of(run.id()), &steps).map(|since| format!("lifeless since {since}"))
+}
+
+/// Whether a suggestion's rule would still want it: the same occurrence, and still possible.
+pub(super) fn still_wanted(scene: &Scene, suggestion: &Suggestion) -> bool {
+    let Some(run) = open_run(scene, suggestion.run_id.as_deref()) else { return false };
+    match suggestion.intent {
+        Intent::AutoRestart => agent_of(scene, run.id(), suggestion.workspace.as_ref(), suggestion.agent.as_ref())
+            .is_some_and(|agent| {
+                is_unhealthy(agent)
+                    && agent_cause(agent) == suggestion.cause
+                    && agent.restarts.used < agent.restarts.budget
+            }),
+        Intent::AutoStopStale => lifeless_cause(scene, run).as_ref() == Some(&suggestion.cause),
+        Intent::EscalateGuidance | Intent::EscalateBlocked | Intent::EscalateFailed | Intent::ResetRestarts => false,
+    }
+}

@@ -1,0 +1,217 @@
+//! What comes of a rule's conclusion, and of a suggestion that a human settles.
+
+use super::{agent, escalation, run, shortened};
+use crate::domain::agent::{Agent, AgentKey};
+use crate::domain::command::SuggestionWish;
+use crate::domain::escalation::{Kind, Suggestion, SuggestionState};
+use crate::domain::event::{Draft, Fact, Subject};
+use crate::domain::operator::{Action, Conclusion, Decision, Intent, agent_cause, failure_cause, is_unhealthy};
+use crate::domain::refusal::Refusal;
+use crate::domain::run::{Run, RunStatus};
+use crate::domain::scene::Scene;
+use crate::domain::time::Moment;
+
+/// The ids that new rows get.
+pub(super) struct NewIds<'a> {
+    pub escalation: &'a str,
+    pub suggestion: &'a str,
+}
+
+/// The facts that follow from a conclusion: none where it is what was concluded before, or is no longer so.
+pub(super) fn decide(
+    scene: &Scene,
+    run_id: &str,
+    conclusion: &Conclusion,
+    ids: &NewIds<'_>,
+) -> Result<Vec<Draft>, Refusal> {
+    let run = scene.runs.get(run_id).ok_or_else(|| Refusal::not_found(format!("no run {run_id}")))?;
+    let decision = &conclusion.decision;
+    // The rules looked without the lock: what they saw may have passed.
+    if !still_so(scene, run, conclusion) {
+        return Ok(Vec::new());
+    }
+    let effects = match decision.action {
+        Action::Act => act(scene, run, &conclusion.about, decision)?,
+        Action::Suggest => suggest(scene, &conclusion.about, decision, ids.suggestion),
+        Action::Escalate | Action::Nothing => Vec::new(),
+    };
+    let call = conclusion.call.filter(|_| decision.action != Action::Nothing);
+    let called = call.and_then(|(kind, due_at)| call_human(scene, conclusion, kind, due_at, ids.escalation));
+    let last = scene.decisions.get(&(run_id.to_owned(), decision.target.clone()));
+    let news = last.is_none_or(|last| !decision.same_as(&last.decision));
+    let decided = news.then(|| Draft::new(conclusion.about.clone(), Fact::OperatorDecided(bounded(decision))));
+    Ok(decided.into_iter().chain(effects).chain(called).collect())
+}
+
+/// Text from outside, such as the words of a question, is kept within bounds.
+fn bounded(decision: &Decision) -> Decision {
+    Decision { reason: shortened(&decision.reason), ..decision.clone() }
+}
+
+fn agent_of<'a>(scene: &'a Scene, about: &Subject) -> Option<&'a Agent> {
+    let key = AgentKey::new(about.run_id.as_ref()?, about.workspace.as_ref()?, about.agent_name.as_ref()?);
+    scene.agents.get(&key)
+}
+
+/// Whether the occurrence that was seen is still there.
+fn still_so(scene: &Scene, run: &Run, conclusion: &Conclusion) -> bool {
+    let (about, decision) = (&conclusion.about, &conclusion.decision);
+    match decision.intent {
+        Intent::EscalateGuidance => run.status.at_work() && escalation::question_waits(scene, run, &decision.target),
+        Intent::EscalateBlocked if conclusion.call.is_some_and(|(kind, _)| kind == Kind::Step) => {
+            run.status.at_work() && escalation::step_failed(scene, run, &decision.target)
+        }
+        Intent::AutoRestart | Intent::EscalateBlocked => {
+            run.status.at_work()
+                && agent_of(scene, about)
+                    .is_some_and(|agent| is_unhealthy(agent) && agent_cause(agent) == decision.cause)
+        }
+        Intent::AutoStopStale => {
+            run.status == RunStatus::Running && escalation::lifeless_cause(scene, run).as_ref() == Some(&decision.cause)
+        }
+        Intent::EscalateFailed => {
+            run.status == RunStatus::Failed
+                && failure_cause(&scene.agents_of(run.id()), &scene.steps_of(run.id())) == decision.cause
+        }
+        Intent::ResetRestarts => agent_of(scene, about)
+            .is_some_and(|agent| agent.well_since.is_some_and(|since| decision.cause == format!("well since {since}"))),
+    }
+}
+
+fn act(scene: &Scene, run: &Run, about: &Subject, decision: &Decision) -> Result<Vec<Draft>, Refusal> {
+    let (intent, reason) = (decision.intent, decision.reason.as_str());
+    let fact = Fact::OperatorActed { intent, target: decision.target.clone(), reason: shortened(reason) };
+    let mut drafts = vec![Draft::new(about.clone(), fact)];
+    drafts.extend(effect(scene, run, about, intent, reason, decision.cooldown_until)?);
+    Ok(drafts)
+}
+
+fn effect(
+    scene: &Scene,
+    run: &Run,
+    about: &Subject,
+    intent: Intent,
+    reason: &str,
+    cooldown_until: Option<Moment>,
+) -> Result<Vec<Draft>, Refusal> {
+    match intent {
+        Intent::AutoRestart => match agent_of(scene, about) {
+            Some(found) => agent::restart(run, found, &shortened(reason), true, cooldown_until),
+            None => Ok(Vec::new()),
+        },
+        Intent::AutoStopStale => run::stop(scene, run, &shortened(reason)),
+        // A call has no other effect, and forgetting restarts is what its fact says.
+        Intent::EscalateGuidance | Intent::EscalateBlocked | Intent::EscalateFailed | Intent::ResetRestarts => {
+            Ok(Vec::new())
+        }
+    }
+}
+
+/// One suggestion at a time for each subject, and none again for what a human dismissed.
+fn suggest(scene: &Scene, about: &Subject, decision: &Decision, id: &str) -> Vec<Draft> {
+    let known = scene.suggestions.iter().any(|suggestion| {
+        suggestion.run_id == about.run_id
+            && suggestion.target == decision.target
+            && suggestion.intent == decision.intent
+            && match suggestion.state {
+                SuggestionState::Open => true,
+                SuggestionState::Accepted | SuggestionState::Dismissed => suggestion.cause == decision.cause,
+                SuggestionState::Withdrawn => false,
+            }
+    });
+    if known {
+        return Vec::new();
+    }
+    let fact = Fact::OperatorSuggested {
+        suggestion_id: id.to_owned(),
+        intent: decision.intent,
+        target: decision.target.clone(),
+        cause: decision.cause.clone(),
+        reason: shortened(&decision.reason),
+        evidence: decision.evidence.clone(),
+    };
+    vec![Draft::new(about.clone(), fact)]
+}
+
+/// Opens an escalation, tells the one that stands what is new, or leaves it where a human has settled just this.
+fn call_human(
+    scene: &Scene,
+    conclusion: &Conclusion,
+    kind: Kind,
+    due_at: Option<Moment>,
+    new_id: &str,
+) -> Option<Draft> {
+    let decision = &conclusion.decision;
+    let reason = shortened(&decision.reason);
+    let mut id = new_id;
+    for escalation in scene.escalations.iter() {
+        let same = escalation.run_id == conclusion.about.run_id
+            && escalation.kind == kind
+            && escalation.target == decision.target;
+        if same && escalation.stands() {
+            if escalation.cause == decision.cause && escalation.reason == reason {
+                return None;
+            }
+            id = &escalation.escalation_id;
+        } else if same && escalation.by_human && escalation.cause == decision.cause {
+            return None;
+        }
+    }
+    let fact = Fact::EscalationOpened {
+        escalation_id: id.to_owned(),
+        kind,
+        severity: kind.severity(),
+        target: decision.target.clone(),
+        cause: decision.cause.clone(),
+        reason,
+        evidence: decision.evidence.clone(),
+        due_at,
+    };
+    Some(Draft::new(conclusion.about.clone(), fact))
+}
+
+/// A human accepts or dismisses a suggestion. One whose cause is gone is withdrawn instead of accepted.
+pub(super) fn settle_suggestion(
+    scene: &Scene,
+    suggestion_id: &str,
+    wish: &SuggestionWish,
+) -> Result<Vec<Draft>, Refusal> {
+    let suggestion = scene.suggestions.get(suggestion_id).ok_or_else(|| {
+        Refusal::not_found(format!("no suggestion {suggestion_id}")).hint("metawsm suggestions lists them")
+    })?;
+    match (suggestion.state, wish) {
+        (SuggestionState::Open, SuggestionWish::Accept { cooldown_until }) => {
+            accept(scene, suggestion, *cooldown_until)
+        }
+        (SuggestionState::Open, SuggestionWish::Dismiss) => {
+            Ok(vec![escalation::settled(suggestion, SuggestionState::Dismissed, None)])
+        }
+        (SuggestionState::Accepted, SuggestionWish::Accept { .. })
+        | (SuggestionState::Dismissed, SuggestionWish::Dismiss) => Ok(Vec::new()),
+        (SuggestionState::Accepted | SuggestionState::Dismissed | SuggestionState::Withdrawn, _) => {
+            Err(Refusal::illegal(
+                format!("suggestion {suggestion_id} is {}", suggestion.state.word()),
+                suggestion.state.word(),
+                Vec::<String>::new(),
+            )
+            .hint("metawsm suggestions lists those that are open"))
+        }
+    }
+}
+
+fn accept(scene: &Scene, suggestion: &Suggestion, cooldown_until: Option<Moment>) -> Result<Vec<Draft>, Refusal> {
+    let run = suggestion.run_id.as_ref().and_then(|id| scene.runs.get(id));
+    let Some(run) = run.filter(|_| escalation::still_wanted(scene, suggestion)) else {
+        return Ok(vec![escalation::settled(suggestion, SuggestionState::Withdrawn, Some("its cause is gone"))]);
+    };
+    let about = suggestion.subject();
+    let acted = Fact::OperatorActed {
+        intent: suggestion.intent,
+        target: suggestion.target.clone(),
+        reason: suggestion.reason.clone(),
+    };
+    let mut drafts =
+        vec![escalation::settled(suggestion, SuggestionState::Accepted, None), Draft::new(about.clone(), acted)];
+    drafts.extend(effect(scene, run, &about, suggestion.intent, &suggestion.reason, cooldown_until)?);
+    Ok(drafts)
+}

@@ -1,0 +1,109 @@
+//! The fold's half for decisions, suggestions and escalations.
+
+use super::{LastDecision, Scene};
+use crate::domain::actor::ActorType;
+use crate::domain::escalation::{Escalation, EscalationState, Suggestion, SuggestionState};
+use crate::domain::event::{Event, Fact};
+
+impl Scene {
+    pub(super) fn apply_operator(&mut self, event: &Event) {
+        match &event.fact {
+            Fact::OperatorDecided(decision) => {
+                let run_id = event.subject.run_id.clone().unwrap_or_default();
+                let last =
+                    LastDecision { about: event.subject.clone(), at: event.occurred_at, decision: decision.clone() };
+                self.decisions.put((run_id, decision.target.clone()), last);
+            }
+            Fact::OperatorSuggested { suggestion_id, .. } => self.suggest(event, suggestion_id),
+            Fact::SuggestionSettled { suggestion_id, to, .. } => {
+                if let Some(suggestion) = self.suggestions.touch(suggestion_id) {
+                    suggestion.state = *to;
+                    suggestion.settled_by = Some(event.actor.to_string());
+                }
+            }
+            Fact::EscalationOpened { escalation_id, .. } => self.escalate(event, escalation_id),
+            Fact::EscalationAcknowledged { escalation_id, due_at, note } => {
+                if let Some(escalation) = self.escalations.touch(escalation_id) {
+                    escalation.state = EscalationState::Acknowledged;
+                    escalation.acknowledged_by = Some(event.actor.to_string());
+                    escalation.due_at = *due_at;
+                    if note.is_some() {
+                        escalation.note.clone_from(note);
+                    }
+                }
+            }
+            Fact::EscalationResolved { escalation_id, note } => {
+                if let Some(escalation) = self.escalations.touch(escalation_id) {
+                    escalation.state = EscalationState::Resolved;
+                    escalation.resolved_by = Some(event.actor.to_string());
+                    escalation.resolved_at = Some(event.occurred_at);
+                    escalation.by_human = event.actor.kind != ActorType::System;
+                    if note.is_some() {
+                        escalation.note.clone_from(note);
+                    }
+                }
+            }
+            // Runs, agents and threads are folded elsewhere.
+            _ => {}
+        }
+    }
+
+    fn suggest(&mut self, event: &Event, suggestion_id: &str) {
+        let Fact::OperatorSuggested { intent, target, cause, reason, evidence, .. } = &event.fact else { return };
+        let about = event.subject.clone();
+        let suggestion = Suggestion {
+            suggestion_id: suggestion_id.to_owned(),
+            intent: *intent,
+            run_id: about.run_id,
+            ticket: about.ticket,
+            workspace: about.workspace,
+            agent: about.agent_name,
+            thread_id: about.thread_id,
+            reason: reason.clone(),
+            evidence: evidence.clone(),
+            state: SuggestionState::Open,
+            created_at: event.occurred_at,
+            settled_by: None,
+            target: target.clone(),
+            cause: cause.clone(),
+        };
+        self.suggestions.put(suggestion_id.to_owned(), suggestion);
+    }
+
+    /// A repeat tells the one that stands what is new, and leaves who knows of it and when it is due.
+    fn escalate(&mut self, event: &Event, escalation_id: &str) {
+        let Fact::EscalationOpened { kind, severity, target, cause, reason, evidence, due_at, .. } = &event.fact else {
+            return;
+        };
+        if let Some(escalation) = self.escalations.touch(escalation_id) {
+            escalation.cause.clone_from(cause);
+            escalation.reason.clone_from(reason);
+            escalation.evidence = evidence.clone();
+            return;
+        }
+        let about = event.subject.clone();
+        let escalation = Escalation {
+            escalation_id: escalation_id.to_owned(),
+            kind: *kind,
+            severity: *severity,
+            state: EscalationState::Open,
+            reason: reason.clone(),
+            run_id: about.run_id,
+            ticket: about.ticket,
+            workspace: about.workspace,
+            agent: about.agent_name,
+            thread_id: about.thread_id,
+            evidence: evidence.clone(),
+            opened_at: event.occurred_at,
+            due_at: *due_at,
+            acknowledged_by: None,
+            resolved_by: None,
+            resolved_at: None,
+            note: None,
+            target: target.clone(),
+            cause: cause.clone(),
+            by_human: false,
+        };
+        self.escalations.put(escalation_id.to_owned(), escalation);
+    }
+}
