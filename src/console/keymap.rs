@@ -125,7 +125,7 @@ table! {
     Action::First, [k(KeyCode::Home)], "first", "The first row", PAGES, false, 0;
     Action::Last, [k(KeyCode::End)], "last", "The last row", PAGES, false, 0;
     Action::Open, [k(KeyCode::Enter)], "open", "Open what is selected", &[Home], false, 10;
-    Action::Back, [k(KeyCode::Esc)], "back", "One level back; on the home screen: dismiss a message, clear a filter", PAGES, false, 80;
+    Action::Back, [k(KeyCode::Esc)], "back", "One level back; at home: dismisses a message, clears a filter", PAGES, false, 80;
     Action::Reply, [c('r')], "reply", "Reply in the thread: an answer where one is waited for", PAGES, false, 20;
     Action::Ask, [c('A')], "ask", "Open a new thread", PAGES, false, 60;
     Action::Restart, [c('R')], "restart", "End the agent's session and start it again", PAGES, true, 30;
@@ -133,7 +133,7 @@ table! {
     Action::Attach, [c('a')], "attach", "Attach to the agent's session; C-b d comes back", PAGES, false, 50;
     Action::Pause, [c('P')], "pause", "Pause the run: its sessions live on, rules leave it alone", &[Home, Run], false, 55;
     Action::Resume, [c('u')], "resume", "Resume the run, whatever it stopped at", &[Home, Run], false, 25;
-    Action::Merge, [c('M')], "merge", "Merge the run's branches into their bases, after a look at what that does", &[Home, Run], true, 35;
+    Action::Merge, [c('M')], "merge", "Merge the run's branches into their bases", &[Home, Run], true, 35;
     Action::CloseRun, [c('C')], "close", "Close the run through its gates", &[Home, Run], true, 36;
     Action::Accept, [c('y')], "accept", "Accept the suggestion", &[Home], false, 15;
     Action::Dismiss, [c('X')], "dismiss", "Dismiss the suggestion", &[Home], false, 16;

@@ -156,7 +156,6 @@ fn a_run_is_stopped_and_restarted_and_outlives_the_console() {
     let sessions =
         Command::new("tmux").arg("-S").arg(home.join("agents.sock")).args(["ls", "-F", "#S"]).output().unwrap();
     assert!(String::from_utf8_lossy(&sessions.stdout).contains("worker"), "the agent goes on");
-    stop(&home);
 }
 
 #[test]
@@ -187,9 +186,18 @@ fn without_a_terminal_it_says_what_to_do() {
     seat.sees("metawsm --headless");
 }
 
+/// Also a test that failed leaves nothing running.
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let home = self.server.path().join("home");
+        if home.join(".metawsm/metawsm.db").exists() {
+            stop(&home);
+        }
+    }
+}
+
 /// Ends what a test has left running.
 fn stop(home: &std::path::Path) {
-    let done = Command::new(launcher()).args(["stop", "--all", "--yes", "--home"]).arg(home).output().unwrap();
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let _ = Command::new(launcher()).args(["stop", "--all", "--yes", "--home"]).arg(home).output();
     let _ = Command::new("tmux").arg("-S").arg(home.join("agents.sock")).arg("kill-server").output();
 }

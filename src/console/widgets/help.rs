@@ -14,7 +14,9 @@ use crate::console::theme::Theme;
 /// Draws the keys of `place` over the screen.
 pub fn draw(place: Place, scroll: &Scroll, theme: Theme, area: Rect, buffer: &mut Buffer) {
     let width = area.width.min(92);
-    let bindings: Vec<&Binding> = rows(place).collect();
+    // What acts comes first, ways through the lists after it.
+    let mut bindings: Vec<&Binding> = rows(place).collect();
+    bindings.sort_by_key(|row| row.rank == 0);
     let height = u16::try_from(bindings.len() + 2).unwrap_or(u16::MAX).min(area.height);
     let frame = Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 2, width, height };
     Clear.render(frame, buffer);
