@@ -30,7 +30,10 @@ pub fn run(session: &Session, args: &WatchArgs) -> Result<Reply, Failure> {
     let mut told = BTreeSet::new();
     let mut looked: Option<Instant> = None;
     while !cancel.load(Ordering::SeqCst) {
-        let due = args.interval.is_none_or(|interval| looked.is_none_or(|at| at.elapsed() >= interval));
+        // Looked at before anything is told: what ended the run is then among it.
+        let verdict = ended(&reader, only.as_ref())?;
+        let due =
+            verdict.is_some() || args.interval.is_none_or(|interval| looked.is_none_or(|at| at.elapsed() >= interval));
         if due {
             looked = Some(Instant::now());
             for alert in alerts(session, &reader, only.as_ref().map(Run::id))? {
@@ -39,7 +42,7 @@ pub fn run(session: &Session, args: &WatchArgs) -> Result<Reply, Failure> {
                 }
             }
         }
-        if let Some(status) = ended(&reader, only.as_ref())? {
+        if let Some(status) = verdict {
             return Ok(Reply::silent(status));
         }
         wake.wait(Duration::from_millis(250));
