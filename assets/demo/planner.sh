@@ -1,15 +1,5 @@
 # A scripted agent of the demo: it plans, asks one question, and goes on with the answer.
-set -u
-say() { printf '%s\n' "$*"; sleep 0.4; }
-commit() {
-    # Its colleagues work in the same worktree: git lets one commit at a time.
-    tries=0
-    until git add -- "$1" && git commit -q -m "$2" -- "$1"; do
-        tries=$((tries + 1))
-        [ "$tries" -lt 50 ] || exit 1
-        sleep 0.1
-    done
-}
+. "${0%/*}/common.sh"
 
 say "planner: reading the brief of $METAWSM_TICKET"
 "$METAWSM_BIN" forum signal --type progress --note "reading the code" --percent 20 >/dev/null || exit 1

@@ -1,14 +1,5 @@
 # A scripted agent of the demo: it waits quietly for something to review, and ends by itself.
-set -u
-say() { printf '%s\n' "$*"; sleep 0.4; }
-commit() {
-    tries=0
-    until git add -- "$1" && git commit -q -m "$2" -- "$1"; do
-        tries=$((tries + 1))
-        [ "$tries" -lt 50 ] || exit 1
-        sleep 0.1
-    done
-}
+. "${0%/*}/common.sh"
 
 say "reviewer: waiting for orders.sql"
 tries=0

@@ -36,6 +36,9 @@ use crate::store::read::forum::{Queue, ThreadFilter, Viewer};
 /// The story takes about fifteen seconds; what takes longer than this is stuck.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What the scripts have in common.
+const COMMON: &str = include_str!("../../assets/demo/common.sh");
+
 const SCRIPTS: [(&str, &str); 3] = [
     ("planner", include_str!("../../assets/demo/planner.sh")),
     ("coder", include_str!("../../assets/demo/coder.sh")),
@@ -44,9 +47,9 @@ const SCRIPTS: [(&str, &str); 3] = [
 
 /// What stands over the demo's console; keys in backquotes.
 const GUIDE: [&str; 3] = [
-    "Three scripted agents work on a ticket. The planner asks a question soon: `w` goes there, `r` replies, `ctrl-s` sends.",
-    "The coder crashes and rule 3 starts it again: `2` goes to the agents, `R` and `S` restart and stop the one selected.",
-    "When the run is completed: `1` goes to it, `M` merges, `C` closes. `?` shows all keys, `q` leaves and removes everything.",
+    "Three agents at work. The planner asks soon: `w` goes there, `r` replies.",
+    "The coder crashes; rule 3 starts it again. `2` agents: `R` restart, `S` stop.",
+    "Run completed: `1`, then `M` merge, `C` close. `?` all keys, `q` ends it all.",
 ];
 
 const ANSWER: &str = "Two tables with a key: we will want to query them.";
@@ -94,10 +97,12 @@ impl Demo {
         make_repository(&dir.join("shop"))?;
         let home = Home::at(&dir, &HomeArgs::default());
         home.make()?;
+        let scripts = dir.join("scripts");
+        make_dir(&scripts)?;
+        write_private(&scripts.join("common.sh"), COMMON.as_bytes())?;
         let mut commands = Vec::new();
         for (name, text) in SCRIPTS {
-            let path = dir.join("scripts").join(format!("{name}.sh"));
-            make_dir(&dir.join("scripts"))?;
+            let path = scripts.join(format!("{name}.sh"));
             write_private(&path, text.as_bytes())?;
             commands.push((name, path));
         }

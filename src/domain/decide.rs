@@ -9,6 +9,7 @@ use super::scene::Scene;
 use super::time::Moment;
 
 mod agent;
+mod control;
 mod escalation;
 mod operator;
 mod run;
