@@ -4,10 +4,14 @@ use std::fs::{DirBuilder, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use super::error::EngineError;
 use crate::domain::policy::{self, Loaded};
 use crate::store::{Reader, StoreError};
+
+/// The last text of a policy file that held, and what it says. A pure function of the text, so it may be shared.
+static LAST_POLICY: Mutex<Option<(Option<String>, Loaded)>> = Mutex::new(None);
 
 /// Where a home's things are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,7 +139,21 @@ impl Home {
                 return Err(EngineError::Io { what: format!("read {}", self.policy.display()), source });
             }
         };
-        policy::load(text.as_deref(), flags)
+        if !flags.is_empty() {
+            return self.parsed(text.as_deref(), flags);
+        }
+        // Every tick and most commands ask; the same text is parsed once.
+        let mut last = LAST_POLICY.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, loaded)) = last.as_ref().filter(|(known, _)| *known == text) {
+            return Ok(loaded.clone());
+        }
+        let loaded = self.parsed(text.as_deref(), flags)?;
+        *last = Some((text, loaded.clone()));
+        Ok(loaded)
+    }
+
+    fn parsed(&self, text: Option<&str>, flags: &[(&str, serde_json::Value)]) -> Result<Loaded, EngineError> {
+        policy::load(text, flags)
             .map_err(|faults| EngineError::Policy { path: self.policy.display().to_string(), faults })
     }
 }
