@@ -135,7 +135,11 @@ impl Session {
     pub fn login(&self) -> String {
         let named = self.global.name.clone().filter(|name| !name.trim().is_empty());
         let variable = |name: &str| self.session_variable(name);
-        named.or_else(|| variable("USER")).or_else(|| variable("LOGNAME")).unwrap_or_else(|| "human".to_owned())
+        named
+            .or_else(|| variable("USER"))
+            .or_else(|| variable("LOGNAME"))
+            .or_else(account_name)
+            .unwrap_or_else(|| "human".to_owned())
     }
 
     /// Who calls: the agent in its session, else the person.
@@ -243,5 +247,32 @@ impl Session {
             }
         }
         failure.status
+    }
+}
+
+/// The name of the account this process runs under, as the system's list of accounts has it.
+fn account_name() -> Option<String> {
+    let own = rustix::process::getuid().as_raw().to_string();
+    let accounts = std::fs::read_to_string("/etc/passwd").ok()?;
+    name_of(&own, &accounts)
+}
+
+fn name_of(uid: &str, accounts: &str) -> Option<String> {
+    accounts.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split(':').collect();
+        (fields.get(2) == Some(&uid)).then(|| fields[0].to_owned()).filter(|name| !name.is_empty())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::name_of;
+
+    #[test]
+    fn an_account_is_found_by_its_number() {
+        let accounts = "root:x:0:0:root:/root:/bin/sh\nada:x:1000:1000::/home/ada:/bin/sh\nbroken\n:x:7:7::/:\n";
+        for (uid, name) in [("0", Some("root")), ("1000", Some("ada")), ("100", None), ("7", None)] {
+            assert_eq!(name_of(uid, accounts).as_deref(), name, "{uid}");
+        }
     }
 }
