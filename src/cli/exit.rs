@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::domain::refusal::RefusalKind;
+use crate::domain::run::RunStatus;
 use crate::services::error::EngineError;
 use crate::services::git::{GitError, MergeProblem};
 use crate::services::tmux::TmuxError;
@@ -30,6 +31,22 @@ pub const GUIDANCE: u8 = 10;
 pub const TIMEOUT: u8 = 124;
 /// Interrupted.
 pub const INTERRUPTED: u8 = 130;
+
+/// How a program that follows a run ends by it; none while the run goes on.
+pub const fn of_run(status: RunStatus) -> Option<u8> {
+    match status {
+        RunStatus::Completed | RunStatus::Closed => Some(DONE),
+        RunStatus::Failed => Some(FAILED),
+        RunStatus::Stopped => Some(REFUSED),
+        RunStatus::Created
+        | RunStatus::Planning
+        | RunStatus::Running
+        | RunStatus::AwaitingGuidance
+        | RunStatus::Paused
+        | RunStatus::Stopping
+        | RunStatus::Closing => None,
+    }
+}
 
 /// A command that did not come through.
 #[derive(Debug)]

@@ -14,7 +14,6 @@ use super::print;
 use super::reply::Reply;
 use super::session::Session;
 use crate::domain::policy::OperatorMode;
-use crate::domain::run::RunStatus;
 use crate::services::duty::Duty;
 use crate::services::engine::{Caller, Engine};
 use crate::services::error::EngineError;
@@ -130,19 +129,11 @@ fn verdict(
     run_id: &str,
     exit_on_guidance: bool,
 ) -> Result<Option<u8>, Failure> {
-    Ok(match engine.run(run_id)?.status {
-        RunStatus::Completed | RunStatus::Closed => Some(exit::DONE),
-        RunStatus::Failed => Some(exit::FAILED),
-        // A dead executor cannot move the run: nothing would ever follow.
-        RunStatus::Stopped => Some(exit::REFUSED),
-        RunStatus::Created
-        | RunStatus::Planning
-        | RunStatus::Running
-        | RunStatus::AwaitingGuidance
-        | RunStatus::Paused
-        | RunStatus::Stopping
-        | RunStatus::Closing => (exit_on_guidance && reader.needs_human(run_id)?).then_some(exit::GUIDANCE),
-    })
+    let ended = exit::of_run(engine.run(run_id)?.status);
+    if ended.is_none() && exit_on_guidance && reader.needs_human(run_id)? {
+        return Ok(Some(exit::GUIDANCE));
+    }
+    Ok(ended)
 }
 
 fn show(

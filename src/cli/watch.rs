@@ -53,20 +53,9 @@ pub fn run(session: &Session, args: &WatchArgs) -> Result<Reply, Failure> {
 /// How the program ends once the one run that it watches has.
 fn ended(reader: &Reader, only: Option<&Run>) -> Result<Option<u8>, Failure> {
     let Some(run) = only else { return Ok(None) };
-    Ok(match reader.run(run.id())?.map(|run| run.status) {
+    Ok(match reader.run(run.id())? {
         None => Some(exit::NOT_FOUND),
-        Some(RunStatus::Completed | RunStatus::Closed) => Some(exit::DONE),
-        Some(RunStatus::Failed) => Some(exit::FAILED),
-        Some(RunStatus::Stopped) => Some(exit::REFUSED),
-        Some(
-            RunStatus::Created
-            | RunStatus::Planning
-            | RunStatus::Running
-            | RunStatus::AwaitingGuidance
-            | RunStatus::Paused
-            | RunStatus::Stopping
-            | RunStatus::Closing,
-        ) => None,
+        Some(run) => exit::of_run(run.status),
     })
 }
 
