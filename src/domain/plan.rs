@@ -148,6 +148,16 @@ pub fn ready(step: &Step, all: &[&Step]) -> bool {
         .all(|other| other.status.settled())
 }
 
+/// Whether any step is being done or can still be begun.
+pub fn can_go_on(steps: &[&Step], retries: u32) -> bool {
+    steps.iter().any(|step| match step.status {
+        StepStatus::Running => true,
+        StepStatus::Pending => !blocked(step, steps, retries),
+        StepStatus::Failed => !step.given_up(retries),
+        StepStatus::Done | StepStatus::Skipped => false,
+    })
+}
+
 /// Whether something before `step` in its workspace has failed for good.
 pub fn blocked(step: &Step, all: &[&Step], retries: u32) -> bool {
     all.iter().any(|other| {

@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
@@ -22,7 +22,7 @@ use super::tmux::{Observe, Panes};
 use crate::domain::agent::{Agent, AgentKey, AgentStatus, Exit, Health};
 use crate::domain::command::{AgentWish, Command};
 use crate::domain::health::{Signals, Thresholds, judge};
-use crate::domain::plan::{Step, StepStatus, blocked};
+use crate::domain::plan::{Step, can_go_on};
 use crate::domain::policy::Policy;
 use crate::domain::run::{Run, RunStatus};
 use crate::domain::time::Moment;
@@ -40,6 +40,8 @@ pub struct Supervisor {
     lease: Lease,
     /// Plans being carried on by this process.
     carried: BTreeMap<String, JoinHandle<()>>,
+    /// Why what was carried on did not come through, by run.
+    troubles: Arc<Mutex<BTreeMap<String, String>>>,
     ending: Arc<AtomicBool>,
     vitals_at: Moment,
     checkpoint_at: Moment,
@@ -83,6 +85,7 @@ impl Supervisor {
             caller,
             lease,
             carried: BTreeMap::new(),
+            troubles: Arc::default(),
             ending: Arc::new(AtomicBool::new(false)),
             vitals_at: Moment::default(),
             checkpoint_at: engine.now(),
@@ -113,7 +116,8 @@ impl Supervisor {
             return Err(EngineError::Lease(error));
         }
         let runs = self.engine.reader()?.runs()?;
-        let mut complaints = Vec::new();
+        let mut complaints: Vec<String> =
+            self.troubles.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
         let panes = self.panes(&mut complaints);
         let mut vitals = Vec::new();
         for run in runs.iter().filter(|run| !matches!(run.status, RunStatus::Closed | RunStatus::Created)) {
@@ -284,13 +288,18 @@ impl Supervisor {
     /// Carries on what another process began and did not end: plans, starts, stops, closings.
     fn carry_on(&mut self, run: &Run, agents: &[Agent], steps: &[Step]) {
         self.carried.retain(|_, thread| !thread.is_finished());
-        if self.carried.contains_key(run.id()) || !unfinished(run, agents, steps) {
+        if self.carried.contains_key(run.id()) {
+            return;
+        }
+        if !unfinished(run, agents, steps) {
+            self.troubles.lock().unwrap_or_else(PoisonError::into_inner).remove(run.id());
             return;
         }
         let Ok(lease) = self.engine.lease_run(run.id(), "carry on", &self.caller) else { return };
         let (engine, caller, ending) = (Arc::clone(&self.engine), self.caller.clone(), Arc::clone(&self.ending));
         let run = run.clone();
         let id = run.id().to_owned();
+        let troubles = Arc::clone(&self.troubles);
         let work = move || {
             let _lease = lease;
             let carried = match run.status {
@@ -307,8 +316,12 @@ impl Supervisor {
                 | RunStatus::Closed
                 | RunStatus::Completed => Ok(()),
             };
-            // What did not come through is found again at the next tick.
-            drop(carried);
+            // What did not come through is found again at the next tick; why it did not is said.
+            let mut troubles = troubles.lock().unwrap_or_else(PoisonError::into_inner);
+            match carried {
+                Ok(()) => troubles.remove(run.id()),
+                Err(error) => troubles.insert(run.id().to_owned(), format!("carrying on {}: {error}", run.id())),
+            };
         };
         if let Ok(thread) = std::thread::Builder::new().name(format!("carry {id}")).spawn(work) {
             self.carried.insert(id, thread);
@@ -321,14 +334,7 @@ fn unfinished(run: &Run, agents: &[Agent], steps: &[Step]) -> bool {
         RunStatus::Stopping | RunStatus::Closing => true,
         RunStatus::Running | RunStatus::AwaitingGuidance => {
             let all: Vec<&Step> = steps.iter().collect();
-            let retries = run.spec.step_retries;
-            let open = steps.iter().any(|step| match step.status {
-                StepStatus::Running => true,
-                StepStatus::Pending => !blocked(step, &all, retries),
-                StepStatus::Failed => !step.given_up(retries),
-                StepStatus::Done | StepStatus::Skipped => false,
-            });
-            open || agents.iter().any(|agent| agent.start_due() && agent.launch > 0)
+            can_go_on(&all, run.spec.step_retries) || agents.iter().any(|agent| agent.start_due() && agent.launch > 0)
         }
         RunStatus::Created
         | RunStatus::Planning

@@ -4,7 +4,7 @@
 use super::{agent_subject, escalation, run_subject};
 use crate::domain::agent::{Agent, AgentStatus, Completion};
 use crate::domain::event::{Draft, Fact};
-use crate::domain::plan::{Step, StepStatus, blocked};
+use crate::domain::plan::can_go_on;
 use crate::domain::run::{Run, RunMode, RunStatus};
 use crate::domain::scene::Scene;
 
@@ -57,7 +57,8 @@ fn next_status(scene: &Scene, run: &Run, agents: &[&Agent]) -> Option<(RunStatus
         | RunStatus::Completed => return None,
     }
     let steps = scene.steps_of(run.id());
-    if agents.iter().any(|agent| agent.status.alive() || agent.start_due()) || steps_can_go_on(run, &steps) {
+    if agents.iter().any(|agent| agent.status.alive() || agent.start_due()) || can_go_on(&steps, run.spec.step_retries)
+    {
         return None;
     }
     let given_up = steps.iter().find(|step| step.given_up(run.spec.step_retries));
@@ -87,15 +88,5 @@ fn can_be_restarted<'a>(agents: &[&'a Agent]) -> Option<&'a Agent> {
             // What could not be started once will not start by being tried again.
             && agent.exit.as_ref().is_none_or(|exit| exit.error.is_none())
             && agent.restarts.used < agent.restarts.budget
-    })
-}
-
-fn steps_can_go_on(run: &Run, steps: &[&Step]) -> bool {
-    let retries = run.spec.step_retries;
-    steps.iter().any(|step| match step.status {
-        StepStatus::Running => true,
-        StepStatus::Pending => !blocked(step, steps, retries),
-        StepStatus::Failed => !step.given_up(retries),
-        StepStatus::Done | StepStatus::Skipped => false,
     })
 }
