@@ -9,6 +9,7 @@ use crate::domain::agent::AgentKey;
 use crate::domain::command::{AgentWish, Command};
 use crate::services::agents::exit_of;
 use crate::services::launcher::{LaunchSpec, Record, run as launch};
+use crate::services::process::default_table;
 use crate::store::ids::{Clock, RandomIds, SystemClock};
 use crate::store::{Ledger, Order};
 
@@ -41,7 +42,7 @@ fn report(spec: &LaunchSpec, record: &Record) {
     else {
         return;
     };
-    let Some(exit) = exit_of(record) else { return };
+    let Some(exit) = exit_of(record, &*default_table()) else { return };
     if !Path::new(&db).exists() {
         return;
     }

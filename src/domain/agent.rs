@@ -185,6 +185,12 @@ pub struct Exit {
     pub at: Option<Moment>,
     /// Who saw it: `launcher`, `record`, `tmux`, `missing`.
     pub source: String,
+    /// Whether its terminal was taken away before it ended.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hung_up: bool,
+    /// The tmux server it went with, where that was its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_lost: Option<String>,
 }
 
 impl Exit {
@@ -279,6 +285,17 @@ impl Agent {
     /// Whether its program has been started and is not known to have ended.
     pub fn program_may_live(&self) -> bool {
         self.launch > 0 && self.exit.is_none()
+    }
+
+    /// The tmux server it went with, while it is down for that and for nothing it did itself.
+    pub fn went_with_server(&self) -> Option<&str> {
+        let down = matches!(self.status, AgentStatus::Dead | AgentStatus::Failed);
+        self.exit.as_ref().filter(|_| down)?.server_lost.as_deref()
+    }
+
+    /// Whether a rule may still start it again: what went with the tmux server costs no restart.
+    pub fn restart_left(&self) -> bool {
+        self.went_with_server().is_some() || self.restarts.used < self.restarts.budget
     }
 }
 

@@ -65,6 +65,15 @@ pub enum Command {
         /// What.
         wish: SuggestionWish,
     },
+    /// What was seen of the tmux server as a whole.
+    Tmux {
+        /// What.
+        news: TmuxNews,
+        /// When an escalation opened by it calls again.
+        due_at: Option<Moment>,
+        /// The id that an escalation opened by it gets.
+        escalation_id: String,
+    },
     /// This process took or gave back the supervisor lease.
     Lease {
         /// Taken or given back.
@@ -74,6 +83,27 @@ pub enum Command {
         /// Its host.
         host: String,
     },
+}
+
+/// What was seen of the tmux server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TmuxNews {
+    /// Agents went with it and are not back.
+    Deaths,
+    /// Nothing that went with it is left to bring back.
+    Recovered,
+    /// It could not be asked, several times in a row.
+    Silent {
+        /// Since when.
+        since: Moment,
+        /// How often it was tried.
+        tries: u32,
+        /// What was said last.
+        why: String,
+    },
+    /// It answers.
+    Answers,
 }
 
 /// What may be wished of an escalation.

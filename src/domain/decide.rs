@@ -15,6 +15,7 @@ mod operator;
 mod run;
 pub mod settle;
 mod thread;
+pub mod tmux;
 
 /// Who wishes it, and when.
 #[derive(Debug, Clone, PartialEq)]
@@ -94,6 +95,10 @@ fn decide_any(scene: &Scene, command: &Command, context: &Context) -> Result<Dec
         Command::Suggestion { suggestion_id, wish } => {
             may_run(scene, context)?;
             operator::settle_suggestion(scene, suggestion_id, wish).map(Decided::from)
+        }
+        Command::Tmux { news, due_at, escalation_id } => {
+            may_run(scene, context)?;
+            Ok(tmux::decide(scene, news, *due_at, escalation_id).into())
         }
         Command::Lease { acquired, pid, host } => {
             let fact = if *acquired {

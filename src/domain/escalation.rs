@@ -88,6 +88,9 @@ impl fmt::Display for Kind {
     }
 }
 
+/// The target of what concerns the tmux server: it belongs to no run.
+pub const TMUX_TARGET: &str = "tmux";
+
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -226,8 +226,11 @@ pub enum Fact {
         epoch: u32,
         /// Why.
         reason: String,
-        /// Whether it counts against the budget.
+        /// Whether it costs nothing of the budget.
         free: bool,
+        /// Whether it went with the tmux server: then the restarts it has used stay as they are.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        server_lost: bool,
         /// No other restart by rule before then.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cooldown_until: Option<Moment>,

@@ -10,7 +10,7 @@ use super::engine::{Caller, Engine};
 use super::error::EngineError;
 use super::home::{make_dir, write_private};
 use super::launcher::{LaunchSpec, MARKER_ENV, Record, read_record};
-use super::process::{EndReport, Tree, end_tree};
+use super::process::{EndReport, Processes, Tree, end_tree};
 use super::skills;
 use super::tmux::{Extent, NewSession, Tmux, TmuxError};
 use crate::domain::agent::{Agent, Exit};
@@ -57,9 +57,11 @@ impl LaunchFiles {
 }
 
 /// The end that a record tells, if it tells one.
-pub fn exit_of(record: &Record) -> Option<Exit> {
+pub fn exit_of(record: &Record, processes: &dyn Processes) -> Option<Exit> {
     let at = record.ended_at_ms?;
     Some(Exit {
+        hung_up: record.hung_up,
+        server_lost: record.server_lost(processes),
         status: record.exit_code,
         signal: record.exit_signal.clone(),
         error: record.error.clone(),

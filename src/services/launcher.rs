@@ -7,7 +7,7 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, wait};
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,9 @@ pub const MARKER_ENV: &str = "METAWSM_LAUNCH";
 
 /// Time between TERM and KILL for what an agent left behind.
 const LEFTOVER_GRACE: Duration = Duration::from_secs(2);
+
+/// How long the tmux server that took the pane away may take to be gone itself.
+const SERVER_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Exit code of the launcher when the agent's program is not there.
 const NOT_FOUND: i32 = 127;
@@ -85,6 +88,28 @@ pub struct Record {
     pub ended_at_ms: Option<i64>,
     /// Why it could not be started, or waited for.
     pub error: Option<String>,
+    /// The tmux server in whose pane the launcher runs.
+    #[serde(default)]
+    pub server_pid: Option<u32>,
+    /// When that server began, in the unit of the process table; 0 when it was gone already.
+    #[serde(default)]
+    pub server_start: u64,
+    /// Whether the pane was taken away before the agent ended.
+    #[serde(default)]
+    pub hung_up: bool,
+}
+
+impl Record {
+    /// The tmux server of this launch, if exactly that one does not run any more.
+    pub fn server_gone(&self, procs: &dyn Processes) -> Option<String> {
+        let pid = self.server_pid?;
+        (!procs.alive(pid, self.server_start)).then(|| format!("{pid}/{}", self.server_start))
+    }
+
+    /// The tmux server that this launch went with: it is gone, and the end came by that or was seen by nobody.
+    pub fn server_lost(&self, procs: &dyn Processes) -> Option<String> {
+        self.server_gone(procs).filter(|_| self.hung_up || self.ended_at_ms.is_none())
+    }
 }
 
 /// Why a record could not be written or read.
@@ -163,6 +188,7 @@ pub fn run(spec: &LaunchSpec, now: &dyn Fn() -> i64, on_end: &mut dyn FnMut(&Rec
         started_at_ms: now(),
         ..Record::default()
     };
+    note_server(&mut record, &*procs);
     // Handlers, not "ignore": a program started later begins with the default again.
     let signals = Signals::new([SIGCHLD, SIGINT, SIGQUIT, SIGTSTP, SIGTERM, SIGHUP]);
     become_subreaper();
@@ -177,9 +203,27 @@ pub fn run(spec: &LaunchSpec, now: &dyn Fn() -> i64, on_end: &mut dyn FnMut(&Rec
     };
     record.ended_at_ms = Some(now());
     write_end(&spec.record, &record);
+    if record.hung_up {
+        await_server_end(&*procs, &record);
+    }
     on_end(&record);
     end_leftovers(spec, &*procs, &record);
     code
+}
+
+/// tmux tells every pane by `TMUX`, which is socket, pid and session, which server it is of.
+fn note_server(record: &mut Record, procs: &dyn Processes) {
+    let Ok(words) = std::env::var("TMUX") else { return };
+    record.server_pid = words.rsplit(',').nth(1).and_then(|pid| pid.parse().ok());
+    record.server_start = record.server_pid.and_then(|pid| procs.start_time(pid)).unwrap_or(0);
+}
+
+/// A server that ends takes its panes away first and is gone a moment later: who reports at once would call it alive.
+fn await_server_end(procs: &dyn Processes, record: &Record) {
+    let deadline = Instant::now() + SERVER_PATIENCE;
+    while record.server_pid.is_some() && record.server_gone(procs).is_none() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 fn run_agent(spec: &LaunchSpec, procs: &dyn Processes, signals: &mut Signals, record: &mut Record) -> i32 {
@@ -194,7 +238,10 @@ fn run_agent(spec: &LaunchSpec, procs: &dyn Processes, signals: &mut Signals, re
         // The agent runs; its end will be tried again.
         complain(&error.to_string());
     }
-    let Some(status) = await_agent(agent, signals) else {
+    let ended = await_agent(agent, signals, &mut record.hung_up);
+    // It may have ended by the same blow before the launcher came to look at its own.
+    record.hung_up |= signals.pending().any(|signal| signal == SIGHUP);
+    let Some(status) = ended else {
         record.error = Some("the agent's end could not be waited for; how it ended is unknown".to_owned());
         return NOT_STARTED;
     };
@@ -247,7 +294,7 @@ fn start(spec: &LaunchSpec) -> Result<Pid, (i32, String)> {
 
 /// Waits for the agent's end, passing on what asks it to end and reaping whom it orphaned. `None`
 /// when somebody else has reaped it.
-fn await_agent(agent: Pid, signals: &mut Signals) -> Option<WaitStatus> {
+fn await_agent(agent: Pid, signals: &mut Signals, hung_up: &mut bool) -> Option<WaitStatus> {
     loop {
         match reap(agent) {
             Reaped::Agent(status) => return Some(status),
@@ -255,6 +302,7 @@ fn await_agent(agent: Pid, signals: &mut Signals) -> Option<WaitStatus> {
             Reaped::Others => {}
         }
         for signal in signals.wait() {
+            *hung_up |= signal == SIGHUP;
             // The terminal's own signals reach the agent's group by themselves. These two are
             // meant for whoever runs here, and that is the agent.
             let passed = match signal {

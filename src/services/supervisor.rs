@@ -14,11 +14,12 @@ use super::closing;
 use super::engine::{Caller, Engine};
 use super::error::EngineError;
 use super::executor::{execute, no_drill};
-use super::launcher::read_record;
+use super::launcher::{Record, read_record};
 use super::operator::{Conduct, Operator};
 use super::process::lease::{Lease, LeaseError};
+use super::server_watch::ServerWatch;
 use super::stopping;
-use super::tmux::{Observe, Panes};
+use super::tmux::Panes;
 use crate::domain::agent::{Agent, AgentKey, AgentStatus, Exit, Health};
 use crate::domain::command::{AgentWish, Command};
 use crate::domain::health::{Signals, Thresholds, judge};
@@ -32,6 +33,11 @@ use crate::store::read::Vitals;
 const VITALS_EVERY: Duration = Duration::from_secs(5);
 /// The write-ahead log is moved into the file this often.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
+
+/// How long a launcher that lost its terminal may take to find out whether its tmux server is gone too.
+const LAUNCHER_WORD: Duration = Duration::from_secs(2);
+/// How long after an agent's end its tmux server's counts as the same blow.
+const SAME_BLOW: Duration = Duration::from_secs(10);
 
 /// The holder of the right to observe and act by rule.
 pub struct Supervisor {
@@ -49,6 +55,11 @@ pub struct Supervisor {
     operator: Operator,
     /// Age of each worktree's last commit as last seen.
     heads: BTreeMap<PathBuf, SystemTime>,
+    server: ServerWatch,
+    /// Launches of which the server showed no pane at the last look.
+    missing: BTreeMap<AgentKey, u32>,
+    /// Whether an agent lives whose server is gone.
+    orphans: bool,
 }
 
 impl std::fmt::Debug for Supervisor {
@@ -91,6 +102,9 @@ impl Supervisor {
             checkpoint_at: engine.now(),
             operator: Operator::new(conduct),
             heads: BTreeMap::new(),
+            server: ServerWatch::default(),
+            missing: BTreeMap::new(),
+            orphans: false,
         }))
     }
 
@@ -118,13 +132,16 @@ impl Supervisor {
         let runs = self.engine.reader()?.runs()?;
         let mut complaints: Vec<String> =
             self.troubles.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
-        let panes = self.panes(&mut complaints);
+        let panes = self.server.look(&self.engine, &self.caller, &mut complaints)?;
+        self.orphans = false;
         let mut vitals = Vec::new();
         for run in runs.iter().filter(|run| !matches!(run.status, RunStatus::Closed | RunStatus::Created)) {
             if let Err(error) = self.look_after(run, panes.as_ref(), now, &mut vitals) {
                 complaints.push(format!("run {}: {error}", run.id()));
             }
         }
+        // Before the rules: what went with the server is back a moment after they looked.
+        self.server.reckon(&self.engine, &self.caller, self.orphans)?;
         complaints.extend(self.operator.turn(&self.engine, now)?);
         if now.since(self.vitals_at) >= VITALS_EVERY {
             self.engine.ledger.note_vitals(&vitals)?;
@@ -135,19 +152,6 @@ impl Supervisor {
             self.checkpoint_at = now;
         }
         Ok(complaints)
-    }
-
-    /// What tmux shows, `None` when it could not be asked: that is no reason to think anything dead.
-    fn panes(&self, complaints: &mut Vec<String>) -> Option<Panes> {
-        let tmux = Engine::known_tmux(&self.engine.home).ok().flatten()?;
-        match tmux.panes() {
-            Ok(panes) => Some(panes),
-            Err(super::tmux::TmuxError::NoServer { .. }) => None,
-            Err(error) => {
-                complaints.push(error.to_string());
-                None
-            }
-        }
     }
 
     fn look_after(
@@ -166,6 +170,9 @@ impl Supervisor {
                 vitals.push((agent.key.clone(), seen));
             }
         }
+        for agent in &agents {
+            self.same_blow(agent, now)?;
+        }
         self.watch_heads(run, &agents)?;
         self.carry_on(run, &agents, &reader.steps(run.id())?);
         Ok(())
@@ -173,7 +180,7 @@ impl Supervisor {
 
     /// One agent whose program may live: its end, or what its signals say.
     fn observe(
-        &self,
+        &mut self,
         run: &Run,
         agent: &Agent,
         policy: &Policy,
@@ -183,11 +190,24 @@ impl Supervisor {
         let files = LaunchFiles::new(&self.engine, &agent.spec.session, agent.launch);
         let record = read_record(&files.record)?;
         let Some(record) = record else { return Ok(None) };
-        if let Some(exit) = exit_of(&record) {
+        let processes = self.engine.processes.as_ref();
+        let launcher_lives = processes.alive(record.launcher_pid, record.launcher_start);
+        let server_gone = record.server_gone(processes).is_some();
+        if let Some(exit) = exit_of(&record, processes) {
+            let fresh = exit.at.is_some_and(|at| now.since(at) < LAUNCHER_WORD);
+            if record.hung_up && !server_gone && launcher_lives && fresh {
+                // It is just finding out whether its server is gone as well.
+                self.orphans = true;
+                return Ok(None);
+            }
             self.ended(agent, Exit { source: "record".to_owned(), ..exit })?;
             return Ok(None);
         }
-        if !self.engine.processes.alive(record.launcher_pid, record.launcher_start) {
+        if !launcher_lives {
+            return self.launcher_gone(agent, &files.record).map(|()| None);
+        }
+        self.orphans |= server_gone;
+        if self.is_missing(agent, &record, panes) {
             return self.launcher_gone(agent, &files.record).map(|()| None);
         }
         let pane = panes.and_then(|panes| {
@@ -259,8 +279,43 @@ impl Supervisor {
         let tmux = self.engine.tmux(&policy)?;
         agents::end_launch(&self.engine, tmux, agent, agent.launch, agents::grace(&policy))?;
         // It may have written its last word between our two looks.
-        let exit = read_record(record)?.as_ref().and_then(exit_of);
-        self.ended(agent, exit.unwrap_or(Exit { source: "missing".to_owned(), ..Exit::default() }))
+        let record = read_record(record)?;
+        let processes = self.engine.processes.as_ref();
+        let exit = record.as_ref().and_then(|record| exit_of(record, processes));
+        let server_lost = record.as_ref().and_then(|record| record.server_lost(processes));
+        self.ended(agent, exit.unwrap_or(Exit { source: "missing".to_owned(), server_lost, ..Exit::default() }))
+    }
+
+    /// Whether a server that answers shows no pane of a launch, twice in a row: at the first look it may have been
+    /// started after the server was asked. A pane that somebody moved elsewhere is still there.
+    fn is_missing(&mut self, agent: &Agent, record: &Record, panes: Option<&Panes>) -> bool {
+        let shown = |panes: &Panes| panes.panes.iter().any(|pane| pane.pane_pid == record.launcher_pid);
+        match panes {
+            Some(panes) if record.server_pid.is_some() && !shown(panes) => {
+                self.missing.insert(agent.key.clone(), agent.launch) == Some(agent.launch)
+            }
+            Some(_) | None => {
+                self.missing.remove(&agent.key);
+                false
+            }
+        }
+    }
+
+    /// An end that was reported before its server was gone is the server's work all the same.
+    fn same_blow(&self, agent: &Agent, now: Moment) -> Result<(), EngineError> {
+        let Some(exit) = agent.exit.as_ref().filter(|exit| exit.hung_up && exit.server_lost.is_none()) else {
+            return Ok(());
+        };
+        let down = matches!(agent.status, AgentStatus::Dead | AgentStatus::Failed);
+        if !down || exit.at.is_none_or(|at| now.since(at) > SAME_BLOW) {
+            return Ok(());
+        }
+        let files = LaunchFiles::new(&self.engine, &agent.spec.session, agent.launch);
+        let Some(record) = read_record(&files.record)? else { return Ok(()) };
+        let Some(server) = record.server_gone(self.engine.processes.as_ref()) else { return Ok(()) };
+        let exit = Exit { server_lost: Some(server), ..exit.clone() };
+        self.engine.order_agent(&self.caller, &agent.key, AgentWish::Exited { launch: agent.launch, exit })?;
+        Ok(())
     }
 
     /// A commit in a workspace is progress of the agents in it.

@@ -53,6 +53,7 @@ impl<'a> Order<'a> {
             | Command::Operator { .. }
             | Command::Escalation { .. }
             | Command::Suggestion { .. }
+            | Command::Tmux { .. }
             | Command::Lease { .. }) => serde_json::to_string(command),
         };
         fingerprint(&self.actor.to_string(), &content.unwrap_or_default())
@@ -325,6 +326,7 @@ fn receipt(events: Vec<Event>, command: &Command) -> Receipt {
         | Command::Operator { .. }
         | Command::Escalation { .. }
         | Command::Suggestion { .. }
+        | Command::Tmux { .. }
         | Command::Lease { .. } => None,
     };
     let opened = events.iter().find_map(|event| event.subject.thread_id.clone());

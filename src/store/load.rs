@@ -1,5 +1,6 @@
 //! Loads the slice of the scene that a command needs.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use rusqlite::{Connection, ToSql};
@@ -8,11 +9,17 @@ use serde::de::DeserializeOwned;
 use super::error::{StoreError, named};
 use crate::domain::agent::{Agent, AgentKey};
 use crate::domain::command::{Command, RunWish, ThreadWish};
-use crate::domain::escalation::{Escalation, Suggestion};
+use crate::domain::escalation::{Escalation, Suggestion, TMUX_TARGET};
 use crate::domain::plan::Step;
 use crate::domain::run::Run;
 use crate::domain::scene::{LastDecision, Merged, Scene, Workspace};
 use crate::domain::thread::{Request, Thread};
+
+/// Agents whose last launch went with the tmux server.
+pub const LOST_AGENTS: &str = "SELECT doc FROM agent WHERE server_lost IS NOT NULL ORDER BY run_id, workspace, name";
+
+/// Escalations about one subject of the home that is part of no run.
+pub const HOME_ESCALATIONS: &str = "SELECT doc FROM escalation WHERE run_id IS NULL AND target = :target";
 
 /// Reads the `doc` column of the rows that `sql` selects.
 pub fn docs<T: DeserializeOwned>(
@@ -86,6 +93,15 @@ pub fn scene(conn: &Connection, command: &Command, identity: Option<&AgentKey>) 
             let of = scene.suggestions.get(suggestion_id).and_then(|suggestion| suggestion.run_id.clone());
             if let Some(run_id) = of {
                 run(conn, &mut scene, &run_id)?;
+            }
+        }
+        Command::Tmux { .. } => {
+            escalations(conn, &mut scene, HOME_ESCALATIONS, &[(":target", &TMUX_TARGET)])?;
+            // Whole runs: what follows from a change is judged by everything in them.
+            let lost: Vec<Agent> = docs(conn, "agent", LOST_AGENTS, &[])?;
+            let runs: BTreeSet<String> = lost.into_iter().map(|agent| agent.key.run_id).collect();
+            for run_id in &runs {
+                run(conn, &mut scene, run_id)?;
             }
         }
         Command::Lease { .. } => {}

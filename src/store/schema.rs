@@ -9,7 +9,11 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use super::error::{LOCK_PATIENCE_SECONDS, StoreError, named};
 
 /// The ladder: it only grows. Rung N brings a file from version N to N + 1.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_spine.sql"), include_str!("migrations/0002_operator.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_spine.sql"),
+    include_str!("migrations/0002_operator.sql"),
+    include_str!("migrations/0004_lost.sql"),
+];
 
 /// The version this program writes.
 pub const VERSION: i64 = MIGRATIONS.len() as i64;

@@ -145,6 +145,8 @@ fn facts() -> Vec<Fact> {
                 error: some("not found"),
                 at: Some(Moment::from_millis(START)),
                 source: "launcher".into(),
+                hung_up: true,
+                server_lost: some("77/4711"),
             },
         },
         Fact::AgentRestarted {
@@ -152,6 +154,7 @@ fn facts() -> Vec<Fact> {
             epoch: 1,
             reason: "dead".into(),
             free: false,
+            server_lost: true,
             cooldown_until: Some(Moment::from_millis(START + 60_000)),
         },
         Fact::AgentProgressed { source: "signal".into(), note: some("half way"), percent: Some(50) },

@@ -29,6 +29,7 @@ mod operator_rules;
 mod operator_waiting;
 mod process;
 mod processes;
+mod server_lost;
 mod store_crash;
 mod store_files;
 mod store_keys;

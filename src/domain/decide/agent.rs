@@ -136,7 +136,9 @@ fn exited(run: &Run, agent: &Agent, launch: u32, exit: &Exit) -> Vec<Draft> {
         let what = if exit.error.is_some() { "was tried" } else { "took place" };
         drafts.extend(begin(agent, launch, &format!("launch {launch} {what}")));
         status = AgentStatus::Running;
-    } else if launch != agent.launch || agent.exit.is_some() {
+    } else if let Some(known) = agent.exit.as_ref().filter(|_| launch == agent.launch) {
+        return server_lost_too(run, agent, known, exit);
+    } else if launch != agent.launch {
         return Vec::new();
     }
     let subject = agent_subject(&agent.key, &agent.spec.ticket);
@@ -148,8 +150,28 @@ fn exited(run: &Run, agent: &Agent, launch: u32, exit: &Exit) -> Vec<Draft> {
     drafts
 }
 
-/// What an end means: spec 2.4, health rule 3.
+/// The launcher may report the end before the tmux server is known to be gone, or after: it comes to the same.
+fn server_lost_too(run: &Run, agent: &Agent, known: &Exit, exit: &Exit) -> Vec<Draft> {
+    let down = matches!(agent.status, AgentStatus::Dead | AgentStatus::Failed);
+    if !down || known.server_lost.is_some() || exit.server_lost.is_none() {
+        return Vec::new();
+    }
+    let exit = Exit { server_lost: exit.server_lost.clone(), ..known.clone() };
+    let subject = agent_subject(&agent.key, &agent.spec.ticket);
+    let mut drafts = vec![Draft::new(subject, Fact::AgentExited { launch: agent.launch, exit })];
+    if run.status == RunStatus::Failed {
+        let reason = format!("agent {} went with the tmux server and can be started again", agent.key.name);
+        let fact = Fact::RunTransitioned { from: run.status, to: RunStatus::Running, reason };
+        drafts.push(Draft::new(run_subject(run.id()), fact).by_system());
+    }
+    drafts
+}
+
+/// What an end means: spec 2.4, health rules 2 and 3.
 fn verdict(run: &Run, agent: &Agent, exit: &Exit) -> (AgentStatus, String) {
+    if exit.server_lost.is_some() {
+        return (AgentStatus::Dead, format!("went with the tmux server: {}", exit.describe()));
+    }
     match (exit.status, &exit.error) {
         (_, Some(error)) => (AgentStatus::Failed, error.clone()),
         (Some(0), None) => {
@@ -221,9 +243,7 @@ fn rule_may_restart(agent: &Agent) -> Result<(), Refusal> {
         .hint("a human may: metawsm restart"))
     };
     match agent.status {
-        AgentStatus::Dead | AgentStatus::Failed | AgentStatus::Stalled
-            if agent.restarts.used >= agent.restarts.budget =>
-        {
+        AgentStatus::Dead | AgentStatus::Failed | AgentStatus::Stalled if !agent.restart_left() => {
             refused(", its restarts are used up")
         }
         AgentStatus::Dead | AgentStatus::Failed | AgentStatus::Stalled => Ok(()),
@@ -286,12 +306,15 @@ pub(super) fn restart(
     }
     // A done agent that is started again works at something new; what it said before does not count for it.
     let epoch = if agent.status == AgentStatus::Done { agent.epoch + 1 } else { agent.epoch };
+    // What went with the tmux server did nothing wrong; who restarts it by hand forgives it the rest too.
+    let server_lost = by_rule && agent.went_with_server().is_some();
     let fact = Fact::AgentRestarted {
         launch: agent.launch + 1,
         epoch,
         reason: reason.to_owned(),
-        free: !by_rule,
-        cooldown_until,
+        free: !by_rule || server_lost,
+        server_lost,
+        cooldown_until: cooldown_until.filter(|_| !server_lost),
     };
     drafts.push(Draft::new(agent_subject(&agent.key, &agent.spec.ticket), fact));
     if agent.status.working() {

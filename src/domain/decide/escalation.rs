@@ -77,7 +77,7 @@ pub(super) fn settled(suggestion: &Suggestion, to: SuggestionState, reason: Opti
 }
 
 /// The run, while it goes on or is only paused: then what waits in it still waits.
-fn open_run<'a>(scene: &'a Scene, run_id: Option<&str>) -> Option<&'a Run> {
+pub(super) fn open_run<'a>(scene: &'a Scene, run_id: Option<&str>) -> Option<&'a Run> {
     let run = scene.runs.get(run_id?)?;
     (run.status.at_work() || run.status == RunStatus::Paused).then_some(run)
 }
@@ -168,11 +168,7 @@ pub(super) fn still_wanted(scene: &Scene, suggestion: &Suggestion) -> bool {
     let Some(run) = open_run(scene, suggestion.run_id.as_deref()) else { return false };
     match suggestion.intent {
         Intent::AutoRestart => agent_of(scene, run.id(), suggestion.workspace.as_ref(), suggestion.agent.as_ref())
-            .is_some_and(|agent| {
-                is_unhealthy(agent)
-                    && agent_cause(agent) == suggestion.cause
-                    && agent.restarts.used < agent.restarts.budget
-            }),
+            .is_some_and(|agent| is_unhealthy(agent) && agent_cause(agent) == suggestion.cause && agent.restart_left()),
         Intent::AutoStopStale => lifeless_cause(scene, run).as_ref() == Some(&suggestion.cause),
         Intent::EscalateGuidance | Intent::EscalateBlocked | Intent::EscalateFailed | Intent::ResetRestarts => false,
     }

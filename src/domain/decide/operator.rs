@@ -11,6 +11,8 @@ use crate::domain::run::{Run, RunStatus};
 use crate::domain::scene::Scene;
 use crate::domain::time::Moment;
 
+use serde_json::Value;
+
 /// The ids that new rows get.
 pub(super) struct NewIds<'a> {
     pub escalation: &'a str,
@@ -36,7 +38,18 @@ pub(super) fn decide(
         Action::Escalate | Action::Nothing => Vec::new(),
     };
     let call = conclusion.call.filter(|_| decision.action != Action::Nothing);
-    let called = call.and_then(|(kind, due_at)| call_human(scene, conclusion, kind, due_at, ids.escalation));
+    let called = call.and_then(|(kind, due_at)| {
+        let call = Call {
+            about: &conclusion.about,
+            kind,
+            target: &decision.target,
+            cause: &decision.cause,
+            reason: &decision.reason,
+            evidence: decision.evidence.clone(),
+            due_at,
+        };
+        call_human(scene, call, ids.escalation)
+    });
     let last = scene.decisions.get(&(run_id.to_owned(), decision.target.clone()));
     let news = last.is_none_or(|last| !decision.same_as(&last.decision));
     let decided = news.then(|| Draft::new(conclusion.about.clone(), Fact::OperatorDecided(bounded(decision))));
@@ -133,41 +146,44 @@ fn suggest(scene: &Scene, about: &Subject, decision: &Decision, id: &str) -> Vec
     vec![Draft::new(about.clone(), fact)]
 }
 
+/// What a human is called to.
+pub(super) struct Call<'a> {
+    pub about: &'a Subject,
+    pub kind: Kind,
+    pub target: &'a str,
+    pub cause: &'a str,
+    pub reason: &'a str,
+    pub evidence: Value,
+    pub due_at: Option<Moment>,
+}
+
 /// Opens an escalation, tells the one that stands what is new, or leaves it where a human has settled just this.
-fn call_human(
-    scene: &Scene,
-    conclusion: &Conclusion,
-    kind: Kind,
-    due_at: Option<Moment>,
-    new_id: &str,
-) -> Option<Draft> {
-    let decision = &conclusion.decision;
-    let reason = shortened(&decision.reason);
+pub(super) fn call_human(scene: &Scene, call: Call<'_>, new_id: &str) -> Option<Draft> {
+    let reason = shortened(call.reason);
     let mut id = new_id;
     for escalation in scene.escalations.iter() {
-        let same = escalation.run_id == conclusion.about.run_id
-            && escalation.kind == kind
-            && escalation.target == decision.target;
+        let same =
+            escalation.run_id == call.about.run_id && escalation.kind == call.kind && escalation.target == call.target;
         if same && escalation.stands() {
-            if escalation.cause == decision.cause && escalation.reason == reason {
+            if escalation.cause == call.cause && escalation.reason == reason {
                 return None;
             }
             id = &escalation.escalation_id;
-        } else if same && escalation.by_human && escalation.cause == decision.cause {
+        } else if same && escalation.by_human && escalation.cause == call.cause {
             return None;
         }
     }
     let fact = Fact::EscalationOpened {
         escalation_id: id.to_owned(),
-        kind,
-        severity: kind.severity(),
-        target: decision.target.clone(),
-        cause: decision.cause.clone(),
+        kind: call.kind,
+        severity: call.kind.severity(),
+        target: call.target.to_owned(),
+        cause: call.cause.to_owned(),
         reason,
-        evidence: decision.evidence.clone(),
-        due_at,
+        evidence: call.evidence,
+        due_at: call.due_at,
     };
-    Some(Draft::new(conclusion.about.clone(), fact))
+    Some(Draft::new(call.about.clone(), fact))
 }
 
 /// A human accepts or dismisses a suggestion. One whose cause is gone is withdrawn instead of accepted.

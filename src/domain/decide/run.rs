@@ -193,6 +193,7 @@ fn restart(agent: &Agent, epoch: u32, reason: &str) -> Draft {
         epoch,
         reason: reason.to_owned(),
         free: true,
+        server_lost: false,
         cooldown_until: None,
     };
     Draft::new(agent_subject(&agent.key, &agent.spec.ticket), fact)

@@ -87,6 +87,6 @@ fn can_be_restarted<'a>(agents: &[&'a Agent]) -> Option<&'a Agent> {
             && agent.launch > 0
             // What could not be started once will not start by being tried again.
             && agent.exit.as_ref().is_none_or(|exit| exit.error.is_none())
-            && agent.restarts.used < agent.restarts.budget
+            && agent.restart_left()
     })
 }

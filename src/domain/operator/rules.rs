@@ -113,7 +113,7 @@ impl Rules<'_> {
             return None;
         }
         let silent_only = agent.status == AgentStatus::Stalled && !self.sight.overdue.contains(&agent.key);
-        let spent = agent.restarts.used >= agent.restarts.budget;
+        let spent = !agent.restart_left();
         let confirmed = agent.since.plus(self.measure.interval * self.measure.confirmations.saturating_sub(1));
         let may_restart = self.measure.action(Intent::AutoRestart);
         let why = if silent_only {
@@ -153,6 +153,9 @@ impl Rules<'_> {
 
     /// Rule 3.
     fn restart(&self, agent: &Agent, action: Action, confirmed: Moment) -> Conclusion {
+        if agent.went_with_server().is_some() {
+            return self.restart_for_free(agent, action);
+        }
         let (used, budget) = (agent.restarts.used + 1, agent.restarts.budget);
         let reason = format!("{} {}: restart {used} of {budget}", agent.key.name, describe(agent));
         let due = agent.restarts.cooldown_until.map_or(confirmed, |cool| cool.max(confirmed));
@@ -166,6 +169,13 @@ impl Rules<'_> {
         let mut conclusion = found.decide(Intent::AutoRestart, action);
         conclusion.decision.cooldown_until = Some(self.now.plus(self.measure.cooldown_after(used)));
         conclusion
+    }
+
+    /// Rule 3 for what went with the tmux server: at once, without a cooldown, and nothing is counted.
+    fn restart_for_free(&self, agent: &Agent, action: Action) -> Conclusion {
+        let mut found = self.unhealthy(agent, format!("{} {}: restart, not counted", agent.key.name, describe(agent)));
+        found.considered.push(why_not(Intent::EscalateBlocked, "the tmux server's end is no fault of the agent"));
+        found.decide(Intent::AutoRestart, action)
     }
 
     /// Rule 4.

@@ -196,10 +196,12 @@ impl Scene {
                 agent.evidence = evidence.clone();
             }
             Fact::AgentExited { launch, exit } => ended(agent, *launch, exit),
-            Fact::AgentRestarted { launch, epoch, free, cooldown_until, .. } => {
+            Fact::AgentRestarted { launch, epoch, free, server_lost, cooldown_until, .. } => {
                 agent.wanted = *launch;
                 agent.epoch = *epoch;
-                if *free {
+                if *server_lost {
+                    // Nothing it did: neither counted nor forgiven.
+                } else if *free {
                     forget_restarts(agent);
                 } else {
                     agent.restarts.used += 1;
@@ -287,5 +289,8 @@ fn ended(agent: &mut Agent, launch: u32, exit: &Exit) {
     if launch == agent.launch {
         agent.exit = Some(exit.clone());
         agent.evidence = serde_json::json!({ "signal": "exited", "source": exit.source, "launch": launch });
+        if let Some(server) = &exit.server_lost {
+            agent.evidence["server_lost"] = server.as_str().into();
+        }
     }
 }

@@ -3,10 +3,11 @@
 use rusqlite::ToSql;
 
 use super::Reader;
+use crate::domain::agent::Agent;
 use crate::domain::escalation::{Escalation, EscalationState, Suggestion};
 use crate::domain::scene::LastDecision;
 use crate::store::error::StoreError;
-use crate::store::load::docs;
+use crate::store::load::{HOME_ESCALATIONS, LOST_AGENTS, docs};
 
 impl Reader {
     /// Escalations of a run, or of all of them, newest first; only those that stand where `open`.
@@ -52,6 +53,22 @@ impl Reader {
     pub fn decisions(&self, run_id: &str) -> Result<Vec<LastDecision>, StoreError> {
         let sql = "SELECT doc FROM decision WHERE run_id = :run ORDER BY target";
         docs(&self.conn, "decision", sql, &[(":run", &run_id)])
+    }
+
+    /// All escalations about a subject of the home that is part of no run, settled ones too.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn home_escalations(&self, target: &str) -> Result<Vec<Escalation>, StoreError> {
+        docs(&self.conn, "escalation", HOME_ESCALATIONS, &[(":target", &target)])
+    }
+
+    /// The agents whose last launch went with the tmux server, of all runs.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn lost_agents(&self) -> Result<Vec<Agent>, StoreError> {
+        docs(&self.conn, "agent", LOST_AGENTS, &[])
     }
 
     /// Whether something about a run waits on a human: a question, an escalation nobody knows of, a suggestion.
