@@ -130,6 +130,7 @@ fn accept(session: &Session, id: &str) -> Result<Reply, Failure> {
         Intent::EscalateGuidance
         | Intent::EscalateBlocked
         | Intent::AutoStopStale
+        | Intent::EscalateSla
         | Intent::EscalateFailed
         | Intent::ResetRestarts => None,
     };

@@ -13,9 +13,10 @@ use super::reply::Reply;
 use super::select;
 use super::session::Session;
 use crate::domain::agent::AgentStatus;
-use crate::domain::escalation::{EscalationState, Kind};
+use crate::domain::escalation::{Escalation, EscalationState, Kind};
 use crate::domain::operator::{agent_cause, question_target};
 use crate::domain::run::{Run, RunStatus};
+use crate::domain::time::Moment;
 use crate::services::wake::Wake;
 use crate::store::{Reader, StoreError};
 
@@ -68,29 +69,42 @@ pub fn alerts(session: &Session, reader: &Reader, only: Option<&str>) -> Result<
             of_run(session, reader, &run, &mut found)?;
         }
     }
+    // What concerns the home concerns every run in it.
+    for escalation in reader.escalations(None, true)?.iter().filter(|escalation| escalation.run_id.is_none()) {
+        found.extend(of_escalation(escalation, session.now()));
+    }
     Ok(found)
+}
+
+/// What an escalation says now, if it calls.
+fn of_escalation(escalation: &Escalation, now: Moment) -> Option<Alert> {
+    let run_id = escalation.run_id.clone().unwrap_or_default();
+    let hint = match (&escalation.thread_id, &escalation.agent) {
+        (Some(thread), _) => format!("metawsm forum answer --thread-id {thread} --body TEXT"),
+        (None, Some(agent)) => format!("metawsm restart --run-id {run_id} --agent {agent}"),
+        (None, None) if run_id.is_empty() => "metawsm doctor".to_owned(),
+        (None, None) => format!("metawsm status --run-id {run_id}"),
+    };
+    let key = match escalation.state {
+        // Waiting for longer is news, once for each of its times.
+        EscalationState::Open if escalation.kind == Kind::Sla => {
+            format!("{} {} {}", escalation.kind, escalation.target, escalation.reason)
+        }
+        EscalationState::Open => format!("{} {} {}", escalation.kind, escalation.target, escalation.cause),
+        EscalationState::Acknowledged | EscalationState::Resolved => {
+            format!("{} {:?}", escalation.escalation_id, escalation.due_at)
+        }
+    };
+    let (event, message) = (escalation.kind.word().to_owned(), escalation.reason.clone());
+    escalation.calls(now).then_some(Alert { key, event, message, run_id, hint: Some(hint) })
 }
 
 fn of_run(session: &Session, reader: &Reader, run: &Run, found: &mut Vec<Alert>) -> Result<(), StoreError> {
     let id = run.id();
-    let now = session.now();
+    found.extend(reader.escalations(Some(id), true)?.iter().filter_map(|known| of_escalation(known, session.now())));
     let mut add = |key: String, event: &str, message: String, hint: Option<String>| {
         found.push(Alert { key, event: event.to_owned(), message, run_id: id.to_owned(), hint });
     };
-    for escalation in reader.escalations(Some(id), true)?.into_iter().filter(|escalation| escalation.calls(now)) {
-        let hint = match (&escalation.thread_id, &escalation.agent) {
-            (Some(thread), _) => format!("metawsm forum answer --thread-id {thread} --body TEXT"),
-            (None, Some(agent)) => format!("metawsm restart --run-id {id} --agent {agent}"),
-            (None, None) => format!("metawsm status --run-id {id}"),
-        };
-        let key = match escalation.state {
-            EscalationState::Open => format!("{} {} {}", escalation.kind, escalation.target, escalation.cause),
-            EscalationState::Acknowledged | EscalationState::Resolved => {
-                format!("{} {:?}", escalation.escalation_id, escalation.due_at)
-            }
-        };
-        add(key, escalation.kind.word(), escalation.reason, Some(hint));
-    }
     for suggestion in reader.suggestions(Some(id), true)? {
         let hint = format!("metawsm suggestions accept {}", suggestion.suggestion_id);
         add(suggestion.suggestion_id, "suggestion", suggestion.reason, Some(hint));

@@ -15,6 +15,7 @@ use super::event::Subject;
 use super::plan::{Step, StepStatus, blocked};
 use super::policy::{OperatorMode, OperatorPolicy, RuleMode};
 use super::run::{Run, RunStatus};
+use super::thread::Priority;
 use super::time::{Moment, age};
 
 mod rules;
@@ -33,6 +34,8 @@ pub enum Intent {
     EscalateBlocked,
     /// Stop a run of which nothing lives.
     AutoStopStale,
+    /// Call a human to a thread that has waited for too long, or presses.
+    EscalateSla,
     /// Call a human to a failed run.
     EscalateFailed,
     /// Forget the restarts of an agent that has been well for long; no rule of the table, but done like one.
@@ -41,11 +44,12 @@ pub enum Intent {
 
 impl Intent {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::EscalateGuidance,
         Self::AutoRestart,
         Self::EscalateBlocked,
         Self::AutoStopStale,
+        Self::EscalateSla,
         Self::EscalateFailed,
         Self::ResetRestarts,
     ];
@@ -57,6 +61,7 @@ impl Intent {
             Self::AutoRestart => "auto_restart",
             Self::EscalateBlocked => "escalate_blocked",
             Self::AutoStopStale => "auto_stop_stale",
+            Self::EscalateSla => "escalate_sla",
             Self::EscalateFailed => "escalate_failed",
             Self::ResetRestarts => "reset_restarts",
         }
@@ -70,6 +75,7 @@ impl Intent {
             Self::AutoRestart => 3,
             Self::EscalateBlocked => 4,
             Self::AutoStopStale => 5,
+            Self::EscalateSla => 6,
             Self::EscalateFailed => 7,
         }
     }
@@ -77,7 +83,7 @@ impl Intent {
     /// Whether it only calls a human and does nothing itself.
     const fn only_calls(self) -> bool {
         match self {
-            Self::EscalateGuidance | Self::EscalateBlocked | Self::EscalateFailed => true,
+            Self::EscalateGuidance | Self::EscalateBlocked | Self::EscalateSla | Self::EscalateFailed => true,
             Self::AutoRestart | Self::AutoStopStale | Self::ResetRestarts => false,
         }
     }
@@ -186,6 +192,15 @@ pub struct Question {
     pub since: Moment,
 }
 
+/// A thread that waits for a human, whether or not an agent stands still for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// What waits.
+    pub question: Question,
+    /// How much it presses.
+    pub priority: Priority,
+}
+
 /// What is known of a run.
 #[derive(Debug, Clone)]
 pub struct Sight<'a> {
@@ -195,8 +210,10 @@ pub struct Sight<'a> {
     pub agents: &'a [Agent],
     /// Its steps.
     pub steps: &'a [Step],
-    /// Its questions that wait for a human.
+    /// Its questions that wait for a human while an agent stands still.
     pub questions: &'a [Question],
+    /// Its threads that wait for a human, those of the questions among them.
+    pub waiting: &'a [Waiting],
     /// Agents whose progress is overdue too, as far as that is known.
     pub overdue: &'a [AgentKey],
 }
@@ -218,7 +235,7 @@ pub struct Measure {
     pub healthy_reset: Duration,
     /// Time without a living agent after which a run is stopped; zero is never.
     pub stale_age: Duration,
-    /// When an escalation calls again.
+    /// When an escalation calls again, and how long a thread may wait.
     pub call_again: Duration,
 }
 

@@ -12,7 +12,7 @@ use crate::domain::actor::{Actor, ActorType};
 use crate::domain::agent::{Agent, AgentKey};
 use crate::domain::command::{Command, EscalationWish, SuggestionWish};
 use crate::domain::escalation::{Escalation, Suggestion, SuggestionState};
-use crate::domain::operator::{Action, Conclusion, Intent, Measure, Question, Sight, evaluate};
+use crate::domain::operator::{Action, Conclusion, Intent, Measure, Question, Sight, Waiting, evaluate};
 use crate::domain::policy::{OperatorMode, Policy};
 use crate::domain::refusal::Refusal;
 use crate::domain::run::{Run, RunStatus};
@@ -202,18 +202,45 @@ pub fn conclude(
     let agents = reader.agents(run.id())?;
     let steps = reader.steps(run.id())?;
     let questions = questions(reader, run, &agents)?;
-    let sight = Sight { run, agents: &agents, steps: &steps, questions: &questions, overdue };
+    let waiting = waiting(reader, run, &agents)?;
+    let sight = Sight { run, agents: &agents, steps: &steps, questions: &questions, waiting: &waiting, overdue };
     Ok(evaluate(&sight, measure, now))
+}
+
+/// Whether something asked in `epoch` belongs to its agent's present one.
+fn is_present(agents: &[Agent], workspace: Option<&str>, name: Option<&str>, epoch: Option<u32>) -> bool {
+    let agent = agents
+        .iter()
+        .find(|agent| Some(agent.key.workspace.as_str()) == workspace && Some(agent.key.name.as_str()) == name);
+    agent.is_none_or(|agent| epoch.is_none_or(|epoch| agent.epoch == epoch))
+}
+
+/// The threads of a run that wait for a human.
+fn waiting(reader: &Reader, run: &Run, agents: &[Agent]) -> Result<Vec<Waiting>, StoreError> {
+    let mut found = Vec::new();
+    for thread in reader.waiting_threads(run.id())? {
+        if is_present(agents, thread.workspace.as_deref(), thread.agent_name.as_deref(), thread.epoch) {
+            found.push(Waiting { priority: thread.priority, question: question_of(reader, thread)? });
+        }
+    }
+    Ok(found)
+}
+
+fn question_of(reader: &Reader, thread: Thread) -> Result<Question, StoreError> {
+    Ok(Question {
+        text: asked(reader, &thread)?,
+        since: thread.waiting_since.unwrap_or(thread.opened_at),
+        post_id: None,
+        ticket: Some(thread.ticket),
+        workspace: thread.workspace,
+        agent: thread.agent_name,
+        thread_id: thread.thread_id,
+    })
 }
 
 /// The questions of a run's agents that wait for a human, of the present epochs.
 fn questions(reader: &Reader, run: &Run, agents: &[Agent]) -> Result<Vec<Question>, StoreError> {
-    let present = |workspace: Option<&str>, name: Option<&str>, epoch: Option<u32>| {
-        let agent = agents
-            .iter()
-            .find(|agent| Some(agent.key.workspace.as_str()) == workspace && Some(agent.key.name.as_str()) == name);
-        agent.is_none_or(|agent| epoch.is_none_or(|epoch| agent.epoch == epoch))
-    };
+    let present = |workspace: Option<&str>, name: Option<&str>, epoch| is_present(agents, workspace, name, epoch);
     let mut found = Vec::new();
     for request in reader.open_requests(run.id())? {
         if !present(Some(&request.workspace), Some(&request.agent_name), Some(request.epoch)) {
@@ -233,15 +260,7 @@ fn questions(reader: &Reader, run: &Run, agents: &[Agent]) -> Result<Vec<Questio
         if !present(thread.workspace.as_deref(), thread.agent_name.as_deref(), thread.epoch) {
             continue;
         }
-        found.push(Question {
-            text: asked(reader, &thread)?,
-            since: thread.waiting_since.unwrap_or(thread.opened_at),
-            post_id: None,
-            ticket: Some(thread.ticket),
-            workspace: thread.workspace,
-            agent: thread.agent_name,
-            thread_id: thread.thread_id,
-        });
+        found.push(question_of(reader, thread)?);
     }
     Ok(found)
 }

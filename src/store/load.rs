@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use super::error::{StoreError, named};
 use crate::domain::agent::{Agent, AgentKey};
 use crate::domain::command::{Command, RunWish, ThreadWish};
-use crate::domain::escalation::{Escalation, Suggestion, TMUX_TARGET};
+use crate::domain::escalation::{Escalation, Kind, Suggestion, TMUX_TARGET};
 use crate::domain::plan::Step;
 use crate::domain::run::Run;
 use crate::domain::scene::{LastDecision, Merged, Scene, Workspace};
@@ -78,6 +78,9 @@ pub fn scene(conn: &Connection, command: &Command, identity: Option<&AgentKey>) 
         Command::Operator { run_id, conclusion, .. } => {
             run(conn, &mut scene, run_id)?;
             said_before(conn, &mut scene, run_id, &conclusion.decision.target)?;
+            if let Some(thread_id) = conclusion.about.thread_id.as_ref() {
+                missing_thread(conn, &mut scene, thread_id)?;
+            }
         }
         Command::Escalation { escalation_id, .. } => {
             let sql = "SELECT doc FROM escalation WHERE escalation_id = :id";
@@ -149,11 +152,19 @@ fn run(conn: &Connection, scene: &mut Scene, run_id: &str) -> Result<(), StoreEr
     escalations(conn, scene, "SELECT doc FROM escalation WHERE run_id = :run AND stands", id)?;
     suggestions(conn, scene, "SELECT doc FROM suggestion WHERE run_id = :run AND open", id)?;
     // A new epoch settles requests, and with them what their control threads wait for.
-    let waiting: Vec<String> = scene.requests.iter().map(|request| request.thread_id.clone()).collect();
-    for thread_id in waiting {
-        if scene.threads.get(&thread_id).is_none() {
-            thread(conn, scene, &thread_id)?;
-        }
+    let mut waiting: Vec<String> = scene.requests.iter().map(|request| request.thread_id.clone()).collect();
+    // And a call to a thread ends when that waits no longer.
+    let called = scene.escalations.iter().filter(|escalation| escalation.kind == Kind::Sla && escalation.stands());
+    waiting.extend(called.filter_map(|escalation| escalation.thread_id.clone()));
+    for thread_id in &waiting {
+        missing_thread(conn, scene, thread_id)?;
+    }
+    Ok(())
+}
+
+fn missing_thread(conn: &Connection, scene: &mut Scene, thread_id: &str) -> Result<(), StoreError> {
+    if scene.threads.get(thread_id).is_none() {
+        thread(conn, scene, thread_id)?;
     }
     Ok(())
 }

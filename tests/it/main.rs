@@ -30,6 +30,7 @@ mod operator_waiting;
 mod process;
 mod processes;
 mod server_lost;
+mod sla;
 mod store_crash;
 mod store_files;
 mod store_keys;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use metawsm::domain::agent::{Agent, AgentKey, AgentStatus};
 use metawsm::domain::command::{AgentWish, RunWish, StepEnd};
 use metawsm::domain::escalation::Kind;
-use metawsm::domain::operator::{Action, Conclusion, Intent, Measure, Question, Sight, evaluate};
+use metawsm::domain::operator::{Action, Conclusion, Intent, Measure, Question, Sight, Waiting, evaluate};
 use metawsm::domain::plan::Step;
 use metawsm::domain::policy::{OperatorMode, RuleMode};
 use metawsm::domain::run::{Run, RunStatus};
@@ -20,6 +20,7 @@ struct Seen {
     agents: Vec<Agent>,
     steps: Vec<Step>,
     questions: Vec<Question>,
+    waiting: Vec<Waiting>,
     overdue: Vec<AgentKey>,
 }
 
@@ -38,6 +39,7 @@ impl Seen {
             agents,
             steps: stage.scene.steps_of(RUN).into_iter().cloned().collect(),
             questions: Vec::new(),
+            waiting: Vec::new(),
             overdue: Vec::new(),
         }
     }
@@ -55,6 +57,7 @@ impl Seen {
             agents: &self.agents,
             steps: &self.steps,
             questions: &self.questions,
+            waiting: &self.waiting,
             overdue: &self.overdue,
         };
         evaluate(&sight, measure, at(seconds))

@@ -40,7 +40,7 @@ fn operate(stage: &mut Stage, mode: OperatorMode) -> String {
     let agents: Vec<_> = stage.scene.agents_of(RUN).into_iter().cloned().collect();
     let steps: Vec<_> = stage.scene.steps_of(RUN).into_iter().cloned().collect();
     let run = stage.scene.runs.get(RUN).unwrap().clone();
-    let sight = Sight { run: &run, agents: &agents, steps: &steps, questions: &[], overdue: &[] };
+    let sight = Sight { run: &run, agents: &agents, steps: &steps, questions: &[], waiting: &[], overdue: &[] };
     let now = Moment::from_millis(START + stage.minutes * 60_000);
     let mut said = Vec::new();
     for (n, conclusion) in evaluate(&sight, &measure(mode), now).into_iter().enumerate() {

@@ -102,9 +102,9 @@ fn cause_holds(scene: &Scene, escalation: &Escalation) -> bool {
         Kind::Step => open_run(scene, run_id).is_some_and(|run| step_failed(scene, run, &escalation.target)),
         Kind::Failed => run_id.and_then(|id| scene.runs.get(id)).is_some_and(|run| run.status == RunStatus::Failed),
         Kind::Stale => run_id.and_then(|id| scene.runs.get(id)).is_some_and(|run| stays_stopped(scene, run)),
+        Kind::Sla => open_run(scene, run_id).is_some_and(|_| thread_waits(scene, escalation.thread_id.as_ref())),
         Kind::Input
         | Kind::Limit
-        | Kind::Sla
         | Kind::TmuxUnreachable
         | Kind::TmuxServerLost
         | Kind::DeadLetter
@@ -135,6 +135,17 @@ pub(super) fn question_waits(scene: &Scene, run: &Run, target: &str) -> bool {
                     _ => true,
                 }
         })
+}
+
+/// Whether a thread waits for a human, and its agent has not begun anew since.
+pub(super) fn thread_waits(scene: &Scene, thread_id: Option<&String>) -> bool {
+    let Some(thread) = thread_id.and_then(|id| scene.threads.get(id)) else { return false };
+    let present = match (&thread.run_id, &thread.epoch) {
+        (Some(run_id), Some(epoch)) => agent_of(scene, run_id, thread.workspace.as_ref(), thread.agent_name.as_ref())
+            .is_none_or(|agent| agent.epoch == *epoch),
+        _ => true,
+    };
+    thread.waits_for_human() && present
 }
 
 pub(super) fn step_failed(scene: &Scene, run: &Run, target: &str) -> bool {
@@ -170,6 +181,10 @@ pub(super) fn still_wanted(scene: &Scene, suggestion: &Suggestion) -> bool {
         Intent::AutoRestart => agent_of(scene, run.id(), suggestion.workspace.as_ref(), suggestion.agent.as_ref())
             .is_some_and(|agent| is_unhealthy(agent) && agent_cause(agent) == suggestion.cause && agent.restart_left()),
         Intent::AutoStopStale => lifeless_cause(scene, run).as_ref() == Some(&suggestion.cause),
-        Intent::EscalateGuidance | Intent::EscalateBlocked | Intent::EscalateFailed | Intent::ResetRestarts => false,
+        Intent::EscalateGuidance
+        | Intent::EscalateBlocked
+        | Intent::EscalateSla
+        | Intent::EscalateFailed
+        | Intent::ResetRestarts => false,
     }
 }

@@ -3,7 +3,7 @@
 use super::{agent, escalation, run, shortened};
 use crate::domain::agent::{Agent, AgentKey};
 use crate::domain::command::SuggestionWish;
-use crate::domain::escalation::{Kind, Suggestion, SuggestionState};
+use crate::domain::escalation::{EscalationState, Kind, Suggestion, SuggestionState};
 use crate::domain::event::{Draft, Fact, Subject};
 use crate::domain::operator::{Action, Conclusion, Decision, Intent, agent_cause, failure_cause, is_unhealthy};
 use crate::domain::refusal::Refusal;
@@ -71,6 +71,7 @@ fn still_so(scene: &Scene, run: &Run, conclusion: &Conclusion) -> bool {
     let (about, decision) = (&conclusion.about, &conclusion.decision);
     match decision.intent {
         Intent::EscalateGuidance => run.status.at_work() && escalation::question_waits(scene, run, &decision.target),
+        Intent::EscalateSla => run.status.at_work() && escalation::thread_waits(scene, about.thread_id.as_ref()),
         Intent::EscalateBlocked if conclusion.call.is_some_and(|(kind, _)| kind == Kind::Step) => {
             run.status.at_work() && escalation::step_failed(scene, run, &decision.target)
         }
@@ -114,9 +115,11 @@ fn effect(
         },
         Intent::AutoStopStale => run::stop(scene, run, &shortened(reason)),
         // A call has no other effect, and forgetting restarts is what its fact says.
-        Intent::EscalateGuidance | Intent::EscalateBlocked | Intent::EscalateFailed | Intent::ResetRestarts => {
-            Ok(Vec::new())
-        }
+        Intent::EscalateGuidance
+        | Intent::EscalateBlocked
+        | Intent::EscalateSla
+        | Intent::EscalateFailed
+        | Intent::ResetRestarts => Ok(Vec::new()),
     }
 }
 
@@ -165,7 +168,9 @@ pub(super) fn call_human(scene: &Scene, call: Call<'_>, new_id: &str) -> Option<
         let same =
             escalation.run_id == call.about.run_id && escalation.kind == call.kind && escalation.target == call.target;
         if same && escalation.stands() {
-            if escalation.cause == call.cause && escalation.reason == reason {
+            // The same wait, longer: who knows of it is not told until it is due, and then by its being due.
+            let known = call.kind == Kind::Sla && escalation.state == EscalationState::Acknowledged;
+            if escalation.cause == call.cause && (escalation.reason == reason || known) {
                 return None;
             }
             id = &escalation.escalation_id;

@@ -1,9 +1,9 @@
-//! Rules 1, 3, 4, 5 and 7 of spec 2.7, one function a subject.
+//! Rules 1 and 3 to 7 of spec 2.7, one function a subject.
 
 use super::{
-    Action, Agent, AgentStatus, Conclusion, Considered, Decision, Intent, Kind, Measure, Moment, Question, RUN_TARGET,
-    RunStatus, Sight, Step, Subject, Value, age, agent_cause, agent_target, failure_cause, is_unhealthy, json,
-    lifeless_since, question_target, step_target,
+    Action, Agent, AgentStatus, Conclusion, Considered, Decision, Intent, Kind, Measure, Moment, Priority, Question,
+    RUN_TARGET, RunStatus, Sight, Step, Subject, Value, Waiting, age, agent_cause, agent_target, failure_cause,
+    is_unhealthy, json, lifeless_since, question_target, step_target,
 };
 
 /// What the rules conclude about each subject of a run, now. What there is nothing to say about is left out.
@@ -71,10 +71,18 @@ fn why_not(intent: Intent, why: &str) -> Considered {
 impl Rules<'_> {
     fn at_work(&self) -> Vec<Conclusion> {
         let sight = self.sight;
-        let questions = sight.questions.iter().filter_map(|question| self.question(question));
+        let questions: Vec<Conclusion> =
+            sight.questions.iter().filter_map(|question| self.question(question)).collect();
+        // Rule 1 has the lower number: what it calls to is not called to again for its waiting.
+        let called = |waiting: &&Waiting| {
+            let thread = Some(&waiting.question.thread_id);
+            !questions.iter().any(|found| found.about.thread_id.as_ref() == thread)
+        };
+        let overdue: Vec<Conclusion> =
+            sight.waiting.iter().filter(called).filter_map(|waiting| self.overdue(waiting)).collect();
         let agents = sight.agents.iter().filter_map(|agent| self.agent(agent).or_else(|| self.well(agent)));
         let steps = sight.steps.iter().filter_map(|step| self.step(step));
-        questions.chain(agents).chain(steps).chain(self.stale()).collect()
+        questions.into_iter().chain(overdue).chain(agents).chain(steps).chain(self.stale()).collect()
     }
 
     fn call(&self, found: Found, intent: Intent, kind: Kind) -> Option<Conclusion> {
@@ -91,20 +99,58 @@ impl Rules<'_> {
     /// Rule 1.
     fn question(&self, question: &Question) -> Option<Conclusion> {
         let found = Found {
-            about: Subject {
-                run_id: Some(self.sight.run.id().to_owned()),
-                ticket: question.ticket.clone(),
-                workspace: question.workspace.clone(),
-                agent_name: question.agent.clone(),
-                thread_id: Some(question.thread_id.clone()),
-            },
+            about: self.about_question(question),
             target: question_target(&question.thread_id, question.post_id.as_deref()),
-            cause: format!("waits since {}", question.since),
+            cause: waits_since(question.since),
             reason: question.text.clone(),
             evidence: json!({ "signal": "question", "source": "forum", "since": question.since, "post_id": question.post_id }),
             considered: Vec::new(),
         };
         self.call(found, Intent::EscalateGuidance, Kind::Guidance)
+    }
+
+    fn about_question(&self, question: &Question) -> Subject {
+        Subject {
+            run_id: Some(self.sight.run.id().to_owned()),
+            ticket: question.ticket.clone(),
+            workspace: question.workspace.clone(),
+            agent_name: question.agent.clone(),
+            thread_id: Some(question.thread_id.clone()),
+        }
+    }
+
+    /// Rule 6: at once where it presses, else when its time is over; and once more after each such time.
+    fn overdue(&self, waiting: &Waiting) -> Option<Conclusion> {
+        let (question, period) = (&waiting.question, self.measure.call_again);
+        let presses = waiting.priority >= Priority::High;
+        let due = if presses { question.since } else { question.since.plus(period) };
+        if period.is_zero() || self.now < due {
+            return None;
+        }
+        let times = u32::try_from(self.now.since(due).as_millis() / period.as_millis()).unwrap_or(u32::MAX);
+        let repeated = due.plus(period.saturating_mul(times));
+        let reason = match times {
+            0 => question.text.clone(),
+            _ => format!("{} (still waits after {})", question.text, age(repeated.since(question.since))),
+        };
+        let found = Found {
+            about: self.about_question(question),
+            target: question_target(&question.thread_id, None),
+            cause: waits_since(question.since),
+            reason,
+            evidence: json!({
+                "signal": "question",
+                "source": "forum",
+                "since": question.since,
+                "priority": waiting.priority,
+                "due_at": due,
+            }),
+            considered: Vec::new(),
+        };
+        let mut conclusion = self.call(found, Intent::EscalateSla, Kind::Sla)?;
+        // That it is said again is due then: by this one time of waiting is told from the next.
+        conclusion.decision.due_at = Some(repeated.plus(period));
+        Some(conclusion)
     }
 
     /// Rules 3 and 4: an agent that is down, or hangs.
@@ -276,6 +322,10 @@ impl Rules<'_> {
         };
         self.call(found, Intent::EscalateFailed, Kind::Failed)
     }
+}
+
+fn waits_since(since: Moment) -> String {
+    format!("waits since {since}")
 }
 
 fn describe(agent: &Agent) -> String {

@@ -6,6 +6,7 @@ use super::Reader;
 use crate::domain::agent::Agent;
 use crate::domain::escalation::{Escalation, EscalationState, Suggestion};
 use crate::domain::scene::LastDecision;
+use crate::domain::thread::Thread;
 use crate::store::error::StoreError;
 use crate::store::load::{HOME_ESCALATIONS, LOST_AGENTS, docs};
 
@@ -53,6 +54,16 @@ impl Reader {
     pub fn decisions(&self, run_id: &str) -> Result<Vec<LastDecision>, StoreError> {
         let sql = "SELECT doc FROM decision WHERE run_id = :run ORDER BY target";
         docs(&self.conn, "decision", sql, &[(":run", &run_id)])
+    }
+
+    /// The threads of a run that wait for a human, the longest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn waiting_threads(&self, run_id: &str) -> Result<Vec<Thread>, StoreError> {
+        // What waits is little, whatever else a run has said: hence not by the index on its threads.
+        let sql = "SELECT doc FROM thread WHERE waiting_on = 'human' AND +run_id = :run ORDER BY since, thread_id";
+        docs(&self.conn, "thread", sql, &[(":run", &run_id)])
     }
 
     /// All escalations about a subject of the home that is part of no run, settled ones too.
