@@ -114,6 +114,7 @@ fn snapshot(rows: usize) -> Snapshot {
         due_at: Some(NOW),
         unseen: true,
         control: false,
+        assignee: None,
         updated_at: NOW,
     };
     let queue = || Queue { rows: (0..rows).map(thread).collect(), more: false };

@@ -33,6 +33,16 @@ pub enum Action {
     Reply,
     /// Open a thread.
     Ask,
+    /// Change a thread's state.
+    State,
+    /// Change a thread's priority.
+    Priority,
+    /// Assign a thread.
+    Assign,
+    /// Close a thread.
+    CloseThread,
+    /// Open a closed thread again.
+    ReopenThread,
     /// Start an agent anew.
     Restart,
     /// Stop an agent or a run.
@@ -71,6 +81,8 @@ pub enum Action {
     Redraw,
     /// Send what was written.
     Send,
+    /// Write it in another program.
+    Edit,
     /// The next field of a form.
     NextField,
     /// Leave the text as a draft.

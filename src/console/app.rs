@@ -12,6 +12,7 @@ use super::theme::Theme;
 use super::widgets::composer::Composer;
 use super::widgets::dialog::Dialog;
 use super::widgets::list::{List, Scroll};
+use super::widgets::picker::Picker;
 use super::widgets::terminal::Emulated;
 use crate::domain::agent::AgentKey;
 use crate::domain::time::Moment;
@@ -21,6 +22,7 @@ use crate::services::snapshot::{AgentRow, RunPage, RunRow, Snapshot, Tab, Thread
 mod act;
 mod digest;
 mod lists;
+mod pick;
 mod sense;
 mod text;
 mod update;
@@ -101,6 +103,8 @@ pub enum Overlay {
     Help(Place, Scroll),
     /// A question.
     Dialog(Dialog),
+    /// A choice.
+    Picker(Picker),
 }
 
 /// What a console is opened with.
@@ -243,6 +247,7 @@ impl App {
     pub fn place(&self) -> Place {
         match (&self.overlay, &self.composer, &self.page) {
             (Some(Overlay::Dialog(_)), _, _) => Place::Dialog,
+            (Some(Overlay::Picker(_)), _, _) => Place::Picker,
             (Some(Overlay::Help(place, _)), _, _) => *place,
             (None, Some(_), _) => Place::Text,
             (None, None, Page::Home) => Place::Home,

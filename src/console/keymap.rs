@@ -17,11 +17,13 @@ pub enum Place {
     Text,
     /// A dialog.
     Dialog,
+    /// A menu.
+    Picker,
 }
 
 impl Place {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Home, Self::Run, Self::Thread, Self::Text, Self::Dialog];
+    pub const ALL: [Self; 6] = [Self::Home, Self::Run, Self::Thread, Self::Text, Self::Dialog, Self::Picker];
 }
 
 /// A key as the table names it.
@@ -90,7 +92,7 @@ const fn ctrl(letter: char) -> Key {
 }
 const ALT_ENTER: Key = Key { code: KeyCode::Enter, with: KeyModifiers::ALT };
 
-use Place::{Dialog, Home, Run, Text, Thread};
+use Place::{Dialog, Home, Picker, Run, Text, Thread};
 const PAGES: &[Place] = &[Home, Run, Thread];
 
 macro_rules! table {
@@ -127,7 +129,12 @@ table! {
     Action::Open, [k(KeyCode::Enter)], "open", "Open what is selected", &[Home], false, 10;
     Action::Back, [k(KeyCode::Esc)], "back", "One level back; at home: dismisses a message, clears a filter", PAGES, false, 80;
     Action::Reply, [c('r')], "reply", "Reply in the thread: an answer where one is waited for", PAGES, false, 20;
-    Action::Ask, [c('A')], "ask", "Open a new thread", PAGES, false, 60;
+    Action::Ask, [c('A')], "ask", "Open a new thread", PAGES, false, 29;
+    Action::CloseThread, [c('c')], "close thread", "Close the thread; asks where somebody waits in it", &[Home, Thread], false, 22;
+    Action::ReopenThread, [c('o')], "reopen", "Open the closed thread again", &[Home, Thread], false, 21;
+    Action::State, [c('s')], "state", "Change the thread's state", &[Home, Thread], false, 23;
+    Action::Priority, [c('p')], "priority", "Change the thread's priority", &[Home, Thread], false, 64;
+    Action::Assign, [c('g')], "assign", "Assign the thread to somebody", &[Home, Thread], false, 24;
     Action::Restart, [c('R')], "restart", "End the agent's session and start it again", PAGES, true, 30;
     Action::Stop, [c('S')], "stop", "Stop the agent; among runs: stop the run", PAGES, true, 40;
     Action::Attach, [c('a')], "attach", "Attach to the agent's session; C-b d comes back", PAGES, false, 50;
@@ -147,11 +154,16 @@ table! {
     Action::Suspend, [ctrl('z')], "suspend", "Suspend; the right to supervise is given back meanwhile", &[Home, Run, Thread, Text], false, 0;
     Action::Redraw, [ctrl('l')], "redraw", "Draw everything again", PAGES, false, 0;
     Action::Send, [ctrl('s'), ALT_ENTER], "send", "Send what was written", &[Text], false, 10;
+    Action::Edit, [ctrl('e')], "editor", "Write it in $VISUAL or $EDITOR, and come back", &[Text], false, 25;
     Action::NextField, [k(KeyCode::Tab)], "next field", "The next field of the form", &[Text], false, 20;
     Action::KeepDraft, [k(KeyCode::Esc)], "keep as draft", "Leave; what was written stays as a draft", &[Text], false, 30;
     Action::Yes, [c('y')], "yes", "Do it", &[Dialog], true, 10;
     Action::No, [c('n'), k(KeyCode::Esc), c('q')], "no", "Leave everything as it is", &[Dialog], false, 20;
     Action::Merge, [c('m')], "merge too", "Merge what is not merged, then close", &[Dialog], false, 0;
+    Action::Up, [k(KeyCode::Up)], "up", "One row up", &[Picker], false, 20;
+    Action::Down, [k(KeyCode::Down)], "down", "One row down", &[Picker], false, 30;
+    Action::Take, [k(KeyCode::Enter)], "take", "Take what is selected", &[Picker], false, 10;
+    Action::No, [k(KeyCode::Esc)], "cancel", "Leave everything as it is", &[Picker], false, 40;
     Action::OtherAnswer, [k(KeyCode::Tab), k(KeyCode::BackTab), k(KeyCode::Left), k(KeyCode::Right), c('h'), c('l')], "other answer", "The other answer", &[Dialog], false, 0;
     Action::Take, [k(KeyCode::Enter)], "take", "Take the answer in focus", &[Dialog], false, 30;
 }

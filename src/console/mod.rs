@@ -26,6 +26,7 @@ use crate::services::snapshot::{Look, Source, Watch};
 
 pub mod action;
 pub mod app;
+mod editor;
 pub mod keymap;
 pub mod msg;
 pub mod screens;
@@ -162,6 +163,7 @@ impl Running {
                 Effect::Quit => return Ok(Next::Leave),
                 Effect::Redraw => screen.clear()?,
                 Effect::Attach(key) => self.attach(&key, screen)?,
+                Effect::Edit(name, text) => self.edit(name, &text, screen)?,
                 Effect::Suspend => self.suspend(screen)?,
                 effect => self.ask(effect),
             }
@@ -192,7 +194,7 @@ impl Running {
             }
             Effect::Title(text) => terminal::title(&text),
             Effect::Bell => terminal::bell(),
-            Effect::Quit | Effect::Redraw | Effect::Attach(_) | Effect::Suspend => {}
+            Effect::Quit | Effect::Redraw | Effect::Attach(_) | Effect::Edit(..) | Effect::Suspend => {}
         }
     }
 
@@ -214,6 +216,26 @@ impl Running {
             }
         };
         let _ = self.sender.send(Msg::Back(trouble));
+        let (width, height) = screen.size();
+        let _ = self.sender.send(Msg::Resize(width, height));
+        Ok(())
+    }
+
+    /// An editor has the terminal until it is left; what it leaves in the draft's file is the text.
+    fn edit(&mut self, name: String, text: &str, screen: &mut Screen) -> io::Result<()> {
+        let variables = self.handle.engine().surroundings.variables.clone();
+        let done = match self.handle.draft_to_edit(&name, text) {
+            Err(trouble) => Err(trouble),
+            Ok(file) => {
+                self.input.pause();
+                screen.lend();
+                let done = editor::write_on(&file, |name| variables.get(name).cloned());
+                self.input.resume();
+                screen.resume()?;
+                done
+            }
+        };
+        let _ = self.sender.send(Msg::Edited(name, done));
         let (width, height) = screen.size();
         let _ = self.sender.send(Msg::Resize(width, height));
         Ok(())

@@ -31,6 +31,8 @@ pub enum Msg {
     Paged(Result<Box<RunPage>, Trouble>),
     /// A draft that was kept.
     Draft(String, Option<String>),
+    /// A draft that was written on in another program, or why it was not.
+    Edited(String, Result<String, Trouble>),
     /// A deadline has passed.
     Tick,
     /// The screen is ours again after something else had it.
@@ -58,6 +60,8 @@ pub enum Effect {
     KeepDraft(String, String),
     /// Fetch a draft.
     LoadDraft(String),
+    /// Give the terminal to an editor for a while: the draft's name and its text.
+    Edit(String, String),
     /// Give the terminal to an agent's session for a while.
     Attach(AgentKey),
     /// The terminal's title.

@@ -14,10 +14,11 @@ use super::log::Log;
 use super::snapshot::{RunPage, run_page};
 use super::tmux::Attach;
 use super::{closing, gates, merging, operator, stopping};
+use crate::domain::actor::ActorType;
 use crate::domain::agent::{Agent, AgentKey};
 use crate::domain::command::{AgentWish, Command, RunWish, ThreadWish};
 use crate::domain::run::Run;
-use crate::domain::thread::Priority;
+use crate::domain::thread::{Priority, ThreadState};
 use crate::store::Order;
 
 /// How long a wish waits for another one on the same run that is about to end.
@@ -46,6 +47,8 @@ pub enum Wish {
     },
     /// Note that a thread was looked at.
     Seen(String),
+    /// Change what a thread is.
+    Thread(String, Change),
     /// Start an agent anew, ending what runs of it.
     Restart(AgentKey),
     /// End an agent's session.
@@ -75,6 +78,21 @@ pub enum Wish {
     ResolveEscalation(String, String),
 }
 
+/// What can be changed of a thread.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Where it stands.
+    State(ThreadState),
+    /// How much it presses.
+    Priority(Priority),
+    /// Whose it is: kind and name.
+    Assignee(ActorType, String),
+    /// It is over.
+    Close,
+    /// It is not.
+    Reopen,
+}
+
 /// What a destructive wish would do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Preview {
@@ -102,6 +120,8 @@ impl From<EngineError> for Trouble {
 enum Draft {
     Keep(PathBuf, String),
     Drop(PathBuf),
+    /// Everything before it is written.
+    Settled(Sender<()>),
 }
 
 /// The engine as a screen holds it.
@@ -217,6 +237,20 @@ impl Handle {
         let _ = self.drafts.send(draft);
     }
 
+    /// The file of a draft with `text` in it, for another program to write on.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn draft_to_edit(&self, name: &str, text: &str) -> Result<PathBuf, Trouble> {
+        let (settled, wait) = channel();
+        // What was typed before must not be written over what the other program makes of it.
+        let _ = self.drafts.send(Draft::Settled(settled));
+        let _ = wait.recv_timeout(PATIENCE);
+        let file = self.draft_file(name);
+        keep(&Draft::Keep(file.clone(), text.to_owned())).map_err(Trouble::from)?;
+        Ok(file)
+    }
+
     /// The draft that was kept.
     pub fn draft(&self, name: &str) -> Option<String> {
         std::fs::read_to_string(self.draft_file(name)).ok()
@@ -252,6 +286,7 @@ impl Handle {
                 self.say(thread_id, ThreadWish::Seen { viewer: self.viewer_id(), seq: None })?;
                 Ok(String::new())
             }
+            Wish::Thread(thread_id, change) => self.change(thread_id, change),
             Wish::Restart(key) => self.restart(&key),
             Wish::StopAgent(key) => {
                 stopping::stop_agent(engine, caller, &self.agent(&key)?)?;
@@ -322,6 +357,21 @@ impl Handle {
         Ok(if answer { "answered" } else { "posted" }.to_owned())
     }
 
+    fn change(&self, thread_id: String, change: Change) -> Result<String, EngineError> {
+        let (wish, words) = match change {
+            Change::State(to) => (ThreadWish::State { to }, format!("it is {} now", to.word().replace('_', " "))),
+            Change::Priority(to) => (ThreadWish::Priority { to }, format!("its priority is {} now", to.word())),
+            Change::Assignee(assignee_type, assignee) => {
+                let words = format!("assigned to {assignee}");
+                (ThreadWish::Assign { assignee_type, assignee, note: None }, words)
+            }
+            Change::Close => (ThreadWish::Close, "closed; o opens it again".to_owned()),
+            Change::Reopen => (ThreadWish::Reopen, "open again".to_owned()),
+        };
+        self.say(thread_id, wish)?;
+        Ok(words)
+    }
+
     /// The wish is written down; whoever supervises carries it out.
     fn restart(&self, key: &AgentKey) -> Result<String, EngineError> {
         let reason = format!("restarted by {}", self.caller.actor);
@@ -353,6 +403,7 @@ impl Handle {
             Wish::Reply { .. }
             | Wish::Ask { .. }
             | Wish::Seen(_)
+            | Wish::Thread(_, _)
             | Wish::Restart(_)
             | Wish::StopAgent(_)
             | Wish::Pause(_)
@@ -387,6 +438,10 @@ impl Handle {
 
 fn keep(draft: &Draft) -> Result<(), EngineError> {
     match draft {
+        Draft::Settled(told) => {
+            let _ = told.send(());
+            Ok(())
+        }
         Draft::Keep(file, text) => {
             if let Some(dir) = file.parent() {
                 make_dir(dir)?;

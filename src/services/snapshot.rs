@@ -298,6 +298,8 @@ pub struct ThreadRow {
     pub waiting_since: Option<Moment>,
     /// When it becomes an escalation.
     pub due_at: Option<Moment>,
+    /// Whose it is.
+    pub assignee: Option<String>,
     /// Whether it holds posts we have not seen.
     pub unseen: bool,
     /// Whether it carries signals.
@@ -320,6 +322,8 @@ pub struct ThreadPage {
     pub thread: Thread,
     /// Its posts, the newest last.
     pub posts: Vec<Post>,
+    /// The requests among them that have no answer yet.
+    pub open: Vec<String>,
     /// How many older posts were left out.
     pub earlier: usize,
     /// What of it was seen before it was opened.
@@ -356,6 +360,8 @@ pub struct RunPage {
 pub struct Facts {
     /// Who supervises.
     pub supervisor: Option<Supervising>,
+    /// Who looks.
+    pub viewer: String,
     /// The operator's mode.
     pub operator: String,
     /// Whether the bell may ring.

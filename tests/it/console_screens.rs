@@ -131,3 +131,13 @@ fn run_page() -> RunPage {
         ],
     }
 }
+
+#[test]
+fn menus_of_a_thread() {
+    at_all_sizes("state", |desk| {
+        desk.keys("4s");
+    });
+    at_all_sizes("assign", |desk| {
+        desk.keys("4gro");
+    });
+}

@@ -77,6 +77,7 @@ pub fn thread(id: &str, title: &str, waiting: Option<i64>) -> ThreadRow {
         priority: Priority::Normal,
         waiting_since: waiting.map(before),
         due_at: waiting.map(|seconds| before(seconds).plus(Duration::from_secs(1800))),
+        assignee: None,
         unseen: waiting.is_some(),
         control: false,
         updated_at: before(100),
@@ -135,6 +136,7 @@ pub fn page(id: &str) -> ThreadPage {
             post(10, ActorType::Human, "kim", "日本語 at ease", None),
             post(30, ActorType::Agent, "planner", "", Some(ask)),
         ],
+        open: vec!["p30".to_owned()],
         earlier: 0,
         seen_to: 10,
         viewer: "human:kim".to_owned(),
@@ -193,6 +195,7 @@ pub fn snapshot() -> Snapshot {
         thread: None,
         facts: Facts {
             supervisor: Some(Supervising { pid: 7, ours: true, since: before(900) }),
+            viewer: "kim".to_owned(),
             operator: "assist".to_owned(),
             bell: true,
             troubles: Default::default(),

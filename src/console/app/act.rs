@@ -9,7 +9,7 @@ use crate::console::msg::Effect;
 use crate::console::widgets::composer::Purpose;
 use crate::console::widgets::dialog::{Ahead, Consequence, Dialog};
 use crate::console::widgets::list::Scroll;
-use crate::services::handle::Wish;
+use crate::services::handle::{Change, Wish};
 use crate::services::snapshot::{AgentRow, Tab};
 
 impl App {
@@ -32,6 +32,9 @@ impl App {
             Action::Ask => {
                 let ticket = self.target_run().or(self.run()).and_then(|run| run.tickets.first().cloned());
                 self.compose(Purpose::Ask, &ticket.unwrap_or_default(), effects);
+            }
+            Action::State | Action::Priority | Action::Assign | Action::CloseThread | Action::ReopenThread => {
+                self.change_thread(action, effects);
             }
             Action::Restart => self.ask_restart(),
             Action::Stop => self.ask_stop(),
@@ -73,6 +76,7 @@ impl App {
                     composer.next_field();
                 }
             }
+            Action::Edit => self.edit(effects),
             Action::KeepDraft => {
                 self.keep_draft(effects);
                 self.composer = None;
@@ -294,6 +298,13 @@ fn under_way(wish: &Wish) -> String {
         Wish::Reply { .. } => "sending the reply".to_owned(),
         Wish::Ask { title, .. } => format!("asking {title}"),
         Wish::Seen(_) => String::new(),
+        Wish::Thread(_, change) => match change {
+            Change::State(_) => "changing its state".to_owned(),
+            Change::Priority(_) => "changing its priority".to_owned(),
+            Change::Assignee(_, name) => format!("assigning to {name}"),
+            Change::Close => "closing the thread".to_owned(),
+            Change::Reopen => "opening it again".to_owned(),
+        },
         Wish::Restart(key) => format!("restarting {}", key.name),
         Wish::StopAgent(key) => format!("stopping {}", key.name),
         Wish::StopRun(run_id) => format!("stopping {run_id}"),

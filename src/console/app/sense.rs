@@ -5,6 +5,7 @@ use crate::console::action::Action;
 use crate::console::keymap::{Binding, Place, rows};
 use crate::domain::agent::AgentStatus;
 use crate::domain::run::RunStatus;
+use crate::domain::thread::ThreadState;
 use crate::services::snapshot::{AgentRow, RunRow};
 
 /// The most keys in a footer.
@@ -67,6 +68,10 @@ impl App {
             Action::Acknowledge | Action::Resolve => {
                 self.focus == Pane::Attention && matches!(self.item(), Some(Attention::Escalation(_)))
             }
+            Action::State | Action::Priority | Action::Assign | Action::CloseThread => {
+                self.target_thread().is_some_and(|thread| thread.state != ThreadState::Closed)
+            }
+            Action::ReopenThread => self.target_thread().is_some_and(|thread| thread.state == ThreadState::Closed),
             Action::NextWaiting => self.waiting() > 0,
             Action::Filter => self.page == Page::Home && self.focus != Pane::Live,
             Action::Back => {
@@ -93,6 +98,7 @@ impl App {
             | Action::Suspend
             | Action::Redraw
             | Action::Send
+            | Action::Edit
             | Action::KeepDraft
             | Action::Yes
             | Action::No

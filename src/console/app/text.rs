@@ -1,10 +1,11 @@
 //! Writing: opening a form, sending it, keeping it.
 
+use super::update::words;
 use super::{App, Page, Pending};
 use crate::console::msg::Effect;
 use crate::console::widgets::composer::{Composer, Purpose};
 use crate::console::widgets::list::Scroll;
-use crate::services::handle::Wish;
+use crate::services::handle::{Trouble, Wish};
 
 impl App {
     /// Opens a form; a draft of it is fetched.
@@ -87,6 +88,26 @@ impl App {
             && composer.dirty.take().is_some()
         {
             effects.push(Effect::KeepDraft(composer.purpose.draft(), composer.draft()));
+        }
+    }
+
+    /// Goes on writing in another program; what it leaves comes back here.
+    pub(super) fn edit(&mut self, effects: &mut Vec<Effect>) {
+        let Some(composer) = self.composer.as_mut().filter(|composer| composer.sending.is_none()) else { return };
+        composer.dirty = None;
+        effects.push(Effect::Edit(composer.purpose.draft(), composer.whole()));
+    }
+
+    /// The other program is done.
+    pub(super) fn edited(&mut self, name: &str, done: Result<String, Trouble>) {
+        match done {
+            Ok(text) => {
+                let up = self.time.up;
+                if let Some(composer) = self.composer.as_mut().filter(|composer| composer.purpose.draft() == name) {
+                    composer.replace(&text, up);
+                }
+            }
+            Err(trouble) => self.complain(words(&trouble)),
         }
     }
 

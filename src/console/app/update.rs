@@ -50,6 +50,10 @@ impl App {
                 self.complain(words(&trouble));
             }
             Msg::Draft(name, text) => self.drafted(&name, text),
+            Msg::Edited(name, done) => {
+                self.edited(&name, done);
+                effects.push(Effect::Redraw);
+            }
             Msg::Tick => self.tick(effects),
             Msg::Back(trouble) => {
                 if let Some(trouble) = trouble {
@@ -72,6 +76,7 @@ impl App {
         match (&mut self.overlay, self.filtering) {
             (Some(Overlay::Help(..)), _) => self.help_key(place, &key),
             (Some(Overlay::Dialog(_)), _) => self.dialog_key(&key, effects),
+            (Some(Overlay::Picker(_)), _) => self.picker_key(&key, effects),
             (None, true) => self.filter_key(&key),
             (None, false) => match (place, find(place, &key)) {
                 (Place::Text, None) => {

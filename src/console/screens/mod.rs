@@ -67,6 +67,7 @@ fn over(app: &App, area: Rect, buffer: &mut Buffer) {
     match overlay {
         Overlay::Help(place, scroll) => help::draw(*place, scroll, app.theme, area, buffer),
         Overlay::Dialog(dialog) => dialog.draw(app.theme, area, buffer),
+        Overlay::Picker(picker) => picker.draw(app.theme, area, buffer),
     }
 }
 

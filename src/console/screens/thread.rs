@@ -25,7 +25,7 @@ const LONGEST: usize = 48 * 1024;
 #[derive(Debug, Default)]
 pub struct Cache(RefCell<Option<(Key, Vec<Line<'static>>)>>);
 
-type Key = (String, i64, usize, Moment, Theme);
+type Key = (String, i64, usize, usize, Moment, Theme);
 
 /// Draws the page.
 pub fn draw(app: &App, thread_id: &str, area: Rect, buffer: &mut Buffer) {
@@ -49,7 +49,8 @@ pub fn draw(app: &App, thread_id: &str, area: Rect, buffer: &mut Buffer) {
     }
     let inner = pane::frame(title, app.composer.is_none(), theme, area, buffer);
     let inner = Rect { x: inner.x + 1, width: inner.width.saturating_sub(2), ..inner };
-    let key = (thread_id.to_owned(), thread.last_event_sequence, usize::from(inner.width), app.time.now, theme);
+    let (seq, width) = (thread.last_event_sequence, usize::from(inner.width));
+    let key = (thread_id.to_owned(), seq, page.open.len(), width, app.time.now, theme);
     let mut cache = app.wrapped.0.borrow_mut();
     if cache.as_ref().is_none_or(|(known, _)| *known != key) {
         *cache = Some((key, conversation(page, usize::from(inner.width), app.time.now, theme)));
@@ -104,6 +105,9 @@ fn post_lines(post: &Post, page: &ThreadPage, width: usize, now: Moment, theme: 
     if let Some(signal) = &post.signal {
         head = head.text(&format!("  {}", word(signal)), tone(signal, theme));
     }
+    if let Some((words, style)) = came_of(post, page, theme) {
+        head = head.text(&format!("  {words}"), style);
+    }
     let head = head.text(&format!("  {}", ago(now, Some(post.created_at))), theme.dim());
     lines.push(head.line());
     let before = lines.len();
@@ -157,6 +161,20 @@ fn card(signal: &Signal, width: usize, theme: Theme, lines: &mut Vec<Line<'stati
             lines.push(row.text(line, theme.plain()).line());
         }
     }
+}
+
+/// What came of a request: each has an answer of its own.
+fn came_of(post: &Post, page: &ThreadPage, theme: Theme) -> Option<(String, ratatui::style::Style)> {
+    let asks = post.signal.as_ref().is_some_and(|signal| signal.control_type == SignalType::GuidanceRequest);
+    if !asks {
+        return None;
+    }
+    let answer = page.posts.iter().find(|later| later.in_reply_to.as_ref() == Some(&post.post_id));
+    Some(match (answer, page.open.contains(&post.post_id)) {
+        (Some(answer), _) => (format!("answered by {}", answer.author_name), theme.good()),
+        (None, true) => ("waits for an answer".to_owned(), theme.warn()),
+        (None, false) => ("got no answer".to_owned(), theme.dim()),
+    })
 }
 
 fn word(signal: &Signal) -> &'static str {

@@ -18,6 +18,10 @@ pub const DRAFT_AFTER: Duration = Duration::from_millis(400);
 /// A draft is written so soon however busily somebody types.
 pub const DRAFT_AT_MOST: Duration = Duration::from_millis(900);
 
+/// How a form's short fields begin in its draft.
+const TICKET: &str = "ticket: ";
+const TITLE: &str = "title: ";
+
 /// What is being written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Purpose {
@@ -102,12 +106,20 @@ impl Composer {
         self.fields.get(at).map(|field| field.area.lines().join("\n")).unwrap_or_default()
     }
 
-    /// What is kept as a draft: of a form all fields, a line each for the short ones.
+    /// What is kept as a draft: of a form its short fields with their names, then the text.
     pub fn draft(&self) -> String {
         match self.fields.len() {
             1 => self.text(0),
             _ if self.text(1).trim().is_empty() && self.text(2).trim().is_empty() => String::new(),
-            _ => format!("{}\n{}\n{}", self.text(0), self.text(1), self.text(2)),
+            _ => self.whole(),
+        }
+    }
+
+    /// The same, with the names of the fields even where there is nothing in them yet.
+    pub fn whole(&self) -> String {
+        match self.fields.len() {
+            1 => self.text(0),
+            _ => format!("{TICKET}{}\n{TITLE}{}\n\n{}", self.text(0), self.text(1), self.text(2)),
         }
     }
 
@@ -118,13 +130,31 @@ impl Composer {
             self.prepend(0, draft.trim_end_matches('\n'));
             return;
         }
-        let mut parts = draft.splitn(3, '\n');
-        let (ticket, title, body) = (parts.next(), parts.next(), parts.next());
+        let (ticket, title, body) = parts_of(&draft);
         if self.text(0).is_empty() {
-            self.prepend(0, ticket.unwrap_or_default());
+            self.prepend(0, &ticket);
         }
-        self.prepend(1, title.unwrap_or_default());
-        self.prepend(2, body.unwrap_or_default());
+        self.prepend(1, &title);
+        self.prepend(2, &body);
+    }
+
+    /// It was written on elsewhere: what came back takes the place of what was there.
+    pub fn replace(&mut self, text: &str, up: Duration) {
+        let text = text.replace("\r\n", "\n");
+        let parts = match self.fields.len() {
+            1 => vec![text.trim_end_matches('\n').to_owned()],
+            _ => {
+                let (ticket, title, body) = parts_of(&text);
+                vec![ticket, title, body]
+            }
+        };
+        for (at, part) in parts.iter().enumerate() {
+            let Some(field) = self.fields.get_mut(at) else { continue };
+            field.area.select_all();
+            field.area.cut();
+            field.area.insert_str(part);
+        }
+        self.touched(up);
     }
 
     fn prepend(&mut self, at: usize, text: &str) {
@@ -222,6 +252,19 @@ impl Composer {
             y += height;
         }
     }
+}
+
+/// A form's fields, as [`Composer::whole`] writes them; what has no names is all text.
+fn parts_of(draft: &str) -> (String, String, String) {
+    let mut rest = draft;
+    let mut field = |name: &str| -> String {
+        let Some(text) = rest.strip_prefix(name) else { return String::new() };
+        let (value, after) = text.split_once('\n').unwrap_or((text, ""));
+        rest = after;
+        value.trim().to_owned()
+    };
+    let (ticket, title) = (field(TICKET), field(TITLE));
+    (ticket, title, rest.strip_prefix('\n').unwrap_or(rest).trim_end_matches('\n').to_owned())
 }
 
 fn draw_area(area: &TextArea<'static>, focused: bool, place: Rect, buffer: &mut Buffer) {

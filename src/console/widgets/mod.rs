@@ -6,4 +6,5 @@ pub mod dialog;
 pub mod help;
 pub mod list;
 pub mod pane;
+pub mod picker;
 pub mod terminal;

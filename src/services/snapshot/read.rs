@@ -72,7 +72,7 @@ impl Source {
 
     /// What is true of the home as a whole. The policy file is read again.
     pub fn facts(&mut self, agents: &[AgentRow]) -> Facts {
-        let mut facts = Facts::default();
+        let mut facts = Facts { viewer: self.viewer.name().to_owned(), ..Facts::default() };
         match self.home.load_policy(&[]) {
             Ok(loaded) => self.policy = loaded.policy,
             Err(error) => {
@@ -244,6 +244,7 @@ impl Source {
             priority: thread.priority,
             waiting_since,
             due_at: waiting_since.map(|since| since.plus(patience)),
+            assignee: thread.assignee_name.clone(),
             unseen,
             control: thread.control,
             updated_at: thread.updated_at,
@@ -267,7 +268,13 @@ impl Source {
         };
         let posts = self.reader.posts(thread_id, Some(POSTS))?;
         let earlier = usize::try_from(thread.posts_count).unwrap_or(0).saturating_sub(posts.len());
-        Ok(Some(ThreadPage { thread, posts, earlier, seen_to, viewer: self.viewer.id() }))
+        let open = match &thread.run_id {
+            Some(run_id) if thread.control => self.reader.open_requests(run_id)?,
+            Some(_) | None => Vec::new(),
+        };
+        let open = open.into_iter().filter(|request| request.thread_id == thread_id).map(|request| request.post_id);
+        let open = open.collect();
+        Ok(Some(ThreadPage { thread, posts, open, earlier, seen_to, viewer: self.viewer.id() }))
     }
 }
 

@@ -57,6 +57,15 @@ impl Viewer {
         }
     }
 
+    /// The viewer's name alone.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Human(name) => name,
+            Self::Operator => "operator",
+            Self::Agent(key) => &key.name,
+        }
+    }
+
     fn side(&self) -> &'static str {
         match self {
             Self::Human(_) | Self::Operator => "human",

@@ -1,0 +1,197 @@
+//! The forum by keys: changing a thread, writing in an editor, looking for something.
+
+use metawsm::console::app::Page;
+use metawsm::console::keymap::Place;
+use metawsm::console::msg::{Effect, Msg};
+use metawsm::domain::actor::ActorType;
+use metawsm::domain::thread::{Priority, ThreadState};
+use metawsm::services::handle::{Change, Trouble, Wish};
+use metawsm::services::snapshot::Snapshot;
+
+use super::console_world::{Desk, page, snapshot};
+
+const WIDE: (u16, u16) = (160, 45);
+
+fn wishes(desk: &Desk) -> Vec<Wish> {
+    let wish = |effect: &Effect| match effect {
+        Effect::Do(_, wish) => Some(wish.clone()),
+        _ => None,
+    };
+    desk.effects.iter().filter_map(wish).collect()
+}
+
+fn changed(thread_id: &str, change: Change) -> Vec<Wish> {
+    vec![Wish::Thread(thread_id.to_owned(), change)]
+}
+
+/// A thread in this state, in the queue of all, selected there.
+fn at_state(state: ThreadState) -> Desk {
+    let mut home = snapshot();
+    home.queues.all.rows[2].state = state;
+    let mut desk = Desk::new(WIDE);
+    desk.look(home).keys("4<left><end>");
+    desk.effects.clear();
+    desk
+}
+
+#[test]
+fn the_menu_of_states_holds_what_is_legal_and_nothing_else() {
+    for state in ThreadState::ALL.into_iter().filter(|state| *state != ThreadState::Closed) {
+        let mut desk = at_state(state);
+        desk.keys("s");
+        assert_eq!(desk.app.place(), Place::Picker, "{state}");
+        for to in ThreadState::ALL {
+            let legal = state.successors().contains(&to);
+            let mut tried = at_state(state);
+            tried.keys("s");
+            let place = state.successors().iter().position(|known| *known == to);
+            tried.keys(&"<down>".repeat(place.unwrap_or(0))).keys("<enter>");
+            let wanted = match to {
+                ThreadState::Closed => Change::Close,
+                other => Change::State(other),
+            };
+            assert_eq!(wishes(&tried) == changed("t3", wanted), legal, "{state} to {to}");
+        }
+    }
+}
+
+#[test]
+fn a_closed_thread_can_be_opened_again_and_nothing_else() {
+    let mut desk = at_state(ThreadState::Closed);
+    desk.keys("spgc");
+    assert_eq!((desk.app.place(), wishes(&desk)), (Place::Home, vec![]));
+    desk.keys("o");
+    assert_eq!(wishes(&desk), changed("t3", Change::Reopen));
+    let mut open = at_state(ThreadState::Answered);
+    open.keys("o");
+    assert_eq!(wishes(&open), []);
+}
+
+#[test]
+fn closing_asks_only_where_somebody_waits() {
+    let mut desk = at_state(ThreadState::Answered);
+    desk.keys("c");
+    assert_eq!(wishes(&desk), changed("t3", Change::Close));
+    let mut waits = Desk::new(WIDE);
+    waits.keys("4c");
+    assert!(waits.shows("planner waits for an answer in it"));
+    waits.keys("<enter>");
+    assert_eq!(wishes(&waits), []);
+    waits.keys("cy");
+    assert_eq!(wishes(&waits), changed("t1", Change::Close));
+}
+
+#[test]
+fn a_letter_jumps_in_a_menu_and_escape_leaves_it() {
+    let mut desk = Desk::new(WIDE);
+    desk.keys("4p");
+    assert!(desk.shows("Priority (now high)"));
+    desk.keys("l<enter>");
+    assert_eq!(wishes(&desk), changed("t1", Change::Priority(Priority::Low)));
+    desk.effects.clear();
+    for leave in ["<esc>", "q"] {
+        desk.keys("p").keys(leave);
+        assert_eq!((desk.app.place(), wishes(&desk)), (Place::Home, vec![]));
+    }
+}
+
+#[test]
+fn a_thread_is_assigned_to_who_is_known_or_to_a_name_typed() {
+    let assigned = |keys: &str| {
+        let mut desk = Desk::new(WIDE);
+        desk.keys("4g").keys(keys).keys("<enter>");
+        wishes(&desk)
+    };
+    let to = |kind, name: &str| changed("t1", Change::Assignee(kind, name.to_owned()));
+    assert_eq!(assigned(""), to(ActorType::Human, "kim"));
+    assert_eq!(assigned("oper"), to(ActorType::Operator, "operator"));
+    assert_eq!(assigned("plan"), to(ActorType::Agent, "planner"));
+    assert_eq!(assigned("robin q"), to(ActorType::Human, "robin q"));
+    // A name typed wholly is that one, though a longer one holds it.
+    assert_eq!(assigned("kim"), to(ActorType::Human, "kim"));
+}
+
+#[test]
+fn on_a_threads_page_the_keys_mean_that_thread() {
+    let mut desk = Desk::new(WIDE);
+    desk.keys("4<enter>").look(Snapshot { thread: Some(page("t1")), ..snapshot() });
+    desk.effects.clear();
+    desk.keys("pu<enter>");
+    assert_eq!(wishes(&desk), changed("t1", Change::Priority(Priority::Urgent)));
+    assert_eq!(desk.app.page, Page::Thread("t1".to_owned()));
+}
+
+#[test]
+fn an_editor_gets_the_text_and_what_it_leaves_takes_its_place() {
+    let mut desk = Desk::new(WIDE);
+    desk.keys("4<enter>").look(Snapshot { thread: Some(page("t1")), ..snapshot() }).keys("r");
+    desk.keys("two tables");
+    desk.effects.clear();
+    desk.keys("<c-e>");
+    assert!(desk.effects.contains(&Effect::Edit("t1".to_owned(), "two tables".to_owned())), "{:?}", desk.effects);
+    desk.tell(Msg::Edited("t1".to_owned(), Ok("three tables\r\nand a view\n".to_owned())));
+    assert!(desk.effects.contains(&Effect::Redraw));
+    desk.effects.clear();
+    desk.keys("<c-s>");
+    let body = "three tables\nand a view".to_owned();
+    assert_eq!(wishes(&desk), [Wish::Reply { thread_id: "t1".to_owned(), body, answer: true }]);
+}
+
+#[test]
+fn an_editor_that_fails_leaves_the_text_as_it_was() {
+    let mut desk = Desk::new(WIDE);
+    desk.keys("4<enter>").look(Snapshot { thread: Some(page("t1")), ..snapshot() }).keys("rkeep this<c-e>");
+    let trouble = Trouble { message: "ed ended with 1".to_owned(), hint: Some("the text is in t1.md".to_owned()) };
+    desk.tell(Msg::Edited("t1".to_owned(), Err(trouble)));
+    assert!(desk.shows("ed ended with 1") && desk.shows("keep this"));
+}
+
+#[test]
+fn a_new_threads_draft_names_its_fields_and_is_read_back_as_it_was() {
+    let mut desk = Desk::new(WIDE);
+    desk.keys("Anaming").keys("<tab>which word?<enter><enter>lease or lock<c-e>");
+    let Some(Effect::Edit(name, text)) = desk.effects.iter().find(|e| matches!(e, Effect::Edit(..))).cloned() else {
+        panic!("no editor: {:?}", desk.effects)
+    };
+    assert_eq!(text, "ticket: ACME-12\ntitle: naming\n\nwhich word?\n\nlease or lock");
+    for draft in [text, "ticket: ACME-12\ntitle: naming\n\nwhich word?\n\nlease or lock\n\n".to_owned()] {
+        desk.tell(Msg::Edited(name.clone(), Ok(draft)));
+        desk.effects.clear();
+        desk.keys("<c-s>");
+        let wish = Wish::Ask {
+            ticket: "ACME-12".to_owned(),
+            title: "naming".to_owned(),
+            body: "which word?\n\nlease or lock".to_owned(),
+        };
+        assert_eq!(wishes(&desk), [wish]);
+        let Some(Effect::Do(token, _)) = desk.effects.iter().find(|e| matches!(e, Effect::Do(..))).cloned() else {
+            continue;
+        };
+        let trouble = Trouble { message: "busy".to_owned(), hint: None };
+        desk.tell(Msg::Done(token, Err(trouble)));
+    }
+}
+
+#[test]
+fn a_request_says_what_came_of_it() {
+    let mut desk = Desk::new(WIDE);
+    let mut talk = page("t1");
+    desk.keys("4<enter>").look(Snapshot { thread: Some(talk.clone()), ..snapshot() });
+    assert!(desk.shows("asks  waits for an answer"));
+    talk.open.clear();
+    desk.look(Snapshot { thread: Some(talk.clone()), ..snapshot() });
+    assert!(desk.shows("asks  got no answer"), "its epoch is over");
+    let mut answer = talk.posts[1].clone();
+    (answer.post_id, answer.seq, answer.in_reply_to) = ("p31".to_owned(), 31, Some("p30".to_owned()));
+    talk.posts.push(answer);
+    talk.thread.last_event_sequence = 31;
+    desk.look(Snapshot { thread: Some(talk), ..snapshot() });
+    assert!(desk.shows("asks  answered by kim"));
+}
+
+#[test]
+fn closing_through_the_menu_of_states_asks_as_the_key_does() {
+    let mut desk = Desk::new(WIDE);
+    desk.keys("4sc<enter>");
+    assert_eq!((desk.app.place(), wishes(&desk)), (Place::Dialog, vec![]));
+}
