@@ -115,6 +115,7 @@ fn snapshot(rows: usize) -> Snapshot {
         unseen: true,
         control: false,
         assignee: None,
+        snippet: None,
         updated_at: NOW,
     };
     let queue = || Queue { rows: (0..rows).map(thread).collect(), more: false };

@@ -17,12 +17,13 @@ use super::widgets::terminal::Emulated;
 use crate::domain::agent::AgentKey;
 use crate::domain::time::Moment;
 use crate::services::live::Target;
-use crate::services::snapshot::{AgentRow, RunPage, RunRow, Snapshot, Tab, ThreadPage, ThreadRow, Want};
+use crate::services::snapshot::{AgentRow, Asked, RunPage, RunRow, Snapshot, Tab, ThreadPage, ThreadRow, Want};
 
 mod act;
 mod digest;
 mod lists;
 mod pick;
+pub mod query;
 mod sense;
 mod text;
 mod update;
@@ -149,6 +150,12 @@ pub struct App {
     pub threads: BTreeMap<Tab, List<String>>,
     /// The queue in view.
     pub tab: Tab,
+    /// What was found of what is looked for in the forum.
+    pub found: List<String>,
+    /// What is looked for in the forum, if anything.
+    pub asked: Option<Asked>,
+    /// What of it is not understood.
+    pub misread: Option<String>,
     /// Agents of all runs are shown.
     pub all_agents: bool,
     /// What lists are narrowed to.
@@ -210,6 +217,9 @@ impl App {
             attention: List::default(),
             threads: Tab::ALL.iter().map(|tab| (*tab, List::default())).collect(),
             tab: Tab::NeedsMe,
+            found: List::default(),
+            asked: None,
+            misread: None,
             all_agents: false,
             filters: BTreeMap::new(),
             filtering: false,
@@ -274,19 +284,29 @@ impl App {
         lists::attention_at(&self.snapshot, self.attention.place()?)
     }
 
-    /// The list of the queue in view.
+    /// The list of threads in view: what was found where something is looked for, else the queue of the tab.
     pub fn thread_list(&self) -> Option<&List<String>> {
-        self.threads.get(&self.tab)
+        if self.asked.is_some() { Some(&self.found) } else { self.threads.get(&self.tab) }
     }
 
-    /// The selected thread: the open one, else that of the queue in view.
+    /// The rows of that list.
+    pub fn thread_rows(&self) -> &[ThreadRow] {
+        lists::thread_rows(&self.snapshot, self.asked.is_some(), self.tab)
+    }
+
+    /// Whether what is shown was found for what is asked now.
+    pub fn answered(&self) -> bool {
+        let now = self.asked.as_ref().map(|asked| (self.tab, asked));
+        now.is_none_or(|(tab, asked)| {
+            self.snapshot.found.as_ref().is_some_and(|found| found.asked.0 == tab && found.asked.1 == *asked)
+        })
+    }
+
+    /// The selected thread: the open one, else that of the list in view.
     pub fn thread(&self) -> Option<&ThreadRow> {
         match &self.page {
-            Page::Thread(thread_id) => self.snapshot.queues.find(thread_id),
-            Page::Home | Page::Run(_) => {
-                let place = self.thread_list()?.place()?;
-                self.snapshot.queues.of(self.tab).rows.get(place)
-            }
+            Page::Thread(thread_id) => self.snapshot.thread_row(thread_id),
+            Page::Home | Page::Run(_) => self.thread_rows().get(self.thread_list()?.place()?),
         }
     }
 

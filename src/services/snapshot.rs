@@ -30,6 +30,38 @@ pub struct Want {
     pub thread: Option<String>,
     /// Pages of each queue beyond the first.
     pub deeper: usize,
+    /// What is looked for in the forum, and in which queue.
+    pub asked: Option<(Tab, Asked)>,
+}
+
+/// What is looked for in the forum.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Words that stand in a title or a post; where there are any, all threads are looked through.
+    pub text: String,
+    /// Only in this state.
+    pub state: Option<ThreadState>,
+    /// Only of this priority.
+    pub priority: Option<Priority>,
+    /// Only of this ticket.
+    pub ticket: Option<String>,
+    /// Only of this run.
+    pub run_id: Option<String>,
+    /// Only of this agent.
+    pub agent: Option<String>,
+    /// Only assigned to this name.
+    pub assignee: Option<String>,
+}
+
+/// What was found in the forum.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Found {
+    /// What was looked for, and in which queue.
+    pub asked: (Tab, Asked),
+    /// What fits.
+    pub queue: Queue,
+    /// How much of the posts can be found yet, in percent; `None` when all of them.
+    pub indexed: Option<u8>,
 }
 
 /// A home at one moment.
@@ -47,6 +79,8 @@ pub struct Snapshot {
     pub suggestions: Vec<SuggestionRow>,
     /// The tabs of the forum.
     pub queues: Queues,
+    /// What was found of what is looked for.
+    pub found: Option<Found>,
     /// The open thread.
     pub thread: Option<ThreadPage>,
     /// What is true of the home as a whole.
@@ -57,6 +91,12 @@ impl Snapshot {
     /// The run.
     pub fn run(&self, run_id: &str) -> Option<&RunRow> {
         self.runs.iter().find(|run| run.run_id == run_id)
+    }
+
+    /// The thread, in whichever list it is.
+    pub fn thread_row(&self, thread_id: &str) -> Option<&ThreadRow> {
+        let found = self.found.iter().flat_map(|found| &found.queue.rows);
+        self.queues.find(thread_id).or_else(|| found.into_iter().find(|row| row.thread_id == thread_id))
     }
 
     /// The agent.
@@ -300,6 +340,8 @@ pub struct ThreadRow {
     pub due_at: Option<Moment>,
     /// Whose it is.
     pub assignee: Option<String>,
+    /// Where what is looked for stands in it, as [`crate::store::read::search::Snippet`] marks it.
+    pub snippet: Option<String>,
     /// Whether it holds posts we have not seen.
     pub unseen: bool,
     /// Whether it carries signals.

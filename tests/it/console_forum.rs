@@ -6,9 +6,9 @@ use metawsm::console::msg::{Effect, Msg};
 use metawsm::domain::actor::ActorType;
 use metawsm::domain::thread::{Priority, ThreadState};
 use metawsm::services::handle::{Change, Trouble, Wish};
-use metawsm::services::snapshot::Snapshot;
+use metawsm::services::snapshot::{Asked, Found, Queue, Snapshot, Tab};
 
-use super::console_world::{Desk, page, snapshot};
+use super::console_world::{Desk, page, snapshot, thread};
 
 const WIDE: (u16, u16) = (160, 45);
 
@@ -194,4 +194,57 @@ fn closing_through_the_menu_of_states_asks_as_the_key_does() {
     let mut desk = Desk::new(WIDE);
     desk.keys("4sc<enter>");
     assert_eq!((desk.app.place(), wishes(&desk)), (Place::Dialog, vec![]));
+}
+
+fn wanted(desk: &Desk) -> Option<(Tab, Asked)> {
+    let want = |effect: &Effect| match effect {
+        Effect::Want(want) => Some(want.asked.clone()),
+        _ => None,
+    };
+    desk.effects.iter().rev().find_map(want).flatten()
+}
+
+#[test]
+fn what_is_looked_for_goes_out_as_one_types_and_what_is_found_takes_the_queues_place() {
+    let mut desk = Desk::new(WIDE);
+    desk.keys("4/lea");
+    let asked = Asked { text: "lea".to_owned(), ..Asked::default() };
+    assert_eq!(wanted(&desk), Some((Tab::NeedsMe, asked.clone())));
+    assert!(desk.shows("looking"), "what was found before is not passed off as found now");
+    let found = Found {
+        asked: (Tab::NeedsMe, asked),
+        queue: Queue { rows: vec![thread("t9", "naming of the lease table", None)], more: true },
+        indexed: Some(40),
+    };
+    desk.look(Snapshot { found: Some(found), ..snapshot() });
+    assert!(desk.shows("naming of the lease table") && !desk.shows("which schema"));
+    assert!(desk.shows("found 1+") && desk.shows("indexing 40 %"));
+    // The keys mean what was found, also beyond the queues.
+    desk.effects.clear();
+    desk.keys("<enter>pu<enter>");
+    assert_eq!(wishes(&desk), changed("t9", Change::Priority(Priority::Urgent)));
+    desk.keys("<enter>");
+    assert_eq!(desk.app.page, Page::Thread("t9".to_owned()));
+    desk.keys("<esc><esc>");
+    assert!(desk.shows("which schema") && desk.app.asked.is_none());
+    assert_eq!(wanted(&desk), None);
+}
+
+#[test]
+fn pairs_narrow_the_queue_in_view_and_a_wrong_one_says_what_there_is() {
+    let mut desk = Desk::new(WIDE);
+    desk.keys("4<right>/state:clo");
+    let asked = Asked { state: Some(ThreadState::Closed), ..Asked::default() };
+    assert_eq!(wanted(&desk), Some((Tab::Unseen, asked)));
+    desk.keys("<esc>/state:x");
+    assert!(desk.shows("waiting_operator"));
+    assert_eq!(desk.app.asked, None);
+}
+
+#[test]
+fn the_next_waiting_is_found_whatever_was_looked_for() {
+    let mut desk = Desk::new(WIDE);
+    desk.keys("4/nothing<enter>w");
+    assert_eq!(desk.app.asked, None);
+    assert_eq!(desk.app.thread().map(|row| row.thread_id.as_str()), Some("t1"));
 }

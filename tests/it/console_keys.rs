@@ -224,10 +224,10 @@ fn the_next_waiting_thing_is_found_from_anywhere() {
 #[test]
 fn a_filter_narrows_as_one_types() {
     let mut desk = Desk::new(WIDE);
-    desk.keys("4<right><right><right>/lease");
-    assert_eq!((desk.app.tab, desk.app.thread_list().map(|list| list.len())), (Tab::All, Some(1)));
+    desk.keys("/acme-15");
+    assert_eq!((desk.app.runs.len(), desk.app.run().map(|run| run.run_id.as_str())), (1, Some("run-2")));
     desk.keys("<enter><esc>");
-    assert_eq!(desk.app.thread_list().map(|list| list.len()), Some(3));
+    assert_eq!(desk.app.runs.len(), 3);
 }
 
 #[test]

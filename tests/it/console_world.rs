@@ -78,6 +78,7 @@ pub fn thread(id: &str, title: &str, waiting: Option<i64>) -> ThreadRow {
         waiting_since: waiting.map(before),
         due_at: waiting.map(|seconds| before(seconds).plus(Duration::from_secs(1800))),
         assignee: None,
+        snippet: None,
         unseen: waiting.is_some(),
         control: false,
         updated_at: before(100),
@@ -192,6 +193,7 @@ pub fn snapshot() -> Snapshot {
             assigned: Queue::default(),
             all: Queue { rows: all, more: true },
         },
+        found: None,
         thread: None,
         facts: Facts {
             supervisor: Some(Supervising { pid: 7, ours: true, since: before(900) }),

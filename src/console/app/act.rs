@@ -188,7 +188,7 @@ impl App {
         let at = waiting.iter().position(|id| there && Some(id) == here.as_ref());
         let next = at.map_or(0, |at| (at + 1) % waiting.len().max(1));
         let Some(thread_id) = waiting.get(next).cloned() else { return self.look_at(Pane::Attention) };
-        if let Some(run_id) = self.snapshot.queues.find(&thread_id).and_then(|row| row.run_id.clone()) {
+        if let Some(run_id) = self.snapshot.thread_row(&thread_id).and_then(|row| row.run_id.clone()) {
             self.select_run(&run_id);
         }
         self.select_thread(Tab::NeedsMe, &thread_id);

@@ -1,8 +1,8 @@
 //! Keeping lists and selections true to what is there.
 
-use super::{App, Page, Pane};
+use super::{App, Page, Pane, query};
 use crate::domain::agent::AgentKey;
-use crate::services::snapshot::{AgentRow, EscalationRow, RunRow, Snapshot, SuggestionRow, Tab, ThreadRow};
+use crate::services::snapshot::{AgentRow, Asked, EscalationRow, RunRow, Snapshot, SuggestionRow, Tab, ThreadRow};
 
 /// One row of the pane of escalations.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -64,11 +64,13 @@ fn agent_fits(agent: &AgentRow, filter: &str) -> bool {
     holds(filter, &[&agent.key.name, &agent.key.workspace, agent.status.word(), &agent.ticket, &agent.reason])
 }
 
-fn thread_fits(thread: &ThreadRow, filter: &str) -> bool {
-    let agent = thread.agent.as_ref().map_or("", |agent| &agent.name);
-    let run = thread.run_id.as_deref().unwrap_or_default();
-    let words = [thread.state.word(), thread.priority.word()];
-    holds(filter, &[&thread.title, &thread.ticket, &thread.opened_by, agent, run]) || holds(filter, &words)
+/// The rows of what was found, or of a queue.
+pub fn thread_rows(snapshot: &Snapshot, asked: bool, tab: Tab) -> &[ThreadRow] {
+    match (&snapshot.found, asked) {
+        (Some(found), true) => &found.queue.rows,
+        (None, true) => &[],
+        (_, false) => &snapshot.queues.of(tab).rows,
+    }
 }
 
 impl App {
@@ -94,11 +96,21 @@ impl App {
                 None => false,
             },
         );
-        let filter = self.filter(Pane::Forum);
+        self.refresh_asked();
         for (tab, list) in &mut self.threads {
             let rows = &snapshot.queues.of(*tab).rows;
-            list.refresh(rows.len(), |at| rows[at].thread_id.clone(), |at| thread_fits(&rows[at], &filter));
+            list.refresh(rows.len(), |at| rows[at].thread_id.clone(), |_| true);
         }
+        let rows = thread_rows(&snapshot, true, self.tab);
+        self.found.refresh(rows.len(), |at| rows[at].thread_id.clone(), |_| true);
+    }
+
+    /// Threads are looked for in the database: a screen holds only the first of them.
+    fn refresh_asked(&mut self) {
+        let line = self.filters.get(&Pane::Forum).map(String::as_str).unwrap_or_default();
+        let (asked, misread) = query::parse(line);
+        self.asked = Some(asked).filter(|asked| *asked != Asked::default());
+        self.misread = misread;
     }
 
     /// The agents follow the selected run.
@@ -126,8 +138,9 @@ impl App {
             (Page::Home, Pane::Agents) => step.select(&mut self.agents, |at| snapshot.agents[at].key.clone()),
             (Page::Home, Pane::Attention) => step.select(&mut self.attention, |at| attention_id(&snapshot, at)),
             (Page::Home, Pane::Forum) => {
-                let rows = &snapshot.queues.of(self.tab).rows;
-                if let Some(list) = self.threads.get_mut(&self.tab) {
+                let rows = thread_rows(&snapshot, self.asked.is_some(), self.tab);
+                let list = if self.asked.is_some() { Some(&mut self.found) } else { self.threads.get_mut(&self.tab) };
+                if let Some(list) = list {
                     step.select(list, |at| rows[at].thread_id.clone());
                 }
             }
@@ -135,8 +148,10 @@ impl App {
         }
     }
 
-    /// Selects a thread in a queue.
+    /// Selects a thread in a queue; nothing is looked for then.
     pub(super) fn select_thread(&mut self, tab: Tab, thread_id: &str) {
+        self.filters.remove(&Pane::Forum);
+        self.refresh_asked();
         let snapshot = std::sync::Arc::clone(&self.snapshot);
         let rows = &snapshot.queues.of(tab).rows;
         self.tab = tab;

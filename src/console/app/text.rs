@@ -24,7 +24,7 @@ impl App {
     /// Opens the reply to a thread.
     pub(super) fn reply(&mut self, effects: &mut Vec<Effect>) {
         let Some(thread_id) = self.reply_target() else { return };
-        let row = self.snapshot.queues.find(&thread_id);
+        let row = self.snapshot.thread_row(&thread_id);
         let waits = row.is_some_and(|row| row.waits());
         let who = row.map(|row| row.agent.as_ref().map_or(row.opened_by.clone(), |agent| agent.name.clone()));
         let answers = who.filter(|_| waits);

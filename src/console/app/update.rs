@@ -266,10 +266,11 @@ impl App {
         };
         let deep = self.thread_list().is_some_and(|list| list.near_end() && !list.is_empty())
             && self.focus == Pane::Forum
-            && self.snapshot.queues.of(self.tab).more;
-        let loaded = self.snapshot.queues.of(self.tab).rows.len();
+            && self.more_threads();
+        let loaded = self.thread_rows().len();
         let deeper = if deep && loaded > self.want.deeper * 200 { self.want.deeper + 1 } else { self.want.deeper };
-        let want = Want { thread, deeper };
+        let asked = self.asked.clone().map(|asked| (self.tab, asked));
+        let want = Want { thread, deeper, asked };
         if want != self.want {
             self.want = want.clone();
             effects.push(Effect::Want(want));
@@ -278,6 +279,14 @@ impl App {
         self.settle_page(effects);
         self.settle_seen(effects);
         self.settle_title(effects);
+    }
+
+    fn more_threads(&self) -> bool {
+        match (&self.snapshot.found, &self.asked) {
+            (Some(found), Some(_)) => found.queue.more,
+            (None, Some(_)) => false,
+            (_, None) => self.snapshot.queues.of(self.tab).more,
+        }
     }
 
     fn settle_live(&mut self, effects: &mut Vec<Effect>) {

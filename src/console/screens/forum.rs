@@ -18,7 +18,8 @@ use crate::services::snapshot::{Tab, ThreadRow};
 pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
     let focused = app.focus == Pane::Forum;
     let mut title = home::title(app, Pane::Forum, "Forum", "");
-    for tab in Tab::ALL {
+    let searched = app.asked.as_ref().is_some_and(|asked| !asked.text.is_empty());
+    for tab in Tab::ALL.into_iter().filter(|_| !searched) {
         // Where there is little room, an empty tab gives way.
         if area.width < 60 && tab != app.tab && app.snapshot.queues.of(tab).rows.is_empty() {
             continue;
@@ -27,9 +28,17 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
         title = title.text(&format!("{} ", app.theme.dot()), app.theme.dim());
         title = title.text(&format!("{} {} ", tab.word(), app.snapshot.queues.of(tab).count()), style);
     }
+    if let (Some(found), Some(_)) = (&app.snapshot.found, &app.asked) {
+        title = title.text(&format!("{} found {} ", app.theme.dot(), found.queue.count()), app.theme.accent());
+        if let Some(percent) = found.indexed {
+            title = title.text(&format!("indexing {percent} % "), app.theme.warn());
+        }
+    }
     let inner = pane::frame(title, focused, app.theme, area, buffer);
     let Some(list) = app.thread_list().filter(|list| !list.is_empty()) else {
         let words = match app.tab {
+            _ if app.asked.is_some() && !app.answered() => "looking…",
+            _ if app.asked.is_some() => "Nothing fits. esc shows the queue again.",
             Tab::NeedsMe => "No question waits for you. ← → shows the other queues, A opens a thread.",
             Tab::Unseen => "You have seen everything.",
             Tab::Assigned => "Nothing is assigned to you.",
@@ -37,7 +46,7 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
         };
         return pane::empty(words, app.theme, inner, buffer);
     };
-    let rows = &app.snapshot.queues.of(app.tab).rows;
+    let rows = app.thread_rows();
     let width = usize::from(inner.width.saturating_sub(2));
     list.draw(inner, buffer, app.theme, focused, |place| row(&rows[place], width, app.time.now, app.theme));
 }

@@ -6,6 +6,8 @@ use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use unicode_width::UnicodeWidthStr;
 
+use super::action::Pane;
+use super::app::query::NAMES;
 use super::app::{App, Layout, Overlay, Page};
 use super::keymap::Place;
 use super::theme::Mark;
@@ -174,7 +176,6 @@ fn message(app: &App, area: Rect, buffer: &mut Buffer) {
 
 /// Why the selection is as it is.
 fn reason(app: &App) -> String {
-    use super::action::Pane;
     match (&app.page, app.focus) {
         (Page::Home, Pane::Runs) => app.run().map(|run| format!("{}: {}", run.run_id, run.reason)),
         (Page::Home, Pane::Agents | Pane::Live) => {
@@ -190,6 +191,11 @@ fn footer(app: &App, area: Rect, buffer: &mut Buffer) {
     if app.filtering {
         let text = app.filters.get(&app.focus).map(String::as_str).unwrap_or_default();
         let row = Row::new().text(" / ", theme.accent()).text(text, theme.plain()).text("▏", theme.accent());
+        let row = match (&app.misread, app.focus) {
+            (Some(words), Pane::Forum) => row.text(&format!("  {words}"), theme.warn()),
+            (None, Pane::Forum) => row.text(&format!("  words, or {NAMES}"), theme.dim()),
+            (_, _) => row,
+        };
         return row.text("  ↵ keeps  esc clears", theme.dim()).draw(area, buffer);
     }
     let keys: Vec<(String, &str)> = app

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use super::{
-    AgentRow, EscalationRow, Facts, Queue, Queues, RunRow, Snapshot, SuggestionRow, Supervising, Tab, ThreadPage,
-    ThreadRow, Trouble, Want,
+    AgentRow, Asked, EscalationRow, Facts, Found, Queue, Queues, RunRow, Snapshot, SuggestionRow, Supervising, Tab,
+    ThreadPage, ThreadRow, Trouble, Want,
 };
 use crate::domain::agent::{Agent, AgentKey, AgentStatus};
 use crate::domain::policy::Policy;
@@ -127,6 +127,7 @@ impl Source {
             escalations,
             suggestions,
             queues,
+            found: want.asked.as_ref().map(|asked| self.found(asked, want.deeper)).transpose()?,
             thread: self.thread(want.thread.as_deref())?,
             facts: facts.clone(),
         };
@@ -224,6 +225,26 @@ impl Source {
         })
     }
 
+    /// What fits what is looked for: among all threads where there are words, else in the queue of the tab.
+    fn found(&self, asked: &(Tab, Asked), deeper: usize) -> Result<Found, EngineError> {
+        let (tab, wanted) = asked;
+        let filter = filter_of(wanted);
+        let page = pages(deeper, |cursor| {
+            Ok(match tab {
+                Tab::NeedsMe => self.reader.queue(StoreQueue::NeedsMe, &self.viewer, &filter, cursor, PAGE)?,
+                Tab::Unseen => self.reader.queue(StoreQueue::Unseen, &self.viewer, &filter, cursor, PAGE)?,
+                Tab::Assigned => self.reader.queue(StoreQueue::Assigned, &self.viewer, &filter, cursor, PAGE)?,
+                Tab::All => self.reader.threads(&filter, cursor, PAGE)?,
+            })
+        })?;
+        let more = page.next_cursor.is_some();
+        let mut rows = Vec::with_capacity(page.threads.len());
+        for thread in &page.threads {
+            rows.push(self.thread_row(thread, self.reader.is_unseen(thread, &self.viewer)?));
+        }
+        Ok(Found { asked: asked.clone(), queue: Queue { rows, more }, indexed: None })
+    }
+
     fn thread_row(&self, thread: &Thread, unseen: bool) -> ThreadRow {
         let waiting_since = thread.waiting_since.filter(|_| thread.waits_for_human());
         let minutes = u64::from(self.policy.forum.sla.escalation_minutes);
@@ -245,6 +266,7 @@ impl Source {
             waiting_since,
             due_at: waiting_since.map(|since| since.plus(patience)),
             assignee: thread.assignee_name.clone(),
+            snippet: None,
             unseen,
             control: thread.control,
             updated_at: thread.updated_at,
@@ -275,6 +297,17 @@ impl Source {
         let open = open.into_iter().filter(|request| request.thread_id == thread_id).map(|request| request.post_id);
         let open = open.collect();
         Ok(Some(ThreadPage { thread, posts, open, earlier, seen_to, viewer: self.viewer.id() }))
+    }
+}
+
+fn filter_of(asked: &Asked) -> ThreadFilter {
+    ThreadFilter {
+        ticket: asked.ticket.clone(),
+        run_id: asked.run_id.clone(),
+        state: asked.state.map(|state| state.word().to_owned()),
+        priority: asked.priority.map(|priority| priority.word().to_owned()),
+        assignee: asked.assignee.clone(),
+        agent: asked.agent.clone(),
     }
 }
 
