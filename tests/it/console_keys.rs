@@ -8,7 +8,7 @@ use metawsm::console::keymap::{Place, TABLE, rows};
 use metawsm::console::msg::{Effect, Msg};
 use metawsm::domain::agent::AgentKey;
 use metawsm::services::handle::{Preview, Trouble, Wish};
-use metawsm::services::snapshot::{Snapshot, Tab};
+use metawsm::services::snapshot::Snapshot;
 
 use super::console_world::{Desk, page, snapshot};
 

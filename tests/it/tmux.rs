@@ -4,7 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use metawsm::services::tmux::{Extent, KEEPER, NewSession, Observe, Tmux, TmuxError, resolve_socket};
+use metawsm::services::tmux::control::Lookout;
+use metawsm::services::tmux::{Extent, KEEPER, NewSession, Observe, Panes, Tmux, TmuxError, resolve_socket};
 
 use crate::harness::{Server, os, signal, wait_for};
 use crate::world::World;
@@ -233,4 +234,77 @@ fn a_server_inherits_none_of_our_own_variables() {
     assert!(!started.contains("METAWSM_") && !started.contains("GIT_DIR"), "{started}");
     let shown = world.tmux(&["show-environment", "-g"]);
     assert!(shown.contains("OTHER_ONE=stays") && !shown.contains("METAWSM_") && !shown.contains("GIT_"), "{shown}");
+}
+
+fn by_session(mut panes: Panes) -> Panes {
+    panes.panes.sort_by(|a, b| a.session.cmp(&b.session));
+    panes
+}
+
+#[test]
+fn a_control_client_sees_what_a_new_client_sees_and_none_is_started() {
+    let server = Server::new();
+    server.session("one", &os(&["cat"]));
+    server.session("two", &os(&["sh", "-c", "exit 3"]));
+    wait_for("the end of two", || server.pane("two").filter(|pane| pane.dead));
+    let mut lookout = Lookout::default();
+    for _ in 0..20 {
+        let seen = by_session(lookout.panes(&server.tmux).unwrap());
+        assert_eq!(seen, by_session(server.tmux.panes().unwrap()));
+        assert_eq!(seen.panes.len(), 3, "the keeper's, and two");
+    }
+    assert_eq!(lookout.spawned(), 0);
+    let clients = server.raw(&["list-clients", "-F", "#{client_control_mode} #{client_flags}"]);
+    assert_eq!(clients.lines().count(), 1, "{clients}");
+    assert!(clients.contains("ignore-size") && clients.contains("no-output"), "{clients}");
+    drop(lookout);
+    wait_for("no client", || server.raw(&["list-clients"]).is_empty().then_some(()));
+}
+
+#[test]
+fn a_control_client_that_is_lost_is_replaced_by_a_new_client() {
+    let server = Server::new();
+    server.session("one", &os(&["cat"]));
+    let mut lookout = Lookout::default();
+    lookout.panes(&server.tmux).unwrap();
+    let client = server.raw(&["list-clients", "-F", "#{client_pid}"]).trim().parse::<u32>().unwrap();
+    signal(client, "KILL");
+    wait_for("the client's end", || server.raw(&["list-clients"]).is_empty().then_some(()));
+    assert_eq!(lookout.panes(&server.tmux).unwrap().panes.len(), 2, "the look itself comes through");
+    assert_eq!(lookout.spawned(), 1);
+    wait_for("a control client again", || {
+        let before = lookout.spawned();
+        lookout.panes(&server.tmux).unwrap();
+        (lookout.spawned() == before).then_some(())
+    });
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_not_taken_for_gone() {
+    let server = Server::new();
+    server.session("one", &os(&["cat"]));
+    let mut lookout = Lookout::default();
+    let pid = lookout.panes(&server.tmux).unwrap().server_pid;
+    signal(pid, "STOP");
+    let hung = lookout.panes(&server.tmux);
+    signal(pid, "CONT");
+    assert!(matches!(hung, Err(TmuxError::Unreachable { .. })), "{hung:?}");
+    assert_eq!(wait_for("an answer", || lookout.panes(&server.tmux).ok()).panes.len(), 2);
+}
+
+#[test]
+fn a_server_that_is_gone_is_gone_and_one_that_comes_back_is_another() {
+    let server = Server::new();
+    server.session("one", &os(&["cat"]));
+    let mut lookout = Lookout::default();
+    let before = lookout.panes(&server.tmux).unwrap();
+    signal(before.server_pid, "KILL");
+    wait_for("no server", || matches!(lookout.panes(&server.tmux), Err(TmuxError::NoServer { .. })).then_some(()));
+    server.session("two", &os(&["cat"]));
+    let after = wait_for("a control client again", || {
+        let spawned = lookout.spawned();
+        lookout.panes(&server.tmux).ok().filter(|_| lookout.spawned() == spawned)
+    });
+    assert_ne!(after.server_pid, before.server_pid);
+    assert!(after.panes.iter().any(|pane| pane.session == "two"), "{after:?}");
 }

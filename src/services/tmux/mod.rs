@@ -2,6 +2,7 @@
 //!
 //! Every target is exact: `=name` or a pane's id. A bare name would match the beginnings of others.
 
+pub mod control;
 mod parse;
 
 use std::ffi::{OsStr, OsString};

@@ -1,0 +1,203 @@
+//! One tmux client for as long as the server lives, asked over its pipes: a question costs the server a fraction of
+//! what a new client does, and no process is started for it. The server itself reads and writes the pipes: a client
+//! that is stopped still answers.
+//!
+//! It sits in the keeper's session, takes no part in sizes and gets nobody's output. Where it does not answer, or
+//! answers what it never should, it is ended: then whoever asks starts a client as before, and this one is tried again
+//! later. Its end says nothing about the server.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+use super::{KEEPER, Observe, Panes, Tmux, TmuxError, parse};
+use blocks::{Block, Broken, Cut, Cutter};
+
+pub mod blocks;
+
+/// An answer that takes longer is none.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// After a client was lost the next one is tried so much later, at first.
+const FIRST_REST: Duration = Duration::from_secs(1);
+/// And so much later at most.
+const LONGEST_REST: Duration = Duration::from_secs(60);
+
+/// A client in control mode. Dropping it ends it.
+#[derive(Debug)]
+pub struct Control {
+    child: Child,
+    stdin: ChildStdin,
+    blocks: Receiver<Result<Block, Broken>>,
+    /// The server's process, asked once: a client has one server.
+    server_pid: u32,
+}
+
+/// Why a question got no answer. The client is of no use then.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// There is no client program, or it could not be started.
+    #[error("a tmux client could not be started: {0}")]
+    Start(#[from] std::io::Error),
+    /// The client ended, or its pipe did.
+    #[error("the tmux client ended")]
+    Ended,
+    /// No answer came in time.
+    #[error("the tmux client did not answer within {} s", PATIENCE.as_secs())]
+    Late,
+    /// tmux refused.
+    #[error("tmux refused: {0}")]
+    Refused(String),
+    /// It printed what it never should.
+    #[error(transparent)]
+    Broken(#[from] Broken),
+}
+
+impl Control {
+    /// Attaches a client to the keeper's session of a server of our own that runs.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub fn attach(tmux: &Tmux) -> Result<Self, ControlError> {
+        let mut command = Command::new(&tmux.program);
+        command.args(tmux.base()).args(["-N", "-C", "attach-session", "-f", "no-output,ignore-size"]);
+        command.args(["-t", &format!("={KEEPER}")]).current_dir("/");
+        for (name, _) in std::env::vars_os() {
+            let ours = ["TMUX", "GIT_", "METAWSM_"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix));
+            if ours {
+                command.env_remove(name);
+            }
+        }
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+            let _ = child.kill();
+            return Err(ControlError::Ended);
+        };
+        let (sender, blocks) = channel();
+        std::thread::Builder::new().name("tmux control".to_owned()).spawn(move || read(stdout, &sender))?;
+        let mut control = Self { child, stdin, blocks, server_pid: 0 };
+        let pid = control.ask("display-message -p '#{pid}'")?;
+        let number = pid.first().and_then(|line| parse::number(line));
+        control.server_pid = number.ok_or_else(|| Broken(pid.join("\n")))?;
+        Ok(control)
+    }
+
+    /// Asks one thing, in tmux's own words, and waits for the answer.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub fn ask(&mut self, question: &str) -> Result<Vec<String>, ControlError> {
+        debug_assert!(!question.contains('\n'), "one question, one line");
+        let line = format!("{question}\n");
+        self.stdin.write_all(line.as_bytes()).and_then(|()| self.stdin.flush()).map_err(|_| ControlError::Ended)?;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let block = match self.blocks.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(block) => block?,
+                Err(RecvTimeoutError::Timeout) => return Err(ControlError::Late),
+                Err(RecvTimeoutError::Disconnected) => return Err(ControlError::Ended),
+            };
+            match block {
+                Block { ours: false, .. } => {}
+                Block { ok: true, lines, .. } => return Ok(lines),
+                Block { lines, .. } => return Err(ControlError::Refused(lines.join("; "))),
+            }
+        }
+    }
+
+    fn panes(&mut self) -> Result<Panes, ControlError> {
+        let lines = self.ask(&format!("list-panes -a -F '{}'", parse::PANE_FORMAT))?;
+        let text = format!("{}\n{}", self.server_pid, lines.join("\n"));
+        Ok(parse::parse_panes(&text).map_err(Broken)?)
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Until the pipe ends or breaks; nobody listening ends it too.
+fn read(stdout: ChildStdout, told: &Sender<Result<Block, Broken>>) {
+    let mut cutter = Cutter::default();
+    for line in BufReader::new(stdout).split(b'\n') {
+        let Ok(line) = line else { return };
+        let block = match cutter.line(&String::from_utf8_lossy(&line)) {
+            Ok(Cut::Answer(block)) => Ok(block),
+            Ok(Cut::Inside | Cut::Notice(_)) => continue,
+            Err(broken) => Err(broken),
+        };
+        let broken = block.is_err();
+        if told.send(block).is_err() || broken {
+            return;
+        }
+    }
+}
+
+/// Looks at the panes of one server again and again: through a control client where one can be had, else through a
+/// client of its own each time.
+#[derive(Debug, Default)]
+pub struct Lookout {
+    control: Option<(Tmux, Control)>,
+    /// The next client is not tried before then, and how long that was.
+    rest: Option<(Instant, Duration)>,
+    /// Clients that were started for a look of their own.
+    spawned: u64,
+}
+
+impl Lookout {
+    /// All panes of the server.
+    ///
+    /// # Errors
+    /// As [`Observe::panes`].
+    pub fn panes(&mut self, tmux: &Tmux) -> Result<Panes, TmuxError> {
+        if !tmux.own {
+            return self.look_apart(tmux);
+        }
+        if self.control.as_ref().is_some_and(|(known, _)| known.socket != tmux.socket) {
+            self.control = None;
+        }
+        self.attach(tmux);
+        if let Some((_, control)) = &mut self.control {
+            match control.panes() {
+                Ok(panes) => {
+                    self.rest = None;
+                    return Ok(panes);
+                }
+                Err(_) => {
+                    self.control = None;
+                    self.later();
+                }
+            }
+        }
+        self.look_apart(tmux)
+    }
+
+    /// How many looks cost a client of their own.
+    pub fn spawned(&self) -> u64 {
+        self.spawned
+    }
+
+    fn attach(&mut self, tmux: &Tmux) {
+        let resting = self.rest.is_some_and(|(until, _)| Instant::now() < until);
+        if self.control.is_some() || resting {
+            return;
+        }
+        match Control::attach(tmux) {
+            Ok(control) => self.control = Some((tmux.clone(), control)),
+            Err(_) => self.later(),
+        }
+    }
+
+    fn later(&mut self) {
+        let rest = self.rest.map_or(FIRST_REST, |(_, before)| (before * 2).min(LONGEST_REST));
+        self.rest = Some((Instant::now() + rest, rest));
+    }
+
+    fn look_apart(&mut self, tmux: &Tmux) -> Result<Panes, TmuxError> {
+        self.spawned += 1;
+        Observe::panes(tmux)
+    }
+}
