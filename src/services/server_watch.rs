@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::engine::{Caller, Engine};
 use super::error::EngineError;
-use super::tmux::{Observe, Panes, TmuxError};
+use super::tmux::control::Lookout;
+use super::tmux::{Panes, TmuxError};
 use crate::domain::command::{Command, TmuxNews};
 use crate::domain::decide::tmux::is_told;
 use crate::domain::escalation::{Escalation, Kind, TMUX_TARGET};
@@ -22,6 +23,8 @@ const TRIES: u32 = 3;
 /// What a supervisor remembers of the server.
 #[derive(Debug, Default)]
 pub struct ServerWatch {
+    /// Through this it is asked.
+    lookout: Lookout,
     /// Since when, and how often in a row, it could not be asked.
     silence: Option<(Moment, u32)>,
 }
@@ -40,7 +43,7 @@ impl ServerWatch {
     ) -> Result<Option<Panes>, EngineError> {
         let Some(tmux) = Engine::known_tmux(&engine.home)? else { return Ok(None) };
         let before = engine.now();
-        let (panes, silence) = match tmux.panes() {
+        let (panes, silence) = match self.lookout.panes(&tmux) {
             Ok(panes) => (Some(panes), None),
             // That there is none is an answer.
             Err(TmuxError::NoServer { .. }) => (None, None),

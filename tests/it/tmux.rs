@@ -253,7 +253,7 @@ fn a_control_client_sees_what_a_new_client_sees_and_none_is_started() {
         assert_eq!(seen, by_session(server.tmux.panes().unwrap()));
         assert_eq!(seen.panes.len(), 3, "the keeper's, and two");
     }
-    assert_eq!(lookout.spawned(), 0);
+    assert_eq!(lookout.spawned(), 1, "the first one, which showed that the server answers");
     let clients = server.raw(&["list-clients", "-F", "#{client_control_mode} #{client_flags}"]);
     assert_eq!(clients.lines().count(), 1, "{clients}");
     assert!(clients.contains("ignore-size") && clients.contains("no-output"), "{clients}");
@@ -271,7 +271,7 @@ fn a_control_client_that_is_lost_is_replaced_by_a_new_client() {
     signal(client, "KILL");
     wait_for("the client's end", || server.raw(&["list-clients"]).is_empty().then_some(()));
     assert_eq!(lookout.panes(&server.tmux).unwrap().panes.len(), 2, "the look itself comes through");
-    assert_eq!(lookout.spawned(), 1);
+    assert_eq!(lookout.spawned(), 2);
     wait_for("a control client again", || {
         let before = lookout.spawned();
         lookout.panes(&server.tmux).unwrap();
@@ -286,10 +286,14 @@ fn a_server_that_does_not_answer_is_not_taken_for_gone() {
     let mut lookout = Lookout::default();
     let pid = lookout.panes(&server.tmux).unwrap().server_pid;
     signal(pid, "STOP");
-    let hung = lookout.panes(&server.tmux);
+    // More than once: tmux 3.3a does not survive every client that was killed while it hung.
+    let hung = [lookout.panes(&server.tmux), lookout.panes(&server.tmux), lookout.panes(&server.tmux)];
     signal(pid, "CONT");
-    assert!(matches!(hung, Err(TmuxError::Unreachable { .. })), "{hung:?}");
-    assert_eq!(wait_for("an answer", || lookout.panes(&server.tmux).ok()).panes.len(), 2);
+    for look in hung {
+        assert!(matches!(look, Err(TmuxError::Unreachable { .. })), "{look:?}");
+    }
+    let seen = wait_for("an answer", || lookout.panes(&server.tmux).ok());
+    assert_eq!((seen.server_pid, seen.panes.len()), (pid, 2));
 }
 
 #[test]

@@ -138,9 +138,14 @@ fn read(stdout: ChildStdout, told: &Sender<Result<Block, Broken>>) {
 
 /// Looks at the panes of one server again and again: through a control client where one can be had, else through a
 /// client of its own each time.
+///
+/// A server that hangs is never attached to, and its client is not ended before it answers again: tmux 3.3a crashes
+/// when it comes back to the third control client that was killed while it hung.
 #[derive(Debug, Default)]
 pub struct Lookout {
     control: Option<(Tmux, Control)>,
+    /// One that did not answer in time.
+    late: Option<Control>,
     /// The next client is not tried before then, and how long that was.
     rest: Option<(Instant, Duration)>,
     /// Clients that were started for a look of their own.
@@ -153,26 +158,32 @@ impl Lookout {
     /// # Errors
     /// As [`Observe::panes`].
     pub fn panes(&mut self, tmux: &Tmux) -> Result<Panes, TmuxError> {
-        if !tmux.own {
-            return self.look_apart(tmux);
-        }
         if self.control.as_ref().is_some_and(|(known, _)| known.socket != tmux.socket) {
             self.control = None;
         }
-        self.attach(tmux);
-        if let Some((_, control)) = &mut self.control {
+        if let Some((known, mut control)) = self.control.take() {
             match control.panes() {
                 Ok(panes) => {
+                    self.control = Some((known, control));
                     self.rest = None;
                     return Ok(panes);
                 }
-                Err(_) => {
-                    self.control = None;
-                    self.later();
-                }
+                Err(ControlError::Late) => self.late = Some(control),
+                Err(_) => {}
+            }
+            self.later();
+        }
+        self.spawned += 1;
+        let seen = Observe::panes(tmux)?;
+        // It answers: what was late may go, and a new client may come.
+        self.late = None;
+        if tmux.own && self.rest.is_none_or(|(until, _)| until <= Instant::now()) {
+            match Control::attach(tmux) {
+                Ok(control) => self.control = Some((tmux.clone(), control)),
+                Err(_) => self.later(),
             }
         }
-        self.look_apart(tmux)
+        Ok(seen)
     }
 
     /// How many looks cost a client of their own.
@@ -180,24 +191,8 @@ impl Lookout {
         self.spawned
     }
 
-    fn attach(&mut self, tmux: &Tmux) {
-        let resting = self.rest.is_some_and(|(until, _)| Instant::now() < until);
-        if self.control.is_some() || resting {
-            return;
-        }
-        match Control::attach(tmux) {
-            Ok(control) => self.control = Some((tmux.clone(), control)),
-            Err(_) => self.later(),
-        }
-    }
-
     fn later(&mut self) {
         let rest = self.rest.map_or(FIRST_REST, |(_, before)| (before * 2).min(LONGEST_REST));
         self.rest = Some((Instant::now() + rest, rest));
-    }
-
-    fn look_apart(&mut self, tmux: &Tmux) -> Result<Panes, TmuxError> {
-        self.spawned += 1;
-        Observe::panes(tmux)
     }
 }

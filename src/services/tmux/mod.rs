@@ -57,7 +57,7 @@ pub struct Panes {
     pub panes: Vec<Pane>,
 }
 
-/// Where supervision asks what is there. Today a spawned tmux; a control-mode client fits as well.
+/// Where is asked what is there.
 pub trait Observe {
     /// All panes of the server.
     ///
