@@ -266,12 +266,15 @@ pub struct Queue {
     pub rows: Vec<ThreadRow>,
     /// Whether there are more.
     pub more: bool,
+    /// How many there are in all.
+    pub total: usize,
 }
 
 impl Queue {
-    /// How many there are, as far as they were counted.
+    /// How many there are.
     pub fn count(&self) -> String {
-        format!("{}{}", self.rows.len(), if self.more { "+" } else { "" })
+        let read = self.rows.len();
+        if self.more { self.total.max(read + 1).to_string() } else { read.to_string() }
     }
 }
 

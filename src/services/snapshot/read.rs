@@ -205,7 +205,8 @@ impl Source {
         let all = pages(deeper, |cursor| Ok(self.reader.threads(&filter, cursor, PAGE)?))?;
         let known: HashSet<String> = unseen.threads.iter().map(|thread| thread.thread_id.clone()).collect();
         let every = unseen.next_cursor.is_none();
-        let rows = |page: Page, tab: Tab| -> Result<Queue, EngineError> {
+        let counts = self.reader.queue_counts(&self.viewer)?;
+        let rows = |page: Page, tab: Tab, total: u32| -> Result<Queue, EngineError> {
             let more = page.next_cursor.is_some();
             let mut rows = Vec::with_capacity(page.threads.len());
             for thread in &page.threads {
@@ -214,13 +215,13 @@ impl Source {
                     || (!every && self.reader.is_unseen(thread, &self.viewer)?);
                 rows.push(self.thread_row(thread, unseen));
             }
-            Ok(Queue { rows, more })
+            Ok(Queue { rows, more, total: usize::try_from(total).unwrap_or(usize::MAX) })
         };
         Ok(Queues {
-            needs_me: rows(needs_me, Tab::NeedsMe)?,
-            unseen: rows(unseen, Tab::Unseen)?,
-            assigned: rows(assigned, Tab::Assigned)?,
-            all: rows(all, Tab::All)?,
+            needs_me: rows(needs_me, Tab::NeedsMe, counts.needs_me)?,
+            unseen: rows(unseen, Tab::Unseen, counts.unseen)?,
+            assigned: rows(assigned, Tab::Assigned, counts.assigned)?,
+            all: rows(all, Tab::All, counts.all)?,
         })
     }
 
