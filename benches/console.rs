@@ -118,7 +118,7 @@ fn snapshot(rows: usize) -> Snapshot {
         snippet: None,
         updated_at: NOW,
     };
-    let queue = || Queue { rows: (0..rows).map(thread).collect(), more: false };
+    let queue = || Queue { rows: (0..rows).map(thread).collect(), more: false, total: rows };
     Snapshot {
         runs: (0..rows).map(run).collect(),
         agents: (0..rows).map(agent).collect(),

@@ -136,7 +136,7 @@ fn status(error: &EngineError) -> u8 {
         EngineError::Tmux(_) | EngineError::Outside { .. } => OUTSIDE,
         EngineError::Policy { .. } => POLICY,
         EngineError::Name(_) | EngineError::Usage { .. } => USAGE,
-        EngineError::Interrupted(_) => INTERRUPTED,
+        EngineError::Interrupted(_) | EngineError::Store(StoreError::Interrupted) => INTERRUPTED,
         EngineError::Store(_)
         | EngineError::Ticket(_)
         | EngineError::Record(_)

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::args::{AgentSelector, AskArgs, Forum, QueueArgs, QueueWord, SignalArgs, Speaker, ThreadListArgs};
+use super::args::{AgentSelector, AskArgs, Forum, SignalArgs, Speaker};
 use super::exit::{self, Failure};
-use super::forum_wait;
-use super::print::{self, Table};
+use super::print;
 use super::reply::Reply;
 use super::select;
 use super::session::Session;
 use super::wrong;
+use super::{forum_inbox, forum_read, forum_search, forum_stats, forum_wait};
 use crate::domain::actor::{Actor, ActorType};
 use crate::domain::agent::{Agent, AgentKey};
 use crate::domain::command::{Command, ThreadWish};
@@ -20,7 +20,7 @@ use crate::domain::signal::{Signal, SignalType};
 use crate::domain::thread::{Priority, Thread, ThreadState, control_thread_id};
 use crate::services::engine::Engine;
 use crate::services::view;
-use crate::store::read::forum::{Page, Queue, ThreadFilter, Viewer};
+use crate::store::read::forum::Viewer;
 use crate::store::{Order, Receipt};
 
 pub fn run(session: &Session, command: Forum) -> Result<Reply, Failure> {
@@ -65,9 +65,13 @@ pub fn run(session: &Session, command: Forum) -> Result<Reply, Failure> {
         Forum::Reopen(args) => {
             written(session, &give(session, &args.thread_id, None, ThreadWish::Reopen, &args.speaker)?)
         }
-        Forum::List(args) => list(session, &args),
-        Forum::Queue(args) => queue(session, &args),
-        Forum::Thread { thread_id, tail } => thread(session, &thread_id, tail),
+        Forum::List(args) => forum_read::list(session, &args),
+        Forum::Queue(args) => forum_read::queue(session, &args),
+        Forum::Thread { thread_id, tail } => forum_read::thread(session, &thread_id, tail),
+        Forum::Search(args) => forum_search::run(session, &args),
+        Forum::Inbox(args) => forum_inbox::run(session, &args),
+        Forum::Stats(args) => forum_stats::stats(session, &args),
+        Forum::Debug(args) => forum_stats::debug(session, &args),
         Forum::Seen { thread_id, viewer, seq } => {
             let viewer = viewer.map_or_else(|| Ok(session.viewer()), |text| Viewer::parse(&text))?;
             let wish = ThreadWish::Seen { viewer: viewer.id(), seq };
@@ -160,14 +164,14 @@ fn actor_type(word: &str) -> Result<ActorType, Failure> {
     ActorType::parse(word).ok_or_else(|| wrong(format!("`{word}` is no actor type"), "use agent, operator or human"))
 }
 
-fn state(word: &str) -> Result<ThreadState, Failure> {
+pub fn state(word: &str) -> Result<ThreadState, Failure> {
     ThreadState::parse(word).ok_or_else(|| {
         let words: Vec<&str> = ThreadState::ALL.iter().map(|state| state.word()).collect();
         wrong(format!("`{word}` is no state of a thread"), format!("use one of {}", words.join(", ")))
     })
 }
 
-fn priority(word: &str) -> Result<Priority, Failure> {
+pub fn priority(word: &str) -> Result<Priority, Failure> {
     Priority::parse(word).ok_or_else(|| wrong(format!("`{word}` is no priority"), "use low, normal, high or urgent"))
 }
 
@@ -336,103 +340,4 @@ pub fn summary(thread: &Thread) -> String {
         thread.updated_at,
         thread.title,
     ))
-}
-
-fn filter(args: &ThreadListArgs) -> Result<ThreadFilter, Failure> {
-    Ok(ThreadFilter {
-        ticket: args.ticket.clone(),
-        run_id: args.run_id.clone(),
-        state: args.state.as_deref().map(|word| state(word).map(|state| state.word().to_owned())).transpose()?,
-        priority: args
-            .priority
-            .as_deref()
-            .map(|word| priority(word).map(|priority| priority.word().to_owned()))
-            .transpose()?,
-        assignee: args.assignee.clone(),
-        agent: args.agent.clone(),
-    })
-}
-
-fn list(session: &Session, args: &ThreadListArgs) -> Result<Reply, Failure> {
-    let (home, reader) = session.reader()?;
-    let page = reader.threads(&filter(args)?, args.cursor.as_deref(), args.limit)?;
-    shown(session, &home, &reader, session.viewer(), page, "No threads here. `metawsm forum ask` opens one.\n")
-}
-
-fn queue(session: &Session, args: &QueueArgs) -> Result<Reply, Failure> {
-    let (home, reader) = session.reader()?;
-    let viewer = match &args.viewer {
-        Some(text) => Viewer::parse(text)?,
-        None => session.viewer(),
-    };
-    let queue = match args.queue {
-        QueueWord::Unseen => Queue::Unseen,
-        QueueWord::Unanswered => Queue::Unanswered,
-        QueueWord::Assigned => Queue::Assigned,
-        QueueWord::NeedsMe => Queue::NeedsMe,
-    };
-    let page = reader.queue(queue, &viewer, &filter(&args.list)?, args.list.cursor.as_deref(), args.list.limit)?;
-    shown(
-        session,
-        &home,
-        &reader,
-        viewer,
-        page,
-        "Nothing waits for you. Agents' questions come here; `metawsm forum list` shows every thread.\n",
-    )
-}
-
-fn shown(
-    session: &Session,
-    home: &crate::services::home::Home,
-    reader: &crate::store::Reader,
-    viewer: Viewer,
-    page: Page,
-    empty: &str,
-) -> Result<Reply, Failure> {
-    let view = view::View::new(home, reader, session.now(), viewer);
-    let threads = view.threads(&page.threads)?;
-    let style = session.style();
-    let mut table = Table::new(&["THREAD", "TICKET", "AGENT", "STATE", "PRIORITY", "WAITING", "TITLE"]);
-    for thread in &page.threads {
-        table.row(vec![
-            thread.thread_id.clone(),
-            thread.ticket.clone(),
-            thread.agent_name.clone().unwrap_or_else(|| "-".to_owned()),
-            thread.state.word().to_owned(),
-            thread.priority.word().to_owned(),
-            style.time(thread.waiting_since),
-            thread.title.clone(),
-        ]);
-    }
-    let mut text = if table.is_empty() { empty.to_owned() } else { table.render(&style) };
-    if let Some(cursor) = &page.next_cursor {
-        text.push_str(&format!("more: --cursor {cursor}\n"));
-    }
-    Ok(Reply::new(json!({ "threads": threads, "next_cursor": page.next_cursor }), text))
-}
-
-fn thread(session: &Session, id: &str, tail: Option<usize>) -> Result<Reply, Failure> {
-    let (home, reader) = session.reader()?;
-    let thread = reader.thread(id)?.ok_or_else(|| {
-        Failure::new(exit::NOT_FOUND, format!("no thread {id}")).hint("metawsm forum list shows the threads there are")
-    })?;
-    let posts = reader.posts(id, tail)?;
-    let events: Vec<Value> = reader.thread_events(id, 500)?.iter().map(crate::domain::event::Event::to_json).collect();
-    let json = json!({
-        "thread": session.view(&home, &reader).thread(&thread)?,
-        "posts": posts.iter().map(view::post).collect::<Vec<_>>(),
-        "events": events,
-    });
-    let style = session.style();
-    let mut text = format!("{}\n", summary(&thread));
-    for post in &posts {
-        let who = format!("{} {}", post.author_type, print::one_line(&post.author_name));
-        let kind = post.signal.as_ref().map(|signal| format!(" [{}]", signal.control_type.word())).unwrap_or_default();
-        text.push_str(&format!("\n{who}{kind}  {}\n", style.dim(&style.time(Some(post.created_at)))));
-        for line in print::harmless(&post.body).lines() {
-            text.push_str(&format!("  {line}\n"));
-        }
-    }
-    Ok(Reply::new(json, text))
 }

@@ -62,6 +62,11 @@ impl Style {
         format!("\u{1b}[{code}m{word}\u{1b}[0m")
     }
 
+    /// Text that matters.
+    pub fn strong(&self, text: &str) -> String {
+        if self.color { format!("\u{1b}[1;33m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+
     /// Secondary text.
     pub fn dim(&self, text: &str) -> String {
         if self.color { format!("\u{1b}[2m{text}\u{1b}[0m") } else { text.to_owned() }

@@ -73,6 +73,21 @@ impl<K: Ord + Clone, V> Rows<K, V> {
         self.rows.range(first..).take_while(move |(key, _)| within(key))
     }
 
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Lets go of the rows of which `keep` does not hold; they stand in the store.
+    fn retain(&mut self, mut keep: impl FnMut(&K, &V) -> bool) {
+        self.rows.retain(|key, row| keep(key, row));
+    }
+
     /// The rows that were touched since the last call, with their keys.
     pub fn take_touched(&mut self) -> Vec<(&K, &V)> {
         let touched = std::mem::take(&mut self.touched);
@@ -195,6 +210,15 @@ impl Scene {
             run.updated_at = event.occurred_at;
             run.last_seq = event.seq;
         }
+    }
+
+    /// Lets go of what stands in the store and no event changes unasked: marks, settled requests, and the threads in
+    /// which none is open. A fold that goes on afterwards has to load the thread of an event again.
+    pub fn forget_settled(&mut self) {
+        self.requests.retain(|_, request| request.settled_by.is_none());
+        let asked: BTreeSet<String> = self.requests.iter().map(|request| request.thread_id.clone()).collect();
+        self.threads.retain(|id, _| asked.contains(id));
+        self.seen.retain(|_, _| false);
     }
 
     /// The steps of a run, in order.

@@ -11,6 +11,7 @@ pub mod gates;
 pub mod git;
 pub mod handle;
 pub mod home;
+pub mod indexing;
 pub mod launcher;
 pub mod live;
 pub mod log;

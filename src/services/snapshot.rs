@@ -53,6 +53,15 @@ pub struct Asked {
     pub assignee: Option<String>,
 }
 
+/// Words of a post around what was looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snippet {
+    /// The words.
+    pub text: String,
+    /// What of them was looked for, in bytes.
+    pub marks: Vec<std::ops::Range<usize>>,
+}
+
 /// What was found in the forum.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Found {
@@ -306,12 +315,15 @@ pub struct Queue {
     pub rows: Vec<ThreadRow>,
     /// Whether there are more.
     pub more: bool,
+    /// How many there are in all.
+    pub total: usize,
 }
 
 impl Queue {
-    /// How many there are, as far as they were counted.
+    /// How many there are.
     pub fn count(&self) -> String {
-        format!("{}{}", self.rows.len(), if self.more { "+" } else { "" })
+        let read = self.rows.len();
+        if self.more { self.total.max(read + 1).to_string() } else { read.to_string() }
     }
 }
 
@@ -340,8 +352,8 @@ pub struct ThreadRow {
     pub due_at: Option<Moment>,
     /// Whose it is.
     pub assignee: Option<String>,
-    /// Where what is looked for stands in it, as [`crate::store::read::search::Snippet`] marks it.
-    pub snippet: Option<String>,
+    /// Where what is looked for stands in it.
+    pub snippet: Option<Snippet>,
     /// Whether it holds posts we have not seen.
     pub unseen: bool,
     /// Whether it carries signals.

@@ -14,6 +14,7 @@ use super::closing;
 use super::engine::{Caller, Engine};
 use super::error::EngineError;
 use super::executor::{execute, no_drill};
+use super::indexing;
 use super::launcher::{Record, read_record};
 use super::operator::{Conduct, Operator};
 use super::process::lease::{Lease, LeaseError};
@@ -49,6 +50,8 @@ pub struct Supervisor {
     /// Why what was carried on did not come through, by run.
     troubles: Arc<Mutex<BTreeMap<String, String>>>,
     ending: Arc<AtomicBool>,
+    /// Fills the search index, while there is something to fill.
+    indexing: Option<JoinHandle<()>>,
     vitals_at: Moment,
     checkpoint_at: Moment,
     /// What the rules conclude is carried out here.
@@ -91,13 +94,15 @@ impl Supervisor {
         let caller = Caller::system("supervisor");
         let acquired = Command::Lease { acquired: true, pid: lease.holder().pid, host: lease.holder().host.clone() };
         engine.order(&caller, &acquired)?;
+        let ending = Arc::new(AtomicBool::new(false));
         Ok(Some(Self {
+            indexing: indexing::begin(&engine.home, &ending),
             engine: Arc::clone(engine),
             caller,
             lease,
             carried: BTreeMap::new(),
             troubles: Arc::default(),
-            ending: Arc::new(AtomicBool::new(false)),
+            ending,
             vitals_at: Moment::default(),
             checkpoint_at: engine.now(),
             operator: Operator::new(conduct),
@@ -111,7 +116,7 @@ impl Supervisor {
     /// Gives the lease back; plans being carried on are interrupted, agents go on.
     pub fn end(mut self) {
         self.ending.store(true, Ordering::SeqCst);
-        for (_, thread) in std::mem::take(&mut self.carried) {
+        for thread in std::mem::take(&mut self.carried).into_values().chain(self.indexing.take()) {
             let _ = thread.join();
         }
         let lost = Command::Lease { acquired: false, pid: self.lease.holder().pid, host: String::new() };

@@ -62,6 +62,9 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A query was stopped by whoever asked for it.
+    #[error("the query was stopped")]
+    Interrupted,
     /// Anything else SQLite said.
     #[error("database error: {0}")]
     Sqlite(#[source] rusqlite::Error),
@@ -91,7 +94,7 @@ impl StoreError {
             }
             Self::ReadOnly { .. } => Some("check owner and rights of the file and of its directory".to_owned()),
             Self::BadRow { .. } => Some("metawsm doctor --rebuild makes the tables anew from the journal".to_owned()),
-            Self::Sqlite(_) | Self::Io { .. } => None,
+            Self::Interrupted | Self::Sqlite(_) | Self::Io { .. } => None,
         }
     }
 }
@@ -108,6 +111,7 @@ pub fn named(path: &std::path::Path, error: rusqlite::Error) -> StoreError {
         Some(Code::DiskFull) => StoreError::DiskFull { path },
         Some(Code::ReadOnly | Code::PermissionDenied | Code::CannotOpen) => StoreError::ReadOnly { path },
         Some(Code::DatabaseCorrupt | Code::NotADatabase) => StoreError::Corrupt { path, reason: error.to_string() },
+        Some(Code::OperationInterrupted) => StoreError::Interrupted,
         _ => StoreError::Sqlite(error),
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use rusqlite::{Connection, ToSql};
+use rusqlite::{Connection, Row, ToSql};
 use serde::de::DeserializeOwned;
 
 use super::error::{StoreError, named};
@@ -33,12 +33,18 @@ pub fn docs<T: DeserializeOwned>(
     let mut rows = select.query(params).map_err(fail)?;
     let mut found = Vec::new();
     while let Some(row) = rows.next().map_err(fail)? {
-        let text = row.get_ref(0).and_then(|value| Ok(value.as_str()?)).map_err(fail)?;
-        let doc =
-            serde_json::from_str(text).map_err(|error| StoreError::BadRow { table, reason: error.to_string() })?;
-        found.push(doc);
+        found.push(doc(table, row).map_err(|error| match error {
+            StoreError::Sqlite(error) => fail(error),
+            other => other,
+        })?);
     }
     Ok(found)
+}
+
+/// Reads the first column of a row, which is its `doc`.
+pub fn doc<T: DeserializeOwned>(table: &'static str, row: &Row<'_>) -> Result<T, StoreError> {
+    let text = row.get_ref(0).and_then(|value| Ok(value.as_str()?)).map_err(StoreError::Sqlite)?;
+    serde_json::from_str(text).map_err(|error| StoreError::BadRow { table, reason: error.to_string() })
 }
 
 /// The scene of a command, with the agent in whose session it is given.

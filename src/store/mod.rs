@@ -3,12 +3,14 @@
 pub mod error;
 pub mod ids;
 mod journal;
+mod kept;
 pub mod ledger;
 mod load;
 mod project;
 pub mod read;
 pub mod rebuild;
 pub mod schema;
+pub mod search;
 
 pub use error::StoreError;
 pub use ledger::{Ledger, Order, Receipt};

@@ -4,42 +4,47 @@ use rusqlite::{Connection, ToSql, named_params};
 use serde::Serialize;
 
 use super::error::StoreError;
+use super::kept::{self, Standing};
+use super::search;
+use crate::domain::actor::Side;
 use crate::domain::scene::Scene;
+use crate::domain::thread::{Post, Thread};
 
-/// Where projections are written: the live tables, or those a rebuild makes beside them.
+/// Where projections are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
-    /// The live tables.
+    /// The live tables, with what is kept beside them: counts, stretches, the search index.
     Live,
-    /// The tables of a rebuild.
-    Rebuilt,
+    /// The tables that `verify` makes in a database of its own.
+    Apart,
+    /// The tables that a rebuild makes beside the live ones.
+    Fresh,
 }
 
 impl Target {
-    /// SQLite's name of the database they are in.
-    pub const fn schema(self) -> &'static str {
+    /// What stands before the names of the tables.
+    pub const fn at(self) -> &'static str {
         match self {
-            Self::Live => "main",
-            Self::Rebuilt => "rebuilt",
+            Self::Live => "main.",
+            Self::Apart => "apart.",
+            Self::Fresh => "main.fresh_",
         }
     }
 }
 
 /// Writes every row touched since the last call.
 pub fn save(conn: &Connection, target: Target, scene: &mut Scene) -> Result<(), StoreError> {
-    save_rows(conn, target.schema(), scene).map_err(StoreError::Sqlite)
+    save_rows(conn, target.at(), scene).and_then(|()| save_forum(conn, target, scene)).map_err(StoreError::Sqlite)
 }
 
-fn save_rows(conn: &Connection, schema: &str, scene: &mut Scene) -> rusqlite::Result<()> {
+fn save_rows(conn: &Connection, at: &str, scene: &mut Scene) -> rusqlite::Result<()> {
     let put =
-        |table: &str, keys: &[(&str, &dyn ToSql)], value: (&str, &dyn ToSql)| upsert(conn, schema, table, keys, value);
+        |table: &str, keys: &[(&str, &dyn ToSql)], value: (&str, &dyn ToSql)| upsert(conn, at, table, keys, value);
     for (run_id, run) in scene.runs.take_touched() {
         put("run", &[("run_id", run_id)], ("doc", &json(run)))?;
         for ticket in &run.spec.tickets {
-            conn.prepare_cached(&format!(
-                "INSERT OR IGNORE INTO {schema}.run_ticket (ticket, run_id) VALUES (?1, ?2)"
-            ))?
-            .execute([ticket, run_id])?;
+            conn.prepare_cached(&format!("INSERT OR IGNORE INTO {at}run_ticket (ticket, run_id) VALUES (?1, ?2)"))?
+                .execute([ticket, run_id])?;
         }
     }
     for (run_id, policy) in scene.policies.take_touched() {
@@ -72,14 +77,8 @@ fn save_rows(conn: &Connection, schema: &str, scene: &mut Scene) -> rusqlite::Re
     for ((run_id, workspace, repo), merged) in scene.merges.take_touched() {
         put("merged", &[("run_id", run_id), ("workspace", workspace), ("repo", repo)], ("doc", &json(merged)))?;
     }
-    for (thread_id, thread) in scene.threads.take_touched() {
-        put("thread", &[("thread_id", thread_id)], ("doc", &json(thread)))?;
-    }
     for ((_, post_id), request) in scene.requests.take_touched() {
         put("request", &[("post_id", post_id)], ("doc", &json(request)))?;
-    }
-    for ((thread_id, viewer), seq) in scene.seen.take_touched() {
-        put("seen", &[("thread_id", thread_id), ("viewer", viewer)], ("seq", seq))?;
     }
     for ((run_id, target), last) in scene.decisions.take_touched() {
         put("decision", &[("run_id", run_id), ("target", target)], ("doc", &json(last)))?;
@@ -90,33 +89,94 @@ fn save_rows(conn: &Connection, schema: &str, scene: &mut Scene) -> rusqlite::Re
     for (id, suggestion) in scene.suggestions.take_touched() {
         put("suggestion", &[("suggestion_id", id)], ("doc", &json(suggestion)))?;
     }
-    save_posts(conn, schema, scene)
+    Ok(())
 }
 
-fn save_posts(conn: &Connection, schema: &str, scene: &mut Scene) -> rusqlite::Result<()> {
-    for post in scene.posts.drain(..) {
-        let mut insert = conn.prepare_cached(&format!(
-            "INSERT INTO {schema}.post (post_id, thread_id, seq, author_type, author_name, body, created_at, signal, in_reply_to)
-             VALUES (:post_id, :thread_id, :seq, :author_type, :author_name, :body, :created_at, :signal, :in_reply_to)"
-        ))?;
-        insert.execute(named_params! {
-            ":post_id": post.post_id,
-            ":thread_id": post.thread_id,
-            ":seq": post.seq,
-            ":author_type": post.author_type.word(),
-            ":author_name": post.author_name,
-            ":body": post.body,
-            ":created_at": post.created_at.millis(),
-            ":signal": post.signal.as_ref().map(json),
-            ":in_reply_to": post.in_reply_to,
-        })?;
+/// Posts first: what is kept of threads and marks is judged by them.
+fn save_forum(conn: &Connection, target: Target, scene: &mut Scene) -> rusqlite::Result<()> {
+    let posts: Vec<Post> = scene.posts.drain(..).collect();
+    for post in &posts {
+        save_post(conn, target.at(), post)?;
     }
+    let live = target == Target::Live;
+    if live {
+        kept::posted(conn, &posts)?;
+    }
+    let mut threads: Vec<&Thread> = scene.threads.take_touched().into_iter().map(|(_, thread)| thread).collect();
+    // Each comes to the end of the order in its turn.
+    threads.sort_by_key(|thread| thread.last_event_sequence);
+    for thread in threads {
+        let before = if live { Standing::read(conn, &thread.thread_id)? } else { None };
+        save_thread(conn, target.at(), thread)?;
+        if live {
+            let written: Vec<&Post> = posts.iter().filter(|post| post.thread_id == thread.thread_id).collect();
+            kept::moved(conn, before.as_ref(), &Standing::of(thread), &written)?;
+            search::index(conn, thread, &written)?;
+        }
+    }
+    for ((thread_id, viewer), seq) in scene.seen.take_touched() {
+        let keys: [(&str, &dyn ToSql); 2] = [("thread_id", thread_id), ("viewer", viewer)];
+        upsert(conn, target.at(), "seen", &keys, ("seq", seq))?;
+        if live {
+            kept::marked(conn, thread_id, viewer)?;
+        }
+    }
+    Ok(())
+}
+
+fn save_thread(conn: &Connection, at: &str, thread: &Thread) -> rusqlite::Result<()> {
+    let mut upsert = conn.prepare_cached(&format!(
+        "INSERT INTO {at}thread (thread_id, doc, run_id, ticket, workspace, agent_name, state, urgency, waiting_on,
+                                 since, blocking, control, assignee, last_seq)
+         VALUES (:thread_id, :doc, :run_id, :ticket, :workspace, :agent_name, :state, :urgency, :waiting_on,
+                 :since, :blocking, :control, :assignee, :last_seq)
+         ON CONFLICT (thread_id) DO UPDATE SET
+             doc = excluded.doc, run_id = excluded.run_id, ticket = excluded.ticket, workspace = excluded.workspace,
+             agent_name = excluded.agent_name, state = excluded.state, urgency = excluded.urgency,
+             waiting_on = excluded.waiting_on, since = excluded.since, blocking = excluded.blocking,
+             control = excluded.control, assignee = excluded.assignee, last_seq = excluded.last_seq"
+    ))?;
+    upsert.execute(named_params! {
+        ":thread_id": thread.thread_id,
+        ":doc": json(thread),
+        ":run_id": thread.run_id,
+        ":ticket": thread.ticket,
+        ":workspace": thread.workspace,
+        ":agent_name": thread.agent_name,
+        ":state": thread.state.word(),
+        ":urgency": kept::urgency(thread.priority),
+        ":waiting_on": thread.waiting_on.map(Side::word),
+        ":since": thread.waiting_since.unwrap_or(thread.opened_at).to_string(),
+        ":blocking": thread.blocking,
+        ":control": thread.control,
+        ":assignee": kept::assignee(thread),
+        ":last_seq": thread.last_event_sequence,
+    })?;
+    Ok(())
+}
+
+fn save_post(conn: &Connection, at: &str, post: &Post) -> rusqlite::Result<()> {
+    let mut insert = conn.prepare_cached(&format!(
+        "INSERT INTO {at}post (seq, post_id, thread_id, author_type, author_name, created_at, signal, in_reply_to, body)
+         VALUES (:seq, :post_id, :thread_id, :author_type, :author_name, :created_at, :signal, :in_reply_to, :body)"
+    ))?;
+    insert.execute(named_params! {
+        ":seq": post.seq,
+        ":post_id": post.post_id,
+        ":thread_id": post.thread_id,
+        ":author_type": post.author_type.word(),
+        ":author_name": post.author_name,
+        ":created_at": post.created_at.millis(),
+        ":signal": post.signal.as_ref().map(json),
+        ":in_reply_to": post.in_reply_to,
+        ":body": post.body,
+    })?;
     Ok(())
 }
 
 fn upsert(
     conn: &Connection,
-    schema: &str,
+    at: &str,
     table: &str,
     keys: &[(&str, &dyn ToSql)],
     (column, value): (&str, &dyn ToSql),
@@ -125,7 +185,7 @@ fn upsert(
     let names = names.join(", ");
     let marks = vec!["?"; keys.len() + 1].join(", ");
     let sql = format!(
-        "INSERT INTO {schema}.{table} ({names}, {column}) VALUES ({marks})
+        "INSERT INTO {at}{table} ({names}, {column}) VALUES ({marks})
          ON CONFLICT ({names}) DO UPDATE SET {column} = excluded.{column}"
     );
     let values: Vec<&dyn ToSql> = keys.iter().map(|(_, value)| *value).chain([value]).collect();

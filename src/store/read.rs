@@ -2,19 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, ToSql, named_params};
+use rusqlite::{Connection, InterruptHandle, ToSql, named_params};
 
 use super::error::{StoreError, named};
 use super::load::docs;
 use super::{journal, schema};
 use crate::domain::agent::{Agent, AgentKey};
-use crate::domain::event::Event;
 use crate::domain::plan::Step;
 use crate::domain::run::{Run, RunStatus};
 use crate::domain::scene::{Merged, Scene, Seeding, Workspace};
 use crate::domain::thread::Request;
 use crate::domain::time::Moment;
 
+mod debug;
+mod events;
 pub mod forum;
 mod operator;
 
@@ -70,6 +71,28 @@ impl Reader {
 
     fn named(&self, error: rusqlite::Error) -> StoreError {
         named(&self.path, error)
+    }
+
+    fn or_named(&self, error: StoreError) -> StoreError {
+        match error {
+            StoreError::Sqlite(error) => self.named(error),
+            other => other,
+        }
+    }
+
+    /// Reads several things as they stood at one moment, whatever is written meanwhile.
+    fn at_one_moment<T>(&self, read: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+        if !self.conn.is_autocommit() {
+            return read();
+        }
+        // Nothing is written through it; it ends with this scope.
+        let _moment = self.conn.unchecked_transaction().map_err(|error| self.named(error))?;
+        read()
+    }
+
+    /// What stops a query of this reader that is under way, from another thread.
+    pub fn interrupter(&self) -> InterruptHandle {
+        self.conn.get_interrupt_handle()
     }
 
     /// A number that changes when another connection has written.
@@ -313,70 +336,5 @@ impl Reader {
             scene.threads.load(thread.thread_id.clone(), thread);
         }
         Ok(scene.guidance_open(run_id))
-    }
-
-    /// Events after `since`, oldest first, at most `limit`.
-    ///
-    /// # Errors
-    /// [`StoreError`] from the database.
-    pub fn events(&self, since: i64, filter: &EventFilter, limit: usize) -> Result<Vec<Event>, StoreError> {
-        let (sql, pattern) = event_query(filter);
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let mut params: Vec<(&str, &dyn ToSql)> = vec![(":since", &since), (":limit", &limit)];
-        if let Some(pattern) = &pattern {
-            params.push((":type", pattern));
-        }
-        for (name, value) in [(":ticket", &filter.ticket), (":run", &filter.run_id), (":thread", &filter.thread_id)] {
-            if let Some(value) = value {
-                params.push((name, value));
-            }
-        }
-        let mut select = self.conn.prepare_cached(&sql).map_err(|error| self.named(error))?;
-        let mut rows = select.query(params.as_slice()).map_err(|error| self.named(error))?;
-        let mut events = Vec::new();
-        while let Some(row) = rows.next().map_err(|error| self.named(error))? {
-            events.push(journal::from_row(row)?);
-        }
-        Ok(events)
-    }
-}
-
-fn event_query(filter: &EventFilter) -> (String, Option<String>) {
-    let mut sql = format!("SELECT {} FROM journal WHERE seq > :since", journal::COLUMNS);
-    // GLOB's own wildcards beyond `*` are words here: only `*` and `?` mean something.
-    let pattern = filter.event_type.as_ref().map(|text| text.replace('[', "[[]"));
-    for (wanted, clause) in [
-        (pattern.is_some(), " AND event_type GLOB :type"),
-        (filter.ticket.is_some(), " AND ticket = :ticket"),
-        (filter.run_id.is_some(), " AND run_id = :run"),
-        (filter.thread_id.is_some(), " AND thread_id = :thread"),
-    ] {
-        if wanted {
-            sql.push_str(clause);
-        }
-    }
-    sql.push_str(" ORDER BY seq LIMIT :limit");
-    (sql, pattern)
-}
-
-impl Reader {
-    /// The newest events of a thread, oldest first.
-    ///
-    /// # Errors
-    /// [`StoreError`] from the database.
-    pub fn thread_events(&self, thread_id: &str, most: usize) -> Result<Vec<Event>, StoreError> {
-        let sql = format!(
-            "SELECT {columns} FROM (SELECT {columns} FROM journal WHERE thread_id = :thread ORDER BY seq DESC LIMIT :most) ORDER BY seq",
-            columns = journal::COLUMNS
-        );
-        let most = i64::try_from(most).unwrap_or(i64::MAX);
-        let mut select = self.conn.prepare_cached(&sql).map_err(|error| self.named(error))?;
-        let mut rows =
-            select.query(named_params! { ":thread": thread_id, ":most": most }).map_err(|error| self.named(error))?;
-        let mut events = Vec::new();
-        while let Some(row) = rows.next().map_err(|error| self.named(error))? {
-            events.push(journal::from_row(row)?);
-        }
-        Ok(events)
     }
 }

@@ -1,19 +1,32 @@
 //! The projections made anew from the journal: to compare them (`doctor --verify`) or to replace them (`--rebuild`).
+//!
+//! A rebuild makes fresh tables beside the live ones, in small transactions between those of others, and puts them in
+//! their place in one. What is folded is not kept: memory is bounded by [`KEPT_THREADS`], whatever the journal's length.
 
 use std::path::Path;
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, Row, TransactionBehavior, named_params};
 
 use super::error::{StoreError, named};
 use super::project::{self, Target};
-use super::{journal, schema};
+use super::{journal, kept, load, schema, search};
+use crate::domain::event::{Event, Fact};
 use crate::domain::scene::Scene;
+use crate::domain::thread::Thread;
 
 /// The name under which `verify` has the file: a connection that may only read could fill no tables beside it.
 const LIVE: &str = "live";
-
-/// Events folded before their posts are written out.
+/// Events folded before what they touched is written out.
 const BATCH: usize = 10_000;
+/// Bytes of posts in a batch at most, but for one more post.
+const BATCH_BYTES: usize = 16 * 1024 * 1024;
+/// Threads kept in memory; an event about another one reads it again.
+const KEPT_THREADS: usize = 50_000;
+/// Posts indexed at once after a rebuild: a small forum is searchable when it is done.
+const INDEXED_AT_ONCE: usize = 2_000;
+/// Pages of the write-ahead log before it is moved into the file, while the fresh tables are written.
+const LOG_PAGES: i64 = 20_000;
 
 /// A row that differs between the live tables and the rebuilt ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,106 +45,206 @@ pub struct Difference {
 /// [`StoreError`] when the file or the journal cannot be read.
 pub fn verify(path: &Path) -> Result<Vec<Difference>, StoreError> {
     let fail = |error| named(path, error);
-    let reader = schema::open_beside(path, LIVE)?;
-    reader.execute_batch("ATTACH DATABASE ':memory:' AS rebuilt").map_err(fail)?;
+    let conn = schema::open_beside(path, LIVE)?;
+    // A temporary file: what does not fit into the cache goes there, and it is gone with the connection.
+    conn.execute_batch("ATTACH DATABASE '' AS apart").map_err(fail)?;
     // One read transaction: journal and tables are compared as they stood at one moment.
-    reader.execute_batch("BEGIN").map_err(fail)?;
-    let check: String =
-        reader.query_row(&format!("PRAGMA {LIVE}.quick_check(1)"), [], |row| row.get(0)).map_err(fail)?;
+    conn.execute_batch("BEGIN").map_err(fail)?;
+    let check: String = conn.query_row(&format!("PRAGMA {LIVE}.quick_check(1)"), [], |row| row.get(0)).map_err(fail)?;
     if check != "ok" {
         return Err(StoreError::Corrupt { path: path.to_path_buf(), reason: check });
     }
-    make_tables(&reader, LIVE).map_err(fail)?;
-    fold(&reader, LIVE)?;
+    let tables = || schema::PROJECTIONS.iter().chain(schema::KEPT);
+    for table in tables() {
+        make_table(&conn, LIVE, table, Target::Apart).map_err(fail)?;
+    }
+    let mut fold = Fold::into(Target::Apart);
+    while fold.some(&conn, "live.journal")? {}
+    conn.execute_batch(
+        "CREATE INDEX apart.post_thread ON post (thread_id); CREATE INDEX apart.thread_newest ON thread (last_seq DESC)",
+    )
+    .map_err(fail)?;
+    kept::recount(&conn, Target::Apart.at()).map_err(fail)?;
     let mut found = Vec::new();
-    for table in schema::PROJECTIONS {
-        found.extend(differences(&reader, table).map_err(fail)?);
+    for table in tables() {
+        found.extend(differences(&conn, table).map_err(fail)?);
     }
     Ok(found)
 }
 
-/// Replaces the live projections by what the journal says, in one transaction.
+/// Replaces the live projections by what the journal says. Others may write meanwhile.
 ///
 /// The caller holds the supervisor lease.
 ///
 /// # Errors
-/// [`StoreError`] when the file or the journal cannot be read or written; then nothing was changed.
+/// [`StoreError`] when the file or the journal cannot be read or written; then the live tables are as they were.
 pub fn rebuild(path: &Path) -> Result<i64, StoreError> {
     let fail = |error| named(path, error);
     let mut conn = schema::open_writer(path)?;
-    conn.execute_batch("ATTACH DATABASE ':memory:' AS rebuilt").map_err(fail)?;
-    let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fail)?;
-    make_tables(&tx, "main").map_err(fail)?;
-    let events = fold(&tx, "main")?;
-    for table in schema::PROJECTIONS {
-        let columns = stored_columns(&tx, table).map_err(fail)?;
-        tx.execute_batch(&format!(
-            "DELETE FROM main.{table}; INSERT INTO main.{table} ({columns}) SELECT {columns} FROM rebuilt.{table};"
-        ))
+    // A table is renamed under the view that names it.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_LEGACY_ALTER_TABLE, true).map_err(fail)?;
+    // The fresh tables are nobody's truth yet; only the last transaction has to outlive a power cut.
+    conn.execute_batch(&format!("PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = {LOG_PAGES}"))
         .map_err(fail)?;
+    let filled = fill_fresh(&mut conn, path);
+    if filled.is_err() {
+        // What was begun is of no use to anybody; the error that matters is the first.
+        let _ = drop_fresh(&conn);
     }
+    let mut fold = filled?;
+    conn.execute_batch("PRAGMA synchronous = FULL").map_err(fail)?;
+    let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fail)?;
+    // What was written since the last look at the journal.
+    while fold.some(&tx, "main.journal")? {}
+    put_in_place(&tx).map_err(fail)?;
+    kept::recount(&tx, Target::Live.at()).map_err(fail)?;
+    search::begin_anew(&tx).map_err(fail)?;
+    search::index_some(&tx, INDEXED_AT_ONCE).map_err(fail)?;
     tx.commit().map_err(fail)?;
-    Ok(events)
+    Ok(fold.events)
 }
 
-fn make_tables(conn: &Connection, live: &str) -> rusqlite::Result<()> {
+/// Folds what the journal holds into fresh tables, in transactions between which others have their turn.
+fn fill_fresh(conn: &mut Connection, path: &Path) -> Result<Fold, StoreError> {
+    let fail = |error| named(path, error);
+    // A rebuild that was killed leaves its tables behind.
+    drop_fresh(conn).map_err(fail)?;
     for table in schema::PROJECTIONS {
-        let sql: String = conn.query_row(
-            &format!("SELECT sql FROM {live}.sqlite_master WHERE type = 'table' AND name = ?1"),
-            [table],
-            |row| row.get(0),
-        )?;
-        conn.execute_batch(&sql.replacen("CREATE TABLE ", "CREATE TABLE rebuilt.", 1))?;
+        make_table(conn, "main", table, Target::Fresh).map_err(fail)?;
+    }
+    let mut fold = Fold::into(Target::Fresh);
+    loop {
+        let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fail)?;
+        let more = fold.some(&tx, "main.journal")?;
+        tx.commit().map_err(fail)?;
+        if !more {
+            return Ok(fold);
+        }
+    }
+}
+
+fn drop_fresh(conn: &Connection) -> rusqlite::Result<()> {
+    schema::PROJECTIONS.iter().try_for_each(|table| conn.execute_batch(&format!("DROP TABLE IF EXISTS fresh_{table}")))
+}
+
+/// The fresh tables become the live ones, with the indexes those had.
+fn put_in_place(conn: &Connection) -> rusqlite::Result<()> {
+    for table in schema::PROJECTIONS {
+        let indexes: Vec<String> = conn
+            .prepare("SELECT sql FROM sqlite_master WHERE type = 'index' AND tbl_name = ?1 AND sql IS NOT NULL")?
+            .query_map([table], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        conn.execute_batch(&format!("DROP TABLE {table}; ALTER TABLE fresh_{table} RENAME TO {table}"))?;
+        indexes.iter().try_for_each(|sql| conn.execute_batch(sql))?;
     }
     Ok(())
 }
 
-fn fold(conn: &Connection, live: &str) -> Result<i64, StoreError> {
-    let mut scene = Scene::default();
-    let sql = format!("SELECT {} FROM {live}.journal ORDER BY seq", journal::COLUMNS);
-    let mut select = conn.prepare(&sql).map_err(StoreError::Sqlite)?;
-    let mut rows = select.query([]).map_err(StoreError::Sqlite)?;
-    let mut count = 0;
-    while let Some(row) = rows.next().map_err(StoreError::Sqlite)? {
-        scene.apply(&journal::from_row(row)?);
-        count += 1;
-        if scene.posts.len() >= BATCH {
-            project::save(conn, Target::Rebuilt, &mut scene)?;
-        }
-    }
-    project::save(conn, Target::Rebuilt, &mut scene)?;
-    Ok(count)
+/// Makes a table like the live one, without its indexes.
+fn make_table(conn: &Connection, live: &str, table: &str, target: Target) -> rusqlite::Result<()> {
+    let sql: String = conn.query_row(
+        &format!("SELECT sql FROM {live}.sqlite_master WHERE type = 'table' AND name = ?1"),
+        [table],
+        |row| row.get(0),
+    )?;
+    let columns = sql.find('(').map_or("", |at| &sql[at..]);
+    conn.execute_batch(&format!("CREATE TABLE {}{table} {columns}", target.at()))
 }
 
-fn stored_columns(conn: &Connection, table: &str) -> rusqlite::Result<String> {
+/// The fold of the journal, a batch at a time.
+struct Fold {
+    target: Target,
+    scene: Scene,
+    since: i64,
+    events: i64,
+}
+
+impl Fold {
+    fn into(target: Target) -> Self {
+        Self { target, scene: Scene::default(), since: 0, events: 0 }
+    }
+
+    /// Folds the next events and writes what they touched. Says whether there may be more.
+    fn some(&mut self, conn: &Connection, source: &str) -> Result<bool, StoreError> {
+        let sql = format!("SELECT {} FROM {source} WHERE seq > :since ORDER BY seq LIMIT {BATCH}", journal::COLUMNS);
+        let mut select = conn.prepare_cached(&sql).map_err(StoreError::Sqlite)?;
+        let mut rows = select.query(named_params! { ":since": self.since }).map_err(StoreError::Sqlite)?;
+        let (mut events, mut bytes) = (0, 0);
+        while let Some(row) = rows.next().map_err(StoreError::Sqlite)? {
+            let before = self.scene.posts.len();
+            let event = journal::from_row(row)?;
+            self.recall(conn, &event)?;
+            self.scene.apply(&event);
+            self.since = event.seq;
+            events += 1;
+            bytes += self.scene.posts.iter().skip(before).map(|post| post.body.len()).sum::<usize>();
+            if bytes > BATCH_BYTES {
+                break;
+            }
+        }
+        project::save(conn, self.target, &mut self.scene)?;
+        if self.scene.threads.len() + self.scene.seen.len() > KEPT_THREADS {
+            self.scene.forget_settled();
+        }
+        self.events += i64::try_from(events).unwrap_or(0);
+        Ok(events == BATCH || bytes > BATCH_BYTES)
+    }
+
+    /// Reads the event's thread again if it was let go of.
+    fn recall(&mut self, conn: &Connection, event: &Event) -> Result<(), StoreError> {
+        let Some(thread_id) = event.subject.thread_id.as_deref() else { return Ok(()) };
+        if matches!(event.fact, Fact::ThreadOpened { .. }) || self.scene.threads.get(thread_id).is_some() {
+            return Ok(());
+        }
+        let sql = format!("SELECT doc FROM {}thread WHERE thread_id = :thread", self.target.at());
+        for thread in load::docs::<Thread>(conn, "thread", &sql, &[(":thread", &thread_id)])? {
+            self.scene.threads.load(thread_id.to_owned(), thread);
+        }
+        Ok(())
+    }
+}
+
+/// The columns of a table that are no others' function, and those among them that are its key.
+fn stored_columns(conn: &Connection, table: &str) -> rusqlite::Result<(Vec<String>, Vec<String>)> {
     // `table_info` leaves generated columns out.
-    let mut select = conn.prepare(&format!("SELECT name FROM pragma_table_info('{table}')"))?;
-    let names: Vec<String> = select.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-    Ok(names.join(", "))
+    let mut select = conn.prepare(&format!("SELECT name, pk > 0 FROM pragma_table_info('{table}', '{LIVE}')"))?;
+    let columns: Vec<(String, bool)> =
+        select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
+    let keys = columns.iter().filter(|(_, key)| *key).map(|(name, _)| name.clone()).collect();
+    Ok((columns.into_iter().map(|(name, _)| name).collect(), keys))
 }
 
 fn differences(conn: &Connection, table: &str) -> rusqlite::Result<Vec<Difference>> {
-    let columns = stored_columns(conn, table)?;
+    let (columns, keys) = stored_columns(conn, table)?;
+    let each = |side: &str| columns.iter().map(|name| format!("{side}.{name}")).collect::<Vec<_>>().join(", ");
+    let same_key = keys.iter().map(|key| format!("one.{key} = other.{key}")).collect::<Vec<_>>().join(" AND ");
     let mut found = Vec::new();
-    for (only_in, left, right) in [("live", LIVE, "rebuilt"), ("rebuilt", "rebuilt", LIVE)] {
-        let sql = format!("SELECT {columns} FROM {left}.{table} EXCEPT SELECT {columns} FROM {right}.{table} LIMIT 20");
+    for (only_in, one, other) in [("live", LIVE, "apart"), ("rebuilt", "apart", LIVE)] {
+        // Row by row along the key: nothing is sorted, however long the table is.
+        let sql = format!(
+            "SELECT {columns} FROM {one}.{table} AS one LEFT JOIN {other}.{table} AS other ON {same_key}
+             WHERE ({columns}) IS NOT ({others}) LIMIT 20",
+            columns = each("one"),
+            others = each("other"),
+        );
         let mut select = conn.prepare(&sql)?;
         let width = select.column_count();
         let mut rows = select.query([])?;
         while let Some(row) = rows.next()? {
-            let mut cells = Vec::new();
-            for at in 0..width {
-                let cell = match row.get_ref(at)? {
-                    rusqlite::types::ValueRef::Null => "null".to_owned(),
-                    rusqlite::types::ValueRef::Integer(number) => number.to_string(),
-                    rusqlite::types::ValueRef::Real(number) => number.to_string(),
-                    rusqlite::types::ValueRef::Text(text) => String::from_utf8_lossy(text).chars().take(400).collect(),
-                    rusqlite::types::ValueRef::Blob(_) => "(bytes)".to_owned(),
-                };
-                cells.push(cell);
-            }
+            let cells = (0..width).map(|at| cell(row, at)).collect::<rusqlite::Result<Vec<_>>>()?;
             found.push(Difference { table: table.to_owned(), only_in, row: cells.join(" | ") });
         }
     }
     Ok(found)
+}
+
+fn cell(row: &Row<'_>, at: usize) -> rusqlite::Result<String> {
+    use rusqlite::types::ValueRef;
+    Ok(match row.get_ref(at)? {
+        ValueRef::Null => "null".to_owned(),
+        ValueRef::Integer(number) => number.to_string(),
+        ValueRef::Real(number) => number.to_string(),
+        ValueRef::Text(text) => String::from_utf8_lossy(text).chars().take(400).collect(),
+        ValueRef::Blob(_) => "(bytes)".to_owned(),
+    })
 }

@@ -7,13 +7,21 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::error::{LOCK_PATIENCE_SECONDS, StoreError, named};
+use super::project::Target;
+use super::{kept, search};
 
 /// The ladder: it only grows. Rung N brings a file from version N to N + 1.
 const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_spine.sql"),
     include_str!("migrations/0002_operator.sql"),
+    include_str!("migrations/0003_forum.sql"),
     include_str!("migrations/0004_lost.sql"),
 ];
+
+/// The version from which on counts and stretches are kept.
+const COUNTS_KEPT: i64 = 3;
+/// Posts of an older file that are searchable as soon as it is migrated.
+const INDEXED_AT_ONCE: usize = 2_000;
 
 /// The version this program writes.
 pub const VERSION: i64 = MIGRATIONS.len() as i64;
@@ -38,6 +46,9 @@ pub const PROJECTIONS: &[&str] = &[
     "escalation",
     "suggestion",
 ];
+
+/// What is kept counted beside them: made from them, and compared with what they say.
+pub const KEPT: &[&str] = &["thread_tally", "assignee_tally", "post_tally", "viewer", "seen_stretch"];
 
 /// Opens the file to write, making or migrating it first.
 ///
@@ -197,6 +208,10 @@ fn migrate(conn: &mut Connection, path: &Path) -> Result<(), StoreError> {
     }
     for rung in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or(0)) {
         tx.execute_batch(rung).map_err(fail)?;
+    }
+    if found < COUNTS_KEPT {
+        kept::recount(&tx, Target::Live.at()).map_err(fail)?;
+        search::index_some(&tx, INDEXED_AT_ONCE).map_err(fail)?;
     }
     tx.pragma_update(None, "user_version", VERSION).map_err(fail)?;
     tx.commit().map_err(fail)

@@ -213,7 +213,7 @@ fn what_is_looked_for_goes_out_as_one_types_and_what_is_found_takes_the_queues_p
     assert!(desk.shows("looking"), "what was found before is not passed off as found now");
     let found = Found {
         asked: (Tab::NeedsMe, asked),
-        queue: Queue { rows: vec![thread("t9", "naming of the lease table", None)], more: true },
+        queue: Queue { rows: vec![thread("t9", "naming of the lease table", None)], more: true, total: 1 },
         indexed: Some(40),
     };
     desk.look(Snapshot { found: Some(found), ..snapshot() });

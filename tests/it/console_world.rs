@@ -188,10 +188,10 @@ pub fn snapshot() -> Snapshot {
             created_at: before(20),
         }],
         queues: Queues {
-            needs_me: Queue { rows: waiting.clone(), more: false },
-            unseen: Queue { rows: waiting, more: false },
+            needs_me: Queue { total: waiting.len(), rows: waiting.clone(), more: false },
+            unseen: Queue { total: waiting.len(), rows: waiting, more: false },
             assigned: Queue::default(),
-            all: Queue { rows: all, more: true },
+            all: Queue { total: 4, rows: all, more: true },
         },
         found: None,
         thread: None,

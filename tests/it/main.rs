@@ -37,6 +37,7 @@ mod store_files;
 mod store_keys;
 mod store_properties;
 mod store_queues;
+mod store_search;
 mod story;
 mod tickets;
 mod tmux;

@@ -211,9 +211,14 @@ fn verify_finds_what_was_changed_behind_the_journals_back_and_rebuild_mends_it()
         ("step", "UPDATE step SET doc = json_set(doc, '$.attempts', 9) WHERE step_index = 1"),
         ("agent", "DELETE FROM agent WHERE name = 'a'"),
         ("thread", "UPDATE thread SET doc = json_set(doc, '$.title', 'other') WHERE thread_id = 't1'"),
+        ("thread", "UPDATE thread SET since = 'never'"),
         ("post", "UPDATE post SET body = body || ' '"),
         ("request", "UPDATE request SET doc = json_set(doc, '$.settled_by', 'x')"),
         ("seen", "UPDATE seen SET seq = seq + 1"),
+        ("thread_tally", "UPDATE thread_tally SET n = n + 1"),
+        ("post_tally", "DELETE FROM post_tally WHERE author_type = 'human'"),
+        ("viewer", "UPDATE viewer SET seen = seen + 1"),
+        ("seen_stretch", "DELETE FROM seen_stretch"),
     ] {
         assert!(conn.execute(harm, []).unwrap() > 0, "{harm}");
         let found = verify(&shop.path()).unwrap();
@@ -224,27 +229,55 @@ fn verify_finds_what_was_changed_behind_the_journals_back_and_rebuild_mends_it()
     assert!(!shop.reader().posts("t1", None).unwrap().is_empty());
 }
 
-#[test]
-fn a_file_of_the_first_version_is_brought_up_to_this_one() {
-    let shop = Shop::new();
-    shop.must(&Plan::of(&["a"]).create());
-    shop.must(&ask("t1", "a", "which?", true));
-    let path = shop.path();
-    drop(shop.ledger);
-    // As the first version left it: without what the later ones added.
+/// A file as an older version left it: its tables, with what of them it had.
+fn older(shop: Shop, rungs: &[&str], tables: &[&str]) -> (tempfile::TempDir, std::path::PathBuf) {
+    let path = shop.dir.path().join("older.db");
     let conn = Connection::open(&path).unwrap();
-    conn.execute_batch(
-        "DROP TABLE decision; DROP TABLE escalation; DROP TABLE suggestion;
-         DROP INDEX agent_lost; ALTER TABLE agent DROP COLUMN server_lost;
-         PRAGMA user_version = 1",
-    )
-    .unwrap();
-    drop(conn);
-    let reader = Reader::open(&path).unwrap();
-    assert!(reader.escalations(None, false).unwrap().is_empty());
-    assert!(verify(&path).unwrap().is_empty());
-    let ids = Arc::new(metawsm::store::ids::RandomIds::default());
-    let ledger = Ledger::open(&path, Arc::new(SystemClock), ids).unwrap();
-    ledger.execute(&metawsm::store::Order::new(&post("t1", human(), "this"), &human())).unwrap();
-    assert!(verify(&path).unwrap().is_empty());
+    rungs.iter().for_each(|rung| conn.execute_batch(rung).unwrap());
+    conn.pragma_update(None, "user_version", i64::try_from(rungs.len()).unwrap()).unwrap();
+    conn.execute("ATTACH DATABASE ?1 AS newer", [shop.path().to_str().unwrap()]).unwrap();
+    for table in tables {
+        let columns: Vec<String> = conn
+            .prepare(&format!("SELECT name FROM pragma_table_info('{table}', 'main')"))
+            .unwrap()
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        let columns = columns.join(", ");
+        conn.execute_batch(&format!("INSERT INTO main.{table} ({columns}) SELECT {columns} FROM newer.{table}"))
+            .unwrap();
+    }
+    (shop.dir, path)
+}
+
+const RUNGS: [&str; 2] = [
+    include_str!("../../src/store/migrations/0001_spine.sql"),
+    include_str!("../../src/store/migrations/0002_operator.sql"),
+];
+const SPINE: [&str; 9] = ["journal", "run", "run_policy", "run_ticket", "step", "agent", "thread", "post", "request"];
+
+#[test]
+fn files_of_older_versions_are_brought_up_to_this_one() {
+    for version in [1, 2] {
+        let shop = Shop::new();
+        shop.must(&Plan::of(&["a"]).create());
+        shop.must(&ask("t1", "a", "which?", true));
+        shop.must(&ask("t2", "a", "what of the ledger?", false));
+        shop.must(&post("t1", human(), "the second"));
+        shop.must(&thread("t2", ThreadWish::Seen { viewer: "human:cy".into(), seq: None }));
+        let (_dir, path) = older(shop, &RUNGS[..version], &[&SPINE[..], &["seen"]].concat());
+        let reader = Reader::open(&path).unwrap();
+        assert!(reader.escalations(None, false).unwrap().is_empty());
+        let found = verify(&path).unwrap();
+        assert!(found.is_empty(), "{found:#?}");
+        let cy = reader.queue_counts(&metawsm::store::read::forum::Viewer::Human("cy".into())).unwrap();
+        assert_eq!((cy.unseen, cy.all), (1, 2));
+        let hits = reader.search("ledger", &Default::default(), None, 5, false).unwrap();
+        assert_eq!((hits.hits.len(), hits.indexed), (1, None));
+        let ids = Arc::new(metawsm::store::ids::RandomIds::default());
+        let ledger = Ledger::open(&path, Arc::new(SystemClock), ids).unwrap();
+        ledger.execute(&metawsm::store::Order::new(&post("t1", human(), "this"), &human())).unwrap();
+        assert!(verify(&path).unwrap().is_empty());
+    }
 }

@@ -165,9 +165,13 @@ proptest! {
             prop_assert_eq!(walk(limit, |cursor| reader.threads(&none, cursor, limit).unwrap()), ids(&all));
         }
         for viewer in viewers() {
-            for queue in QUEUES {
+            let counts = reader.queue_counts(&viewer).unwrap();
+            let own = all.iter().filter(|thread| is_own(&viewer, thread)).count();
+            prop_assert_eq!(usize::try_from(counts.all).unwrap(), own);
+            for (queue, count) in QUEUES.into_iter().zip([counts.unseen, counts.unanswered, counts.assigned, counts.needs_me]) {
                 let wanted = model(&reader, queue, &viewer, &all);
                 prop_assert_eq!(wanted.iter().collect::<BTreeSet<_>>().len(), wanted.len());
+                prop_assert_eq!(usize::try_from(count).unwrap(), wanted.len(), "{:?} of {:?} counted", queue, &viewer);
                 for limit in [1, 2, 5, 500] {
                     let found = walk(limit, |cursor| reader.queue(queue, &viewer, &none, cursor, limit).unwrap());
                     prop_assert_eq!(&found, &wanted, "{:?} {:?} {}", queue, &viewer, limit);
@@ -193,6 +197,8 @@ proptest! {
                 }
             }
         }
+        drop(reader);
+        shop.assert_sound();
     }
 }
 

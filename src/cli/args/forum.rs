@@ -40,6 +40,18 @@ pub enum Forum {
     /// What waits for you, is assigned to you, or is new to you
     #[command(after_help = "Example: metawsm forum queue --type needs_me")]
     Queue(QueueArgs),
+    /// Look for words in titles and posts, newest first
+    #[command(after_help = "Example: metawsm forum search 'outbox key*' --ticket ACME-12")]
+    Search(SearchArgs),
+    /// What waits for you, then what is new to you, with the new posts (an agent's: its own threads)
+    #[command(after_help = "Example: metawsm forum inbox")]
+    Inbox(InboxArgs),
+    /// The forum in numbers
+    #[command(after_help = "Example: metawsm forum stats --run-id run-20261121-090949")]
+    Stats(FilterArgs),
+    /// Everything about the forum's inside: events, threads, outbox, search index
+    #[command(after_help = "Example: metawsm --json forum debug --limit 100")]
+    Debug(ThreadListArgs),
     /// One thread with its posts
     #[command(after_help = "Example: metawsm forum thread --thread-id fthr-1 --tail 20")]
     Thread {
@@ -224,8 +236,8 @@ pub struct PriorityArgs {
 }
 
 /// Which threads.
-#[derive(Debug, Clone, Args)]
-pub struct ThreadListArgs {
+#[derive(Debug, Clone, Default, Args)]
+pub struct FilterArgs {
     /// Only of this ticket
     #[arg(long, value_name = "T")]
     pub ticket: Option<String>,
@@ -244,6 +256,14 @@ pub struct ThreadListArgs {
     /// Only of this agent
     #[arg(long, value_name = "NAME")]
     pub agent: Option<String>,
+}
+
+/// A page of threads.
+#[derive(Debug, Clone, Args)]
+pub struct ThreadListArgs {
+    /// Which threads.
+    #[command(flatten)]
+    pub filter: FilterArgs,
     /// How many at most
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub limit: usize,
@@ -264,6 +284,37 @@ pub struct QueueArgs {
     /// Which threads.
     #[command(flatten)]
     pub list: ThreadListArgs,
+}
+
+/// Options of `forum search`.
+#[derive(Debug, Clone, Args)]
+pub struct SearchArgs {
+    /// Words; foo* for what begins so, "two words" for a phrase, AND OR NOT between them
+    #[arg(value_name = "QUERY")]
+    pub query: String,
+    /// The best of the newest hits first, instead of the newest
+    #[arg(long)]
+    pub rank: bool,
+    /// Which threads.
+    #[command(flatten)]
+    pub list: ThreadListArgs,
+}
+
+/// Options of `forum inbox`.
+#[derive(Debug, Clone, Args)]
+pub struct InboxArgs {
+    /// Whose, where it is not yours: human:NAME, operator, or agent:RUN/WORKSPACE/AGENT
+    #[arg(long, value_name = "V", conflicts_with_all = ["agent", "workspace"])]
+    pub viewer: Option<String>,
+    /// Which agent's.
+    #[command(flatten)]
+    pub which: AgentSelector,
+    /// How many at most
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub limit: usize,
+    /// Where to go on
+    #[arg(long, value_name = "CURSOR")]
+    pub cursor: Option<String>,
 }
 
 /// Words of `forum queue --type`.

@@ -12,7 +12,7 @@ use crate::console::widgets::cells::Row;
 use crate::console::widgets::pane;
 use crate::domain::thread::Priority;
 use crate::domain::time::{Moment, age};
-use crate::services::snapshot::{Tab, ThreadRow};
+use crate::services::snapshot::{Queue, Tab, ThreadRow};
 
 /// Draws the pane.
 pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
@@ -29,7 +29,7 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
         title = title.text(&format!("{} {} ", tab.word(), app.snapshot.queues.of(tab).count()), style);
     }
     if let (Some(found), Some(_)) = (&app.snapshot.found, &app.asked) {
-        title = title.text(&format!("{} found {} ", app.theme.dot(), found.queue.count()), app.theme.accent());
+        title = title.text(&format!("{} found {} ", app.theme.dot(), found_count(&found.queue)), app.theme.accent());
         if let Some(percent) = found.indexed {
             title = title.text(&format!("indexing {percent} % "), app.theme.warn());
         }
@@ -86,6 +86,11 @@ fn row(thread: &ThreadRow, width: usize, now: Moment, theme: Theme) -> Line<'sta
         .left(&state, 12, tone)
         .right(&due_words(thread, now), due, if pressing { theme.bad() } else { theme.dim() })
         .line()
+}
+
+/// How many were found, as far as was looked.
+fn found_count(queue: &Queue) -> String {
+    format!("{}{}", queue.rows.len(), if queue.more { "+" } else { "" })
 }
 
 /// When it becomes an escalation.

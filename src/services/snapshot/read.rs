@@ -1,11 +1,12 @@
 //! From the store to a snapshot.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::{
-    AgentRow, Asked, EscalationRow, Facts, Found, Queue, Queues, RunRow, Snapshot, SuggestionRow, Supervising, Tab,
-    ThreadPage, ThreadRow, Trouble, Want,
+    AgentRow, Asked, EscalationRow, Facts, Found, Queue, Queues, RunRow, Snapshot, Snippet, SuggestionRow, Supervising,
+    Tab, ThreadPage, ThreadRow, Trouble, Want,
 };
 use crate::domain::agent::{Agent, AgentKey, AgentStatus};
 use crate::domain::policy::Policy;
@@ -18,11 +19,16 @@ use crate::services::home::Home;
 use crate::services::process::lease::read_holder;
 use crate::services::process::{Processes, default_table, own_pid};
 use crate::store::Reader;
+use crate::store::error::StoreError;
 use crate::store::read::Vitals;
 use crate::store::read::forum::{Page, Queue as StoreQueue, ThreadFilter, Viewer, viewer_of};
 
 /// Threads read at a time.
 const PAGE: usize = 200;
+/// Of what is looked for so many characters count.
+const LONGEST_SEARCH: usize = 500;
+/// Threads found at a time.
+const FOUND: usize = 100;
 /// The newest posts of a thread that are shown.
 const POSTS: usize = 500;
 
@@ -33,10 +39,30 @@ pub struct Source {
     viewer: Viewer,
     processes: Box<dyn Processes>,
     policy: Policy,
+    /// A connection of its own looks for words, so that only that can be stopped.
+    finder: Option<Reader>,
+    pub(super) stop: Stop,
     /// The open thread and what of it had been seen when it was opened.
     opened: Option<(String, i64)>,
     /// Plans do not change while their runs do not.
     steps: HashMap<String, (i64, (usize, usize))>,
+}
+
+/// Stops the search that runs, if one does.
+#[derive(Clone, Default)]
+pub(super) struct Stop(Arc<Mutex<Option<Box<dyn Fn() + Send>>>>);
+
+impl Stop {
+    fn arm(&self, finder: &Reader) {
+        let handle = finder.interrupter();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(move || handle.interrupt()));
+    }
+
+    pub(super) fn now(&self) {
+        if let Some(stop) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            stop();
+        }
+    }
 }
 
 impl std::fmt::Debug for Source {
@@ -57,6 +83,8 @@ impl Source {
             viewer: viewer_of(&caller.actor, caller.identity.as_ref()),
             processes: default_table(),
             policy: Policy::default(),
+            finder: None,
+            stop: Stop::default(),
             opened: None,
             steps: HashMap::new(),
         })
@@ -206,7 +234,8 @@ impl Source {
         let all = pages(deeper, |cursor| Ok(self.reader.threads(&filter, cursor, PAGE)?))?;
         let known: HashSet<String> = unseen.threads.iter().map(|thread| thread.thread_id.clone()).collect();
         let every = unseen.next_cursor.is_none();
-        let rows = |page: Page, tab: Tab| -> Result<Queue, EngineError> {
+        let counts = self.reader.queue_counts(&self.viewer)?;
+        let rows = |page: Page, tab: Tab, total: u32| -> Result<Queue, EngineError> {
             let more = page.next_cursor.is_some();
             let mut rows = Vec::with_capacity(page.threads.len());
             for thread in &page.threads {
@@ -215,20 +244,23 @@ impl Source {
                     || (!every && self.reader.is_unseen(thread, &self.viewer)?);
                 rows.push(self.thread_row(thread, unseen));
             }
-            Ok(Queue { rows, more })
+            Ok(Queue { rows, more, total: usize::try_from(total).unwrap_or(usize::MAX) })
         };
         Ok(Queues {
-            needs_me: rows(needs_me, Tab::NeedsMe)?,
-            unseen: rows(unseen, Tab::Unseen)?,
-            assigned: rows(assigned, Tab::Assigned)?,
-            all: rows(all, Tab::All)?,
+            needs_me: rows(needs_me, Tab::NeedsMe, counts.needs_me)?,
+            unseen: rows(unseen, Tab::Unseen, counts.unseen)?,
+            assigned: rows(assigned, Tab::Assigned, counts.assigned)?,
+            all: rows(all, Tab::All, counts.all)?,
         })
     }
 
     /// What fits what is looked for: among all threads where there are words, else in the queue of the tab.
-    fn found(&self, asked: &(Tab, Asked), deeper: usize) -> Result<Found, EngineError> {
+    fn found(&mut self, asked: &(Tab, Asked), deeper: usize) -> Result<Found, EngineError> {
         let (tab, wanted) = asked;
         let filter = filter_of(wanted);
+        if !wanted.text.is_empty() {
+            return self.searched(asked, &filter, deeper);
+        }
         let page = pages(deeper, |cursor| {
             Ok(match tab {
                 Tab::NeedsMe => self.reader.queue(StoreQueue::NeedsMe, &self.viewer, &filter, cursor, PAGE)?,
@@ -242,7 +274,37 @@ impl Source {
         for thread in &page.threads {
             rows.push(self.thread_row(thread, self.reader.is_unseen(thread, &self.viewer)?));
         }
-        Ok(Found { asked: asked.clone(), queue: Queue { rows, more }, indexed: None })
+        Ok(Found { asked: asked.clone(), queue: Queue { total: rows.len(), rows, more }, indexed: None })
+    }
+
+    fn searched(&mut self, asked: &(Tab, Asked), filter: &ThreadFilter, deeper: usize) -> Result<Found, EngineError> {
+        let words = as_typed(&asked.1.text);
+        let finder = match self.finder.take() {
+            Some(finder) => finder,
+            None => self.home.reader()?,
+        };
+        self.stop.arm(&finder);
+        let (mut rows, mut cursor, mut indexed) = (Vec::new(), None, None);
+        for _ in 0..=deeper {
+            let page = match finder.search(&words, filter, cursor.as_deref(), FOUND, false) {
+                Ok(page) => page,
+                // Something else is wanted by now, and looked for next.
+                Err(StoreError::Interrupted) => break,
+                Err(error) => return Err(error.into()),
+            };
+            for hit in page.hits {
+                let unseen = self.reader.is_unseen(&hit.thread, &self.viewer)?;
+                let snippet = Some(Snippet { text: hit.snippet, marks: hit.marks });
+                rows.push(ThreadRow { snippet, ..self.thread_row(&hit.thread, unseen) });
+            }
+            indexed = page.indexed;
+            cursor = page.next_cursor;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        self.finder = Some(finder);
+        Ok(Found { asked: asked.clone(), queue: Queue { total: rows.len(), rows, more: cursor.is_some() }, indexed })
     }
 
     fn thread_row(&self, thread: &Thread, unseen: bool) -> ThreadRow {
@@ -298,6 +360,13 @@ impl Source {
         let open = open.collect();
         Ok(Some(ThreadPage { thread, posts, open, earlier, seen_to, viewer: self.viewer.id() }))
     }
+}
+
+/// The last word may be half typed.
+fn as_typed(text: &str) -> String {
+    let half = text.chars().next_back().is_some_and(char::is_alphanumeric) && text.matches('"').count() % 2 == 0;
+    let text: String = text.chars().take(LONGEST_SEARCH).collect();
+    if half { format!("{text}*") } else { text }
 }
 
 fn filter_of(asked: &Asked) -> ThreadFilter {

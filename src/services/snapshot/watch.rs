@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
+use super::read::Stop;
 use super::{Facts, Snapshot, Source, Want};
 use crate::services::wake::Wake;
 
@@ -33,9 +34,9 @@ enum Ask {
 }
 
 /// The thread that takes snapshots; it ends when this is dropped.
-#[derive(Debug)]
 pub struct Watch {
     asks: Sender<Ask>,
+    stop: Stop,
     over: Arc<AtomicBool>,
 }
 
@@ -44,16 +45,18 @@ impl Watch {
     pub fn begin(source: Source, mut tell: impl FnMut(Look) -> bool + Send + 'static) -> Self {
         let (asks, asked) = channel();
         let over = Arc::new(AtomicBool::new(false));
+        let stop = source.stop.clone();
         spawn_wake(source.home.db.clone(), asks.clone(), Arc::clone(&over));
         let looking = move || Looking { source, asked, want: Want::default(), last: None }.run(&mut tell);
         // Without a thread there is no screen either; the caller sees that nothing comes.
         drop(std::thread::Builder::new().name("snapshot".to_owned()).spawn(looking));
-        Self { asks, over }
+        Self { asks, stop, over }
     }
 
     /// Wants something else.
     pub fn want(&self, want: Want) {
         let _ = self.asks.send(Ask::Want(want));
+        self.stop.now();
     }
 }
 

@@ -3,6 +3,7 @@
 use rusqlite::Connection;
 
 use super::*;
+use crate::domain::agent::AgentKey;
 
 fn plan(conn: &Connection, clauses: &Clauses) -> String {
     let mut select = conn.prepare(&format!("EXPLAIN QUERY PLAN {}", clauses.select(51))).unwrap();
@@ -21,6 +22,7 @@ fn filters() -> Vec<ThreadFilter> {
         ThreadFilter { run_id: some("r"), ..none() },
         ThreadFilter { run_id: some("r"), ticket: some("T-1"), ..none() },
         ThreadFilter { state: some("new"), ..none() },
+        ThreadFilter { state: some("new"), ticket: some("T-1"), priority: some("high"), ..none() },
         ThreadFilter { priority: some("high"), ..none() },
         ThreadFilter { agent: some("a"), ..none() },
         ThreadFilter { assignee: some("bo"), ..none() },
@@ -49,6 +51,10 @@ fn lists_and_queues_are_walked_in_the_order_of_an_index() {
             {
                 let plan = plan(&conn, &pressing_clauses("q", assigned, &viewer, &filter, cursor).unwrap());
                 assert!(good(&plan), "{assigned} {viewer:?} {filter:?} {cursor:?}: {plan}");
+            }
+            if let Viewer::Agent(_) = viewer {
+                let plan = plan(&conn, &unseen_by_agent("q", &viewer, &filter, None).unwrap());
+                assert!(good(&plan), "unseen {viewer:?} {filter:?}: {plan}");
             }
         }
     }

@@ -1,0 +1,106 @@
+//! Who looks: whose queues, whose marks.
+
+use crate::domain::actor::{Actor, ActorType};
+use crate::domain::agent::AgentKey;
+use crate::domain::refusal::Refusal;
+use crate::domain::thread::{Post, Thread, ThreadState};
+use crate::store::kept;
+
+/// Whose queue it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Viewer {
+    /// A person.
+    Human(String),
+    /// The operator.
+    Operator,
+    /// An agent; its queues cover its own threads.
+    Agent(AgentKey),
+}
+
+impl Viewer {
+    /// Reads `human:<name>`, `operator`, or `agent:<run>/<workspace>/<agent>`.
+    ///
+    /// # Errors
+    /// A [`Refusal`] naming the forms.
+    pub fn parse(text: &str) -> Result<Self, Refusal> {
+        let wrong = || {
+            Refusal::invalid(format!("`{text}` is no viewer"))
+                .hint("use human:NAME, operator, or agent:RUN/WORKSPACE/AGENT")
+        };
+        if text == "operator" {
+            return Ok(Self::Operator);
+        }
+        let (kind, rest) = text.split_once(':').ok_or_else(wrong)?;
+        match (kind, rest.split('/').collect::<Vec<_>>().as_slice()) {
+            ("human", [name]) if !name.is_empty() => Ok(Self::Human((*name).to_owned())),
+            ("agent", [run, workspace, name]) if ![run, workspace, name].iter().any(|part| part.is_empty()) => {
+                Ok(Self::Agent(AgentKey::new(*run, *workspace, *name)))
+            }
+            _ => Err(wrong()),
+        }
+    }
+
+    /// The viewer as text, as [`Viewer::parse`] reads it.
+    pub fn id(&self) -> String {
+        match self {
+            Self::Human(name) => format!("human:{name}"),
+            Self::Operator => "operator".to_owned(),
+            Self::Agent(key) => format!("agent:{}/{}/{}", key.run_id, key.workspace, key.name),
+        }
+    }
+
+    /// Whether these are the viewer's own words.
+    pub fn wrote(&self, post: &Post) -> bool {
+        let (kind, name) = self.author();
+        post.author_type.word() == kind && name.is_none_or(|name| name == post.author_name)
+    }
+
+    /// Whether a thread of its queues waits for the viewer's side or is assigned to it.
+    pub fn is_needed_in(&self, thread: &Thread) -> bool {
+        let waited_for = thread.waiting_on.is_some_and(|side| side.word() == self.side());
+        let assigned = thread.state != ThreadState::Closed && kept::assignee(thread) == Some(self.assignee());
+        waited_for || assigned
+    }
+
+    /// The viewer's name alone.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Human(name) => name,
+            Self::Operator => "operator",
+            Self::Agent(key) => &key.name,
+        }
+    }
+
+    pub(super) fn side(&self) -> &'static str {
+        match self {
+            Self::Human(_) | Self::Operator => "human",
+            Self::Agent(_) => "agent",
+        }
+    }
+
+    pub(super) fn author(&self) -> (&'static str, Option<&str>) {
+        match self {
+            Self::Human(name) => ("human", Some(name)),
+            Self::Operator => ("operator", None),
+            Self::Agent(key) => ("agent", Some(&key.name)),
+        }
+    }
+
+    /// How a thread assigned to this viewer says so.
+    pub(super) fn assignee(&self) -> String {
+        match self {
+            Self::Human(name) => format!("human:{name}"),
+            Self::Operator => "operator:operator".to_owned(),
+            Self::Agent(key) => format!("agent:{}", key.name),
+        }
+    }
+}
+
+/// The viewer that an actor is.
+pub fn viewer_of(actor: &Actor, identity: Option<&AgentKey>) -> Viewer {
+    match (identity, actor.kind) {
+        (Some(key), _) => Viewer::Agent(key.clone()),
+        (None, ActorType::Operator) => Viewer::Operator,
+        (None, ActorType::Human | ActorType::System | ActorType::Agent) => Viewer::Human(actor.name.clone()),
+    }
+}
