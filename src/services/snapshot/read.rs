@@ -8,6 +8,7 @@ use super::{
     ThreadRow, Trouble, Want,
 };
 use crate::domain::agent::{Agent, AgentKey, AgentStatus};
+use crate::domain::escalation::EscalationState;
 use crate::domain::policy::Policy;
 use crate::domain::run::{Run, RunStatus};
 use crate::domain::thread::{Priority, Thread};
@@ -17,6 +18,7 @@ use crate::services::error::EngineError;
 use crate::services::home::Home;
 use crate::services::process::lease::read_holder;
 use crate::services::process::{Processes, default_table, own_pid};
+use crate::services::words::offer;
 use crate::store::Reader;
 use crate::store::read::Vitals;
 use crate::store::read::forum::{Page, Queue as StoreQueue, ThreadFilter, Viewer, viewer_of};
@@ -285,11 +287,14 @@ fn rank(run: &RunRow) -> u8 {
 
 /// What calls for a human: escalations that stand, and suggestions that wait for a word.
 fn attention(reader: &Reader) -> Result<(Vec<EscalationRow>, Vec<SuggestionRow>), EngineError> {
-    let escalations = reader.escalations(None, true)?.into_iter().map(|escalation| EscalationRow {
+    let mut standing = reader.escalations(None, true)?;
+    // What a human knows of stands below what calls; otherwise they stay as they come.
+    standing.sort_by_key(|escalation| escalation.state == EscalationState::Acknowledged);
+    let escalations = standing.into_iter().map(|escalation| EscalationRow {
         id: escalation.escalation_id,
         kind: escalation.kind.word().to_owned(),
         severity: escalation.severity.word().to_owned(),
-        state: escalation.state.word().to_owned(),
+        acknowledged: escalation.state == EscalationState::Acknowledged,
         reason: escalation.reason,
         run_id: escalation.run_id,
         workspace: escalation.workspace,
@@ -299,8 +304,8 @@ fn attention(reader: &Reader) -> Result<(Vec<EscalationRow>, Vec<SuggestionRow>)
         due_at: escalation.due_at,
     });
     let suggestions = reader.suggestions(None, true)?.into_iter().map(|suggestion| SuggestionRow {
+        offer: offer(&suggestion),
         id: suggestion.suggestion_id,
-        intent: suggestion.intent.word().to_owned(),
         reason: suggestion.reason,
         run_id: suggestion.run_id,
         workspace: suggestion.workspace,
