@@ -1,6 +1,9 @@
-# What the demo's scripted agents have in common: talking, and committing one file.
+# What the demo's scripted agents have in common: talking, taking their time, and committing one file.
+# `pace` stands above: 1 where somebody reads along, 0 where the demo plays itself.
 set -u
 say() { printf '%s\n' "$*"; sleep 0.4; }
+# Seconds of work that only a reader needs.
+works() { [ "$pace" -eq 0 ] || sleep "$1"; }
 commit() {
     # Its colleagues work in the same worktree: git lets one commit at a time.
     tries=0

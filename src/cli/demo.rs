@@ -33,7 +33,7 @@ use crate::services::wake;
 use crate::store::Order;
 use crate::store::read::forum::{Queue, ThreadFilter, Viewer};
 
-/// The story takes about fifteen seconds; what takes longer than this is stuck.
+/// Played by itself the story takes about fifteen seconds; what takes longer than this is stuck.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the scripts have in common.
@@ -63,7 +63,8 @@ pub fn run(session: &Session, keep: bool) -> Result<Reply, Failure> {
         std::process::id(),
         session.now().millis() % 1_000_000
     ));
-    let demo = match Demo::prepare(session, &dir, &cancel) {
+    let shown = console::wanted(session);
+    let demo = match Demo::prepare(session, &dir, shown, &cancel) {
         Ok(demo) => demo,
         Err(failure) => {
             // Half a demo is of no use to anybody.
@@ -71,7 +72,7 @@ pub fn run(session: &Session, keep: bool) -> Result<Reply, Failure> {
             return Err(failure);
         }
     };
-    let told = if console::wanted(session) { demo.show() } else { demo.play() };
+    let told = if shown { demo.show() } else { demo.play() };
     let left = demo.end(keep);
     told?;
     left?;
@@ -91,7 +92,7 @@ struct Demo {
 }
 
 impl Demo {
-    fn prepare(session: &Session, dir: &Path, cancel: &Arc<AtomicBool>) -> Result<Self, Failure> {
+    fn prepare(session: &Session, dir: &Path, shown: bool, cancel: &Arc<AtomicBool>) -> Result<Self, Failure> {
         make_dir(dir)?;
         let dir = dir.canonicalize().map_err(EngineError::io("find the demo's directory"))?;
         make_repository(&dir.join("shop"))?;
@@ -99,14 +100,14 @@ impl Demo {
         home.make()?;
         let scripts = dir.join("scripts");
         make_dir(&scripts)?;
-        write_private(&scripts.join("common.sh"), COMMON.as_bytes())?;
+        write_private(&scripts.join("common.sh"), format!("pace={}\n{COMMON}", u8::from(shown)).as_bytes())?;
         let mut commands = Vec::new();
         for (name, text) in SCRIPTS {
             let path = scripts.join(format!("{name}.sh"));
             write_private(&path, text.as_bytes())?;
             commands.push((name, path));
         }
-        write_private(&home.policy, policy(&dir, &commands).to_string().as_bytes())?;
+        write_private(&home.policy, policy(&dir, &commands, shown).to_string().as_bytes())?;
         let mut surroundings = session.surroundings.clone();
         surroundings.variables.retain(|name, _| !name.starts_with("METAWSM_"));
         let engine = Arc::new(Engine::open(home, surroundings)?);
@@ -286,7 +287,7 @@ impl Demo {
     }
 }
 
-fn policy(dir: &Path, commands: &[(&str, PathBuf)]) -> serde_json::Value {
+fn policy(dir: &Path, commands: &[(&str, PathBuf)], shown: bool) -> serde_json::Value {
     let profiles: Vec<serde_json::Value> = commands
         .iter()
         .map(|(name, path)| {
@@ -304,8 +305,12 @@ fn policy(dir: &Path, commands: &[(&str, PathBuf)]) -> serde_json::Value {
         "version": 3,
         "tmux": { "socket": dir.join("tmux.sock").display().to_string(), "stop_grace_seconds": 2 },
         "health": { "observe_ms": 250 },
-        // Two looks a second apart, so that one sees the rule wait and then act.
-        "operator": { "interval_seconds": 1, "restart_cooldown_seconds": 1, "llm": { "mode": "off" } },
+        // Two looks, so that one sees the rule wait and then act; on the screen there is time to read what it says.
+        "operator": {
+            "interval_seconds": if shown { 5 } else { 1 },
+            "restart_cooldown_seconds": 1,
+            "llm": { "mode": "off" },
+        },
         "agent_profiles": profiles,
         "agents": agents,
     })

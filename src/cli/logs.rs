@@ -14,7 +14,7 @@ use crate::domain::agent::Agent;
 use crate::services::agents::log_path;
 use crate::services::engine::Engine;
 use crate::services::home::Home;
-use crate::services::tmux::Extent;
+use crate::services::tmux::{Extent, without_note};
 
 struct Screen {
     text: String,
@@ -28,21 +28,13 @@ fn screen(home: &Home, agent: &Agent) -> Option<Screen> {
         .flatten()
         .and_then(|tmux| tmux.capture(&agent.spec.session, Extent::WholeScrollback, false).ok());
     if let Some(bytes) = live {
-        let text = String::from_utf8_lossy(&bytes).trim_end().to_owned();
-        return Some(Screen { text: without_epitaph(&text).to_owned(), source: "live" });
+        let text = String::from_utf8_lossy(&without_note(bytes)).trim_end().to_owned();
+        return Some(Screen { text, source: "live" });
     }
     (1..=agent.launch).rev().find_map(|launch| {
         let text = std::fs::read_to_string(log_path(home, agent, launch)).ok()?;
         Some(Screen { text: text.trim_end().to_owned(), source: "kept" })
     })
-}
-
-/// tmux writes its own last line under what a dead pane showed.
-fn without_epitaph(text: &str) -> &str {
-    match text.rsplit_once('\n') {
-        Some((before, last)) if last.starts_with("Pane is dead") => before.trim_end(),
-        _ => text,
-    }
 }
 
 fn chosen(session: &Session, args: &LogsArgs) -> Result<(Home, Agent), Failure> {

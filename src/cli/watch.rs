@@ -9,6 +9,7 @@ use super::alert::{Alert, Caller};
 use super::args::WatchArgs;
 use super::exit::{self, Failure};
 use super::follow;
+use super::print;
 use super::reply::Reply;
 use super::select;
 use super::session::Session;
@@ -28,6 +29,9 @@ pub fn run(session: &Session, args: &WatchArgs) -> Result<Reply, Failure> {
     let cancel = Arc::new(AtomicBool::new(false));
     let _signals = follow::cancel_on_signals(&cancel);
     let wake = Wake::on(&home.db);
+    if !session.global.json {
+        print::err(&greeting(session, &reader, only.as_ref())?);
+    }
     let mut told = BTreeSet::new();
     let mut looked: Option<Instant> = None;
     while !cancel.load(Ordering::SeqCst) {
@@ -51,6 +55,28 @@ pub fn run(session: &Session, args: &WatchArgs) -> Result<Reply, Failure> {
     Ok(Reply::silent(exit::INTERRUPTED))
 }
 
+/// What is watched, and how it is with it: who starts to watch wants to know that somebody does.
+fn greeting(session: &Session, reader: &Reader, only: Option<&Run>) -> Result<String, Failure> {
+    let runs: Vec<Run> = reader.runs()?.into_iter().filter(is_open).collect();
+    let what = match only {
+        Some(run) => format!("{} ({}), which is {}", run.id(), run.spec.tickets.join(", "), run.status),
+        None if runs.is_empty() => "this home; no run is open yet".to_owned(),
+        None => {
+            let names: Vec<String> = runs.iter().map(|run| run.spec.tickets.join("+")).collect();
+            let count = if names.len() == 1 { "the one run".to_owned() } else { format!("all {} runs", names.len()) };
+            format!("{count} of this home: {}", print::one_line(&names.join(", ")))
+        }
+    };
+    let calls = alerts(session, reader, only.map(Run::id))?.len();
+    let how = if calls == 0 { "; nothing needs a human now" } else { "" };
+    Ok(format!("Watching {what}{how}. Ctrl-C ends it."))
+}
+
+/// Whether a run is watched with the others.
+fn is_open(run: &Run) -> bool {
+    run.status != RunStatus::Closed && !run.spec.dry_run
+}
+
 /// How the program ends once the one run that it watches has.
 fn ended(reader: &Reader, only: Option<&Run>) -> Result<Option<u8>, Failure> {
     let Some(run) = only else { return Ok(None) };
@@ -64,7 +90,7 @@ fn ended(reader: &Reader, only: Option<&Run>) -> Result<Option<u8>, Failure> {
 pub fn alerts(session: &Session, reader: &Reader, only: Option<&str>) -> Result<Vec<Alert>, StoreError> {
     let mut found = Vec::new();
     for run in reader.runs()? {
-        let wanted = only.map_or(run.status != RunStatus::Closed && !run.spec.dry_run, |id| id == run.id());
+        let wanted = only.map_or_else(|| is_open(&run), |id| id == run.id());
         if wanted {
             of_run(session, reader, &run, &mut found)?;
         }

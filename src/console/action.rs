@@ -71,6 +71,8 @@ pub enum Action {
     NextWaiting,
     /// The agents of all runs, or of the selected one.
     AllAgents,
+    /// What was said, in full.
+    Messages,
     /// All keys.
     Help,
     /// Leave.

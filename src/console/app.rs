@@ -1,7 +1,7 @@
 //! What the screen knows, and how it changes: keys become actions, actions become effects. Pure: no clock, no
 //! file, no thread.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +38,10 @@ const TOLD_FOR: Duration = Duration::from_secs(4);
 const SLOW: Duration = Duration::from_secs(3);
 /// A second Ctrl-C within this leaves at once.
 const TWICE_WITHIN: Duration = Duration::from_secs(2);
+/// So many messages are remembered.
+const REMEMBERED: usize = 50;
+/// A console that is open for so long has asked for the lease, and has seen who holds it.
+const SETTLED_AFTER: Duration = Duration::from_secs(3);
 /// Without word from the database for so long, something holds it.
 const SILENT_FOR: Duration = Duration::from_secs(6);
 
@@ -88,6 +92,17 @@ pub struct Toast {
     pub until: Option<Duration>,
 }
 
+/// Something that was said, for those who look later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// When.
+    pub at: Moment,
+    /// The words.
+    pub text: String,
+    /// Whether something went wrong.
+    pub error: bool,
+}
+
 /// An action under way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pending {
@@ -102,6 +117,8 @@ pub struct Pending {
 pub enum Overlay {
     /// The keys.
     Help(Place, Scroll),
+    /// What was said.
+    Messages(Scroll),
     /// A question.
     Dialog(Dialog),
     /// A choice.
@@ -168,6 +185,8 @@ pub struct App {
     pub overlay: Option<Overlay>,
     /// What was said about actions, the newest last.
     pub toasts: Vec<Toast>,
+    /// What was said lately, in full, the newest last.
+    pub said: VecDeque<Said>,
     /// Actions under way.
     pub pending: BTreeMap<u64, Pending>,
     /// The run's page, when it has come.
@@ -192,6 +211,7 @@ pub struct App {
     tokens: u64,
     interrupted: Option<Duration>,
     heard: Duration,
+    began: Duration,
     aged: Duration,
     pub(super) wrapped: super::screens::thread::Cache,
 }
@@ -226,6 +246,7 @@ impl App {
             composer: None,
             overlay: None,
             toasts: Vec::new(),
+            said: VecDeque::new(),
             pending: BTreeMap::new(),
             run_page: None,
             scroll: Scroll::top(),
@@ -243,6 +264,7 @@ impl App {
             tokens: 0,
             interrupted: None,
             heard: time.up,
+            began: time.up,
             aged: time.up,
             wrapped: super::screens::thread::Cache::default(),
         }
@@ -259,10 +281,10 @@ impl App {
             (Some(Overlay::Dialog(_)), _, _) => Place::Dialog,
             (Some(Overlay::Picker(_)), _, _) => Place::Picker,
             (Some(Overlay::Help(place, _)), _, _) => *place,
-            (None, Some(_), _) => Place::Text,
-            (None, None, Page::Home) => Place::Home,
-            (None, None, Page::Run(_)) => Place::Run,
-            (None, None, Page::Thread(_)) => Place::Thread,
+            (_, Some(_), _) => Place::Text,
+            (_, None, Page::Home) => Place::Home,
+            (_, None, Page::Run(_)) => Place::Run,
+            (_, None, Page::Thread(_)) => Place::Thread,
         }
     }
 
@@ -345,16 +367,30 @@ impl App {
 
     /// Says something.
     fn say(&mut self, text: impl Into<String>) {
-        let until = Some(self.time.up + TOLD_FOR);
+        let (text, until) = (text.into(), Some(self.time.up + TOLD_FOR));
+        self.remember(&text, false);
         self.toasts.retain(|toast| toast.error);
-        self.toasts.push(Toast { text: text.into(), error: false, until });
+        self.toasts.push(Toast { text, error: false, until });
     }
 
     /// Says what went wrong.
     fn complain(&mut self, text: impl Into<String>) {
         let text = text.into();
+        self.remember(&text, true);
         self.toasts.retain(|toast| toast.text != text);
         self.toasts.push(Toast { text, error: true, until: None });
+    }
+
+    fn remember(&mut self, text: &str, error: bool) {
+        self.said.push_back(Said { at: self.time.now, text: text.to_owned(), error });
+        if self.said.len() > REMEMBERED {
+            self.said.pop_front();
+        }
+    }
+
+    /// Whether this console has just begun, and has not yet heard of its own supervision.
+    pub fn settling(&self) -> bool {
+        self.time.up.saturating_sub(self.began) < SETTLED_AFTER
     }
 
     /// An action that has something in its way, in words.

@@ -1,10 +1,13 @@
 //! The terminal, taken and given back: also after a panic.
 
 use std::io::{self, Stdout, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use crossterm::cursor::Show;
 use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
 use crossterm::execute;
+use crossterm::style::Print;
 use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, SetTitle, disable_raw_mode, enable_raw_mode};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
@@ -84,20 +87,41 @@ impl Drop for Screen {
     }
 }
 
+/// The title that was set last: it comes back with the screen.
+static TITLE: Mutex<String> = Mutex::new(String::new());
+/// Whether the terminal keeps the title that it had before.
+static KEPT: AtomicBool = AtomicBool::new(false);
+/// Keep the title; fetch it again. Terminals that cannot do it let it pass.
+const KEEP_TITLE: Print<&str> = Print("\x1b[22;0t");
+const FETCH_TITLE: Print<&str> = Print("\x1b[23;0t");
+
 fn enter() -> io::Result<()> {
     enable_raw_mode()?;
+    if !KEPT.swap(true, Ordering::SeqCst) {
+        let _ = execute!(io::stdout(), KEEP_TITLE);
+    }
+    let known = TITLE.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    if !known.is_empty() {
+        let _ = execute!(io::stdout(), SetTitle(known));
+    }
     execute!(io::stdout(), EnterAlternateScreen, EnableBracketedPaste).inspect_err(|_| give_back())
 }
 
 /// Gives the terminal back as it was found. Doing so twice does no harm.
 pub fn give_back() {
     let _ = execute!(io::stdout(), DisableBracketedPaste, LeaveAlternateScreen, Show);
+    if KEPT.swap(false, Ordering::SeqCst) {
+        // Where nothing was kept, no title is better than ours.
+        let _ = execute!(io::stdout(), SetTitle(""), FETCH_TITLE);
+    }
     let _ = disable_raw_mode();
 }
 
 /// Sets the terminal's title.
 pub fn title(text: &str) {
-    let _ = execute!(io::stdout(), SetTitle(one_line(text)));
+    let text = one_line(text);
+    let _ = execute!(io::stdout(), SetTitle(&text));
+    *TITLE.lock().unwrap_or_else(PoisonError::into_inner) = text;
 }
 
 /// Rings the bell.

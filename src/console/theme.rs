@@ -1,7 +1,6 @@
 //! Colours and signs. A colour never carries a meaning alone: a sign and a word go with it.
 
 use ratatui::style::{Color, Modifier, Style};
-use ratatui::symbols::border;
 
 use crate::domain::agent::AgentStatus;
 use crate::domain::plan::StepStatus;
@@ -158,35 +157,32 @@ impl Theme {
 
     /// What stands before the selected row.
     pub const fn pointer(self) -> &'static str {
-        if self.ascii { "> " } else { "▸ " }
+        "▸ "
     }
 
-    /// A dash between things.
+    /// A dot between things.
     pub const fn dot(self) -> &'static str {
-        if self.ascii { "-" } else { "·" }
+        "·"
     }
 
-    /// The sign of a state.
+    /// The sign of a state. In ASCII it becomes another one when the screen is settled.
     pub const fn sign(self, mark: Mark) -> &'static str {
-        match (mark, self.ascii) {
-            (Mark::Running, false) => "●",
-            (Mark::Running, true) => "*",
-            (Mark::Starting, false) => "◐",
-            (Mark::Starting, true) => "~",
-            (Mark::Idle, false) => "○",
-            (Mark::Idle, true) => "o",
-            (Mark::Waits, _) => "?",
-            (Mark::Stalled, false) => "▲",
-            (Mark::Stalled, true) => "^",
-            (Mark::Dead, false) => "✖",
-            (Mark::Dead, true) => "x",
-            (Mark::Done, false) => "✓",
-            (Mark::Done, true) => "+",
-            (Mark::Stopped, false) => "■",
-            (Mark::Stopped, true) => "#",
-            (Mark::Paused, false) => "⏸",
-            (Mark::Paused, true) => "=",
+        match mark {
+            Mark::Running => "●",
+            Mark::Starting => "◐",
+            Mark::Idle => "○",
+            Mark::Waits => "?",
+            Mark::Stalled => "▲",
+            Mark::Dead => "✖",
+            Mark::Done => "✓",
+            Mark::Stopped => "■",
+            Mark::Paused => "⏸",
         }
+    }
+
+    /// Something under way, in words.
+    pub fn under_way(self, words: &str) -> String {
+        format!("{words}{}", if self.ascii { "..." } else { "…" })
     }
 
     /// The colour of a state.
@@ -196,24 +192,6 @@ impl Theme {
             Mark::Starting | Mark::Idle | Mark::Stopped | Mark::Paused => self.dim(),
             Mark::Waits | Mark::Dead => self.bad(),
             Mark::Stalled => self.warn(),
-        }
-    }
-
-    /// The lines of borders.
-    pub const fn border(self) -> border::Set<'static> {
-        if self.ascii {
-            border::Set {
-                top_left: "+",
-                top_right: "+",
-                bottom_left: "+",
-                bottom_right: "+",
-                vertical_left: "|",
-                vertical_right: "|",
-                horizontal_top: "-",
-                horizontal_bottom: "-",
-            }
-        } else {
-            border::ROUNDED
         }
     }
 }

@@ -12,7 +12,7 @@ use super::home::{make_dir, write_private};
 use super::launcher::{LaunchSpec, MARKER_ENV, Record, read_record};
 use super::process::{EndReport, Processes, Tree, end_tree};
 use super::skills;
-use super::tmux::{Extent, NewSession, Tmux, TmuxError};
+use super::tmux::{Extent, NewSession, Tmux, TmuxError, without_note};
 use crate::domain::agent::{Agent, Exit};
 use crate::domain::command::AgentWish;
 use crate::domain::policy::{EnvValue, Policy, ResolvedAgent};
@@ -479,6 +479,7 @@ pub fn log_path(home: &super::home::Home, agent: &Agent, n: u32) -> PathBuf {
 /// When the file cannot be written.
 pub fn keep_screen(engine: &Engine, tmux: &Tmux, agent: &Agent) -> Result<(), EngineError> {
     let Ok(screen) = tmux.capture(&agent.spec.session, Extent::WholeScrollback, false) else { return Ok(()) };
+    let screen = without_note(screen);
     let text = String::from_utf8_lossy(&screen);
     let text = text.trim_end();
     if text.is_empty() {

@@ -13,6 +13,7 @@ use super::home::{make_dir, write_private};
 use super::log::Log;
 use super::snapshot::{RunPage, run_page};
 use super::tmux::Attach;
+use super::words::offer;
 use super::{closing, gates, merging, operator, stopping};
 use crate::domain::actor::ActorType;
 use crate::domain::agent::{Agent, AgentKey};
@@ -318,11 +319,11 @@ impl Handle {
             }
             Wish::AcceptSuggestion(id) => {
                 let accepted = operator::accept(engine, caller, &id)?;
-                Ok(format!("accepted: {}", accepted.intent.word()))
+                Ok(format!("accepted: {}", offer(&accepted)))
             }
             Wish::DismissSuggestion(id) => {
                 let dismissed = operator::dismiss(engine, caller, &id)?;
-                Ok(format!("dismissed: {}", dismissed.intent.word()))
+                Ok(format!("dismissed: {}", offer(&dismissed)))
             }
             Wish::AckEscalation(id) => {
                 operator::acknowledge(engine, caller, &id, None, None)?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::engine::Engine;
 use super::home::Home;
-use super::tmux::{Extent, Tmux};
+use super::tmux::{Extent, Tmux, without_note};
 use crate::domain::agent::AgentKey;
 
 /// Between looks while the screen changes.
@@ -140,8 +140,7 @@ impl Looking {
         }
         let live = self.tmux.as_ref().and_then(|tmux| tmux.capture(&target.session, Extent::Screen, true).ok());
         match live {
-            Some(bytes) if !target.lives => Screen { key: target.key.clone(), bytes: last_words(bytes), kept: true },
-            Some(bytes) => Screen { key: target.key.clone(), bytes, kept: false },
+            Some(bytes) => Screen { key: target.key.clone(), bytes: without_note(bytes), kept: !target.lives },
             None => Screen { key: target.key.clone(), bytes: self.kept(target), kept: true },
         }
     }
@@ -151,25 +150,6 @@ impl Looking {
         let path: PathBuf = self.home.log_dir(&target.key.run_id).join(name);
         let mut bytes = std::fs::read(path).unwrap_or_default();
         bytes.drain(..bytes.len().saturating_sub(TAIL));
-        bytes
-    }
-}
-
-/// tmux writes below an ended program's screen that the pane is dead, which its row in the list says better.
-fn last_words(bytes: Vec<u8>) -> Vec<u8> {
-    let trimmed = bytes.trim_ascii_end();
-    let start = trimmed.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-    let dead = trimmed[start..].windows(12).any(|words| words == b"Pane is dead");
-    if dead { trimmed[..start].trim_ascii_end().to_vec() } else { bytes }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::last_words;
-
-    #[test]
-    fn the_note_of_a_dead_pane_is_not_the_agents() {
-        assert_eq!(last_words(b"hello\n\n\n\x1b[mPane is dead (status 0)\n\n".to_vec()), b"hello");
-        assert_eq!(last_words(b"hello\nworld\n".to_vec()), b"hello\nworld\n");
+        without_note(bytes)
     }
 }

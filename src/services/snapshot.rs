@@ -212,8 +212,8 @@ pub struct EscalationRow {
     pub kind: String,
     /// How bad it is.
     pub severity: String,
-    /// Where it stands.
-    pub state: String,
+    /// Whether a human knows of it.
+    pub acknowledged: bool,
     /// Why a human is needed.
     pub reason: String,
     /// Its run.
@@ -230,13 +230,20 @@ pub struct EscalationRow {
     pub due_at: Option<Moment>,
 }
 
+impl EscalationRow {
+    /// Whether it calls now: nobody has said that he knows of it, or that was long enough ago.
+    pub fn calls(&self, now: Moment) -> bool {
+        !self.acknowledged || self.due_at.is_some_and(|due| due <= now)
+    }
+}
+
 /// What the operator proposes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SuggestionRow {
     /// Identity.
     pub id: String,
-    /// What it would do.
-    pub intent: String,
+    /// What it would do, in words.
+    pub offer: String,
     /// Why.
     pub reason: String,
     /// Its run.
@@ -363,6 +370,11 @@ pub struct ThreadRow {
 }
 
 impl ThreadRow {
+    /// Who speaks in it: its agent, else who opened it.
+    pub fn speaker(&self) -> &str {
+        self.agent.as_ref().map_or(self.opened_by.as_str(), |agent| agent.name.as_str())
+    }
+
     /// Whether a human has to speak.
     pub fn waits(&self) -> bool {
         self.waiting_since.is_some()

@@ -1,39 +1,129 @@
-//! Events in words, for people.
+//! Events in words, for people: one plain sentence each, in the past tense.
 
 use super::text::one_line;
+use crate::domain::agent::AgentStatus;
+use crate::domain::escalation::Suggestion;
 use crate::domain::event::{Event, Fact};
-use crate::domain::operator::{Action, Decision};
+use crate::domain::operator::{Action, Decision, Intent};
 use crate::domain::plan::StepStatus;
+use crate::domain::run::RunStatus;
+use crate::domain::time::age;
 
 /// An event for a person; empty for what is too small to tell.
 pub fn words_of(event: &Event) -> String {
-    let agent = event.subject.agent_name.clone().unwrap_or_default();
+    let agent = event.subject.agent_name.as_deref().unwrap_or_default();
+    let who = event.actor.name.as_str();
     let text = match &event.fact {
-        Fact::RunTransitioned { to, reason, .. } => format!("run is {to}: {reason}"),
+        Fact::RunTransitioned { from, to, reason } => run(*from, *to, reason),
         Fact::StepTransitioned { to: StepStatus::Failed, error, index, .. } => {
-            format!("step {index} failed: {}", error.clone().unwrap_or_default())
+            because(&format!("step {index} failed"), error.as_deref().unwrap_or_default())
         }
-        Fact::StepTransitioned { to: StepStatus::Done, index, .. } => format!("step {index} done"),
-        Fact::AgentTransitioned { to, reason, .. } => format!("{agent} is {to}: {reason}"),
-        Fact::ThreadOpened { title, control: false, .. } => format!("{agent} asks: {title}"),
-        Fact::PostAdded { body, .. } => format!("{}: {body}", event.actor.name),
-        Fact::WorkspaceCreated { path, .. } => format!("workspace {path}"),
-        Fact::DocsSeeded { dir, .. } => format!("docs {dir}"),
-        Fact::GitMerged { repo, base, how, .. } => format!("{repo} merged into {base} ({how})"),
-        Fact::AgentProgressed { note: Some(note), .. } => format!("{agent}: {note}"),
+        Fact::StepTransitioned { to: StepStatus::Done, index, .. } => format!("step {index} was done"),
+        Fact::AgentTransitioned { to: AgentStatus::Running, launch: Some(launch), .. } => {
+            format!("{agent} was started (launch {launch})")
+        }
+        Fact::AgentTransitioned { to, reason, .. } => agent_turned(agent, *to, reason),
+        Fact::ThreadOpened { title, control: false, .. } => {
+            format!("{} asked: {title}", if agent.is_empty() { who } else { agent })
+        }
+        Fact::PostAdded { body, .. } => format!("{who} wrote: {body}"),
+        Fact::WorkspaceCreated { path, .. } => format!("the workspace was made in {path}"),
+        Fact::DocsSeeded { dir, .. } => format!("the ticket's docs were put into {dir}"),
+        Fact::GitMerged { repo, base, how, .. } if how == "up_to_date" => {
+            format!("{repo} held nothing that {base} did not have")
+        }
+        Fact::GitMerged { repo, base, .. } => format!("{repo} was merged into {base}"),
+        Fact::AgentProgressed { note: Some(note), .. } => format!("{agent} reported: {note}"),
         Fact::OperatorDecided(Decision { action: Action::Nothing, intent, due_at: Some(due), reason, .. }) => {
-            format!("rule {} ({}) waits until {due}: {reason}", intent.rule(), intent.word())
+            let span = age(due.since(event.occurred_at));
+            format!("rule {} was going to {} in {span}: {reason}", intent.rule(), aim(*intent, agent))
         }
-        Fact::OperatorActed { intent, reason, .. } => format!("rule {} ({}): {reason}", intent.rule(), intent.word()),
-        Fact::OperatorSuggested { suggestion_id, intent, reason, .. } => {
-            format!("rule {} suggests {}: {reason} ({suggestion_id})", intent.rule(), intent.word())
+        Fact::OperatorActed { intent, reason, .. } => {
+            format!("rule {} {}: {reason}", intent.rule(), done(*intent, agent))
         }
-        Fact::SuggestionSettled { suggestion_id, to, .. } => format!("{suggestion_id} is {}", to.word()),
-        Fact::EscalationOpened { escalation_id, kind, reason, .. } => {
-            format!("needs you ({kind}): {reason} ({escalation_id})")
+        Fact::OperatorSuggested { intent, reason, .. } => {
+            format!("rule {} suggested to {}: {reason}", intent.rule(), aim(*intent, agent))
         }
-        Fact::EscalationResolved { escalation_id, .. } => format!("{escalation_id} is resolved"),
+        Fact::SuggestionSettled { to, .. } => format!("the suggestion was {}", to.word()),
+        Fact::EscalationOpened { reason, .. } => format!("a human was called: {reason}"),
+        Fact::EscalationAcknowledged { note, .. } => {
+            because(&format!("{who} acknowledged the call"), note.as_deref().unwrap_or_default())
+        }
+        Fact::EscalationResolved { note, .. } => because("the call was settled", note.as_deref().unwrap_or_default()),
         _ => return String::new(),
     };
     one_line(&text)
+}
+
+/// What a suggestion offers, in words.
+pub fn offer(suggestion: &Suggestion) -> String {
+    let what = aim(suggestion.intent, suggestion.agent.as_deref().unwrap_or("the agent"));
+    let restarts = &suggestion.evidence["restarts"];
+    match (suggestion.intent, restarts["used"].as_u64(), restarts["budget"].as_u64()) {
+        (Intent::AutoRestart, Some(used), Some(budget)) => format!("{what} ({} of {budget})", used + 1),
+        (_, _, _) => what,
+    }
+}
+
+/// What a rule wants, in words.
+fn aim(intent: Intent, agent: &str) -> String {
+    match intent {
+        Intent::EscalateGuidance => "call a human to a question".to_owned(),
+        Intent::AutoRestart => format!("restart {agent}"),
+        Intent::EscalateBlocked if agent.is_empty() => "call a human to a step".to_owned(),
+        Intent::EscalateBlocked => format!("call a human to {agent}"),
+        Intent::AutoStopStale => "stop the run".to_owned(),
+        Intent::EscalateSla => "call a human to a thread that waits".to_owned(),
+        Intent::EscalateFailed => "call a human to the failed run".to_owned(),
+        Intent::ResetRestarts => format!("forget the restarts of {agent}"),
+    }
+}
+
+/// What a rule did, in words.
+fn done(intent: Intent, agent: &str) -> String {
+    match intent {
+        Intent::AutoRestart => format!("restarted {agent}"),
+        Intent::AutoStopStale => "stopped the run".to_owned(),
+        Intent::ResetRestarts => format!("forgot the restarts of {agent}"),
+        Intent::EscalateGuidance | Intent::EscalateBlocked | Intent::EscalateFailed | Intent::EscalateSla => {
+            "called a human".to_owned()
+        }
+    }
+}
+
+fn because(what: &str, why: &str) -> String {
+    if why.trim().is_empty() { what.to_owned() } else { format!("{what}: {why}") }
+}
+
+fn run(from: RunStatus, to: RunStatus, reason: &str) -> String {
+    match (from, to) {
+        (_, RunStatus::Created) => because("the run was written down", reason),
+        (_, RunStatus::Planning) => "the run was being planned".to_owned(),
+        (RunStatus::Created | RunStatus::Planning, RunStatus::Running) => "the run began".to_owned(),
+        (RunStatus::AwaitingGuidance, RunStatus::Running) => because("the run went on", reason),
+        (_, RunStatus::Running) => "the run was resumed".to_owned(),
+        (_, RunStatus::AwaitingGuidance) => "the run waited for an answer".to_owned(),
+        (_, RunStatus::Paused) => because("the run was paused", reason),
+        (_, RunStatus::Failed) => because("the run failed", reason),
+        (_, RunStatus::Stopping) => because("the run was told to stop", reason),
+        (_, RunStatus::Stopped) => "the run was stopped".to_owned(),
+        (_, RunStatus::Closing) => "the run passed its gates and was being closed".to_owned(),
+        (_, RunStatus::Closed) => "the run was closed".to_owned(),
+        (RunStatus::Closing, RunStatus::Completed) => because("the run was not closed", reason),
+        (_, RunStatus::Completed) => because("the run was completed", reason),
+    }
+}
+
+fn agent_turned(agent: &str, to: AgentStatus, reason: &str) -> String {
+    match to {
+        AgentStatus::Pending => because(&format!("{agent} was to be started"), reason),
+        AgentStatus::Running => because(&format!("{agent} was at work again"), reason),
+        AgentStatus::Idle => because(&format!("{agent} became quiet"), reason),
+        AgentStatus::Stalled => because(&format!("{agent} stalled"), reason),
+        AgentStatus::Dead => because(&format!("{agent} died"), reason),
+        AgentStatus::Failed => because(&format!("{agent} failed"), reason),
+        AgentStatus::Stopping => format!("{agent} was told to stop"),
+        AgentStatus::Stopped => format!("{agent} was stopped"),
+        AgentStatus::Done => format!("{agent} was done"),
+    }
 }

@@ -8,13 +8,13 @@ use metawsm::services::tmux::NewSession;
 use super::harness::{Server, launcher, os, signal, wait_for};
 
 /// A console in a pane.
-struct Seat {
-    server: Server,
+pub struct Seat {
+    pub server: Server,
 }
 
 impl Seat {
     /// Runs a line of shell in a pane of that size; it prints `back` and its status when it has ended.
-    fn new(size: (u16, u16), line: impl Fn(&Server) -> String) -> Self {
+    pub fn new(size: (u16, u16), line: impl Fn(&Server) -> String) -> Self {
         let server = Server::new();
         let line = format!("{}; echo \"back $?\"; stty -a; exec cat", line(&server));
         let argv = os(&["sh", "-c", &line]);
@@ -26,11 +26,11 @@ impl Seat {
         Self { server }
     }
 
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         self.server.raw(&["capture-pane", "-p", "-t", "=seat:"])
     }
 
-    fn sees(&self, text: &str) {
+    pub fn sees(&self, text: &str) {
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
         while !self.text().contains(text) {
             assert!(std::time::Instant::now() < deadline, "waited in vain for {text}:\n{}", self.text());
@@ -38,7 +38,7 @@ impl Seat {
         }
     }
 
-    fn types(&self, keys: &[&str]) {
+    pub fn types(&self, keys: &[&str]) {
         self.server.keys("seat", keys);
     }
 
@@ -55,12 +55,12 @@ impl Seat {
     }
 }
 
-fn bin() -> String {
+pub fn bin() -> String {
     launcher().into_string().unwrap()
 }
 
 /// A home with a repository and one agent that works for ever.
-fn home(server: &Server) -> PathBuf {
+pub fn home(server: &Server) -> PathBuf {
     let home = server.path().join("home");
     let repo = home.join("api");
     std::fs::create_dir_all(home.join(".metawsm")).unwrap();

@@ -6,9 +6,11 @@ use metawsm::console::msg::{Effect, Msg};
 use metawsm::domain::actor::ActorType;
 use metawsm::domain::thread::{Priority, ThreadState};
 use metawsm::services::handle::{Change, Trouble, Wish};
-use metawsm::services::snapshot::{Asked, Found, Queue, Snapshot, Tab};
+use metawsm::services::snapshot::{Asked, Found, Queue, Snapshot, Snippet, Tab, ThreadRow};
 
-use super::console_world::{Desk, page, snapshot, thread};
+use unicode_width::UnicodeWidthStr;
+
+use super::console_world::{Desk, HOSTILE, page, snapshot, thread};
 
 const WIDE: (u16, u16) = (160, 45);
 
@@ -247,4 +249,24 @@ fn the_next_waiting_is_found_whatever_was_looked_for() {
     desk.keys("4/nothing<enter>w");
     assert_eq!(desk.app.asked, None);
     assert_eq!(desk.app.thread().map(|row| row.thread_id.as_str()), Some("t1"));
+}
+
+#[test]
+fn what_was_found_stands_out_in_its_snippet_and_keeps_the_columns() {
+    let mut desk = Desk::new(WIDE);
+    desk.keys("4/lea");
+    let row = |id: &str, text: &str, at: usize| ThreadRow {
+        snippet: Some(Snippet { text: text.to_owned(), marks: [at..at + 5].into() }),
+        ..thread(id, "naming", None)
+    };
+    let rows = vec![row("t8", "the lease table", 4), row("t9", &format!("{HOSTILE} lease"), HOSTILE.len() + 1)];
+    let asked = (Tab::NeedsMe, Asked { text: "lea".to_owned(), ..Asked::default() });
+    let found = Found { asked, queue: Queue { total: 2, rows, more: false }, indexed: None };
+    desk.look(Snapshot { found: Some(found), ..snapshot() });
+    let drawn = desk.drawn();
+    let lines: Vec<&str> = drawn.lines().filter(|line| line.contains("naming")).collect();
+    assert_eq!(lines.len(), 2, "{drawn}");
+    let column = |line: &str| line[..line.find("ACME-12").unwrap()].width();
+    assert_eq!(column(lines[0]), column(lines[1]), "{drawn}");
+    assert!(lines[0].contains("the lease table"), "{drawn}");
 }

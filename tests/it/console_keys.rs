@@ -32,7 +32,7 @@ fn no_key_has_two_meanings_in_one_place_and_each_is_described() {
         let mut taken: Vec<(String, Action)> = Vec::new();
         for row in rows(place) {
             for key in row.keys {
-                let label = key.label();
+                let label = key.label(false);
                 let other = taken.iter().find(|(known, _)| *known == label);
                 assert_eq!(other, None, "{label} of {:?} in {place:?}", row.action);
                 taken.push((label, row.action));
@@ -167,7 +167,7 @@ fn the_selection_stays_on_its_item_when_lists_change() {
 fn leaving_says_that_nobody_watches() {
     let mut desk = Desk::new(WIDE);
     desk.keys("q");
-    assert!(desk.shows("Nobody watches them then"));
+    assert!(desk.shows("Nobody watches them then, unless another metawsm is open"));
     desk.keys("<enter>");
     assert!(!desk.effects.contains(&Effect::Quit));
     desk.keys("qy");

@@ -2,6 +2,7 @@
 
 use metawsm::domain::plan::{Step, StepKind, StepSpec, StepStatus};
 use metawsm::services::error::Gate;
+use metawsm::services::handle::Trouble;
 use metawsm::services::snapshot::{RunPage, Snapshot};
 
 use super::console_world::{Desk, HOSTILE, before, page, snapshot};
@@ -125,10 +126,95 @@ fn run_page() -> RunPage {
         brief: None,
         repos: vec![("api".to_owned(), "main".to_owned())],
         docs: vec![("ACME-12".to_owned(), "acme-12/api/ttmp/2026/11/20/ACME-12--outbox".to_owned(), true)],
-        events: vec![
-            (before(300), "run is running: the plan is being executed".to_owned()),
-            (before(60), HOSTILE.to_owned()),
-        ],
+        events: vec![(before(300), "the run began".to_owned()), (before(60), HOSTILE.to_owned())],
+    }
+}
+
+/// All views there are, by the keys that lead to them.
+const VIEWS: [&str; 10] = ["", "2", "3", "4", "5", "<enter>", "4<enter>", "4<enter>r", "A", "4<right>/x"];
+
+#[test]
+fn in_ascii_nothing_else_is_on_the_screen() {
+    for (size, keys) in SIZES.iter().flat_map(|size| VIEWS.map(|keys| (*size, keys))) {
+        for over in ["", "?", "m", "S", "q"] {
+            let mut desk = Desk::new(size);
+            desk.app.theme.ascii = true;
+            desk.look(plain(snapshot())).screen("planner", b"$ cargo test\nok\n").keys(keys);
+            desk.look(plain(Snapshot { thread: Some(page("t1")), ..snapshot() }));
+            desk.tell(Msg::Paged(Ok(Box::new(plain_page(run_page())))));
+            desk.tell(Msg::Done(9, Err(Trouble { message: "it broke ".repeat(40), hint: Some("mend it".to_owned()) })));
+            desk.keys(over);
+            let drawn = desk.drawn();
+            let other: Vec<char> = drawn.chars().filter(|c| !c.is_ascii()).collect();
+            assert!(other.is_empty(), "{size:?} {keys} {over}: {other:?}\n{drawn}");
+        }
+    }
+}
+
+/// The same home, as people who write ASCII would have it.
+fn plain(mut home: Snapshot) -> Snapshot {
+    for agent in &mut home.agents {
+        agent.key.name = agent.key.name.replace("審査員", "reviewer");
+        agent.session = agent.session.replace("審査員", "reviewer");
+        agent.reason = "exited with 1".to_owned();
+    }
+    for suggestion in &mut home.suggestions {
+        suggestion.offer = "restart reviewer (1 of 3)".to_owned();
+        suggestion.reason = "reviewer is stalled".to_owned();
+    }
+    let queues = &mut home.queues;
+    for queue in [&mut queues.needs_me, &mut queues.unseen, &mut queues.all] {
+        for row in &mut queue.rows {
+            row.title = row.title.replace(HOSTILE, "retry policy");
+        }
+    }
+    for post in home.thread.iter_mut().flat_map(|page| &mut page.posts) {
+        post.body = post.body.replace("日本語", "all");
+        if let Some(signal) = &mut post.signal {
+            signal.context = None;
+        }
+    }
+    home
+}
+
+fn plain_page(mut page: RunPage) -> RunPage {
+    page.events.truncate(1);
+    page
+}
+
+#[test]
+fn clusters_that_terminals_disagree_on_are_drawn_as_their_parts() {
+    let title = "🇩🇪 👨\u{200d}👩\u{200d}👧 👍🏽 ❤\u{fe0f} 1\u{fe0f}\u{20e3} end";
+    let mut desk = Desk::new((160, 45));
+    let mut home = snapshot();
+    home.queues.needs_me.rows[0].title = title.to_owned();
+    desk.look(home).screen("planner", format!("{title}\n").as_bytes()).keys("A").tell(Msg::Paste(title.to_owned()));
+    let drawn = desk.drawn();
+    assert!(!drawn.contains(['\u{1f1e9}', '\u{200d}', '\u{fe0f}', '\u{1f3fd}', '\u{20e3}']), "{drawn}");
+    assert!(drawn.contains("DE 👨👩👧 👍 ❤ 1 end"), "{drawn}");
+    let text = desk.app.composer.as_ref().map(|composer| composer.text(1));
+    assert_eq!(text.as_deref(), Some(title), "what is written stays as it was written");
+}
+
+#[test]
+fn help_is_about_what_is_in_focus_first_and_never_cut() {
+    for size in [(160, 45), (80, 24), (60, 20)] {
+        let mut desk = Desk::new(size);
+        desk.keys("3?");
+        let mut seen = desk.drawn();
+        let first = seen.lines().nth(if size.1 == 45 { 8 } else { 1 }).unwrap_or_default().to_owned();
+        for _ in 0..60 {
+            desk.keys("<down>");
+            seen.push_str(&desk.drawn());
+        }
+        assert!(seen.find("Acknowledge the") < seen.find("Everywhere"), "{first}\n{seen}");
+        let words: String = seen.split_whitespace().collect::<Vec<_>>().join(" ");
+        for row in metawsm::console::keymap::rows(metawsm::console::keymap::Place::Home) {
+            let about = row.panes.is_empty() || row.panes.contains(&metawsm::console::action::Pane::Attention);
+            for word in row.what.split_whitespace().filter(|_| about) {
+                assert!(words.contains(word), "{size:?} {word} of {}\n{}", row.what, desk.drawn());
+            }
+        }
     }
 }
 

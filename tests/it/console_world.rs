@@ -169,7 +169,7 @@ pub fn snapshot() -> Snapshot {
             id: "e1".to_owned(),
             kind: "restarts_used".to_owned(),
             severity: "high".to_owned(),
-            state: "open".to_owned(),
+            acknowledged: false,
             reason: "coder dead, restarts used 3/3".to_owned(),
             run_id: Some("run-1".to_owned()),
             workspace: Some("acme-12".to_owned()),
@@ -180,7 +180,7 @@ pub fn snapshot() -> Snapshot {
         }],
         suggestions: vec![SuggestionRow {
             id: "s1".to_owned(),
-            intent: "restart".to_owned(),
+            offer: "restart 審査員 (1 of 3)".to_owned(),
             reason: "審査員 is stalled".to_owned(),
             run_id: Some("run-1".to_owned()),
             workspace: Some("acme-12".to_owned()),

@@ -5,6 +5,7 @@ mod console_e2e;
 mod console_forum;
 mod console_fuzz;
 mod console_keys;
+mod console_manners;
 mod console_screens;
 mod console_world;
 mod core_world;

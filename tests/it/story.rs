@@ -181,7 +181,7 @@ fn the_demo_plays_itself_and_leaves_nothing() {
     let out = world.output(demo, "").is(0);
     assert!(began.elapsed() < std::time::Duration::from_secs(40), "{:?}", began.elapsed());
     for word in
-        ["asks: Which schema", "you answer it", "started it again by rule", "metawsm merge", "Add the orders table"]
+        ["asked: Which schema", "you answer it", "started it again by rule", "metawsm merge", "Add the orders table"]
     {
         assert!(out.stderr.contains(word), "{word} in {}", out.stderr);
     }
@@ -198,7 +198,7 @@ fn an_interrupted_demo_leaves_nothing_either() {
     let mut demo = world.program(&["demo", "--headless"]);
     demo.env("TMPDIR", &temp);
     let mut live = Live::start(demo);
-    wait_for("an agent at work", PATIENCE, || live.errors().contains("planner is running").then_some(()));
+    wait_for("an agent at work", PATIENCE, || live.errors().contains("planner was started").then_some(()));
     live.signal("INT");
     assert_eq!(live.ended(), 130, "{}", live.errors());
     assert_eq!(std::fs::read_dir(&temp).unwrap().count(), 0);

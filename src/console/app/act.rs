@@ -63,6 +63,7 @@ impl App {
                 self.all_agents = !self.all_agents;
                 self.refresh_agents();
             }
+            Action::Messages => self.overlay = Some(Overlay::Messages(Scroll::top())),
             Action::Help => self.overlay = Some(Overlay::Help(self.place(), Scroll::top())),
             Action::Quit => self.quit(effects),
             Action::Suspend => {
@@ -100,6 +101,7 @@ impl App {
         match action {
             Action::Back | Action::Open | Action::NextField => {}
             Action::NextWaiting => self.say("nothing waits for you"),
+            Action::Acknowledge if self.focus == Pane::Attention => self.say("acknowledged already"),
             Action::Merge | Action::CloseRun => self.say(format!("{name}: only a completed run")),
             _ => self.say(format!("{name}: nothing here to do that with")),
         }
@@ -210,12 +212,13 @@ impl App {
         }
         let usual = || {
             let ours = self.snapshot.facts.supervisor.as_ref().is_none_or(|holder| holder.ours);
-            let lost = if ours {
-                "Nobody watches them then: metawsm --headless does."
-            } else {
-                "Another process watches them."
-            };
-            vec!["The agents go on working.".to_owned(), lost.to_owned()]
+            let go_on = "The agents go on working.".to_owned();
+            if !ours {
+                return vec![go_on, "Another process watches them.".to_owned()];
+            }
+            // Whether another console of this home waits for its turn is not known here.
+            let lost = "Nobody watches them then, unless another metawsm is open: it takes over.";
+            vec![go_on, lost.to_owned(), "metawsm --headless watches without a screen.".to_owned()]
         };
         let lines = farewell.map_or_else(usual, |words| vec![words]);
         let dialog = Dialog { no: "stay", ..Dialog::new("Leave metawsm?", lines, "leave", Consequence::Quit) };

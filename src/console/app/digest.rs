@@ -2,9 +2,64 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use unicode_width::UnicodeWidthStr;
+
 use crate::domain::agent::{AgentKey, AgentStatus, Health};
 use crate::domain::time::Moment;
 use crate::services::snapshot::Snapshot;
+
+/// The widest of what stands in a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Needs {
+    /// A run's tickets.
+    pub tickets: usize,
+    /// A run's steps.
+    pub steps: usize,
+    /// A run's agents, a sign each.
+    pub signs: usize,
+    /// An agent's name.
+    pub agent: usize,
+    /// An agent's workspace.
+    pub workspace: usize,
+    /// An agent's restarts.
+    pub restarts: usize,
+    /// A thread's ticket.
+    pub ticket: usize,
+    /// Who opened a thread.
+    pub opener: usize,
+}
+
+impl Needs {
+    fn of(snapshot: &Snapshot) -> Self {
+        let mut needs = Self::default();
+        for run in &snapshot.runs {
+            let tickets: usize = run.tickets.iter().map(|ticket| ticket.width() + 1).sum();
+            needs.tickets = needs.tickets.max(tickets.saturating_sub(1));
+            needs.steps = needs.steps.max(digits(run.steps.0) + 1 + digits(run.steps.1));
+            needs.signs = needs.signs.max(run.agents.len());
+        }
+        for agent in &snapshot.agents {
+            needs.agent = needs.agent.max(agent.key.name.width());
+            needs.workspace = needs.workspace.max(agent.key.workspace.width());
+            if agent.restarts.1 > 0 {
+                needs.restarts = needs.restarts.max(4);
+            }
+        }
+        for thread in crate::services::snapshot::Tab::ALL.iter().flat_map(|tab| &snapshot.queues.of(*tab).rows) {
+            needs.ticket = needs.ticket.max(thread.ticket.width());
+            needs.opener = needs.opener.max(thread.speaker().width());
+        }
+        needs
+    }
+}
+
+const fn digits(number: usize) -> usize {
+    match number {
+        0..10 => 1,
+        10..100 => 2,
+        _ => 3,
+    }
+}
 
 /// A snapshot's numbers.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +72,12 @@ pub struct Digest {
     pub stalled: usize,
     /// Agents that are dead or failed.
     pub dead: usize,
+    /// Escalations that call, and those that a human knows of.
+    pub escalations: (usize, usize),
+    /// Questions that wait for a human, escalated or not.
+    pub questions: usize,
+    /// How wide what stands in columns is.
+    pub needs: Needs,
     /// The thread in which an agent waits for a human.
     pub asks: HashMap<AgentKey, String>,
     /// The most pressing thread of a run that waits for a human.
@@ -39,8 +100,12 @@ impl Digest {
         }
         let escalated: BTreeSet<&str> =
             snapshot.escalations.iter().filter_map(|row| row.thread_id.as_deref()).collect();
-        digest.waiting = snapshot.escalations.len();
+        let calls = snapshot.escalations.iter().filter(|row| row.calls(now)).count();
+        digest.escalations = (calls, snapshot.escalations.len() - calls);
+        digest.waiting = calls;
+        digest.needs = Needs::of(snapshot);
         for row in snapshot.queues.needs_me.rows.iter().filter(|row| row.waits()) {
+            digest.questions += 1;
             digest.waiting += usize::from(!escalated.contains(row.thread_id.as_str()));
             if let Some(agent) = &row.agent {
                 digest.asks.entry(agent.clone()).or_insert_with(|| row.thread_id.clone());

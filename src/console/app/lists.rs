@@ -92,7 +92,7 @@ impl App {
             |at| attention_id(&snapshot, at),
             |at| match attention_at(&snapshot, at) {
                 Some(Attention::Escalation(row)) => holds(&filter, &[&row.reason, &row.kind]),
-                Some(Attention::Suggestion(row)) => holds(&filter, &[&row.reason, &row.intent]),
+                Some(Attention::Suggestion(row)) => holds(&filter, &[&row.reason, &row.offer]),
                 None => false,
             },
         );
@@ -199,7 +199,7 @@ impl Step {
         }
     }
 
-    fn scroll(self, scroll: &crate::console::widgets::list::Scroll) {
+    pub(super) fn scroll(self, scroll: &crate::console::widgets::list::Scroll) {
         match self {
             Self::By(rows) => scroll.by(rows),
             Self::Page(forward) => scroll.page(forward),

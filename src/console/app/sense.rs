@@ -6,7 +6,7 @@ use crate::console::keymap::{Binding, Place, rows};
 use crate::domain::agent::AgentStatus;
 use crate::domain::run::RunStatus;
 use crate::domain::thread::ThreadState;
-use crate::services::snapshot::{AgentRow, RunRow};
+use crate::services::snapshot::{AgentRow, EscalationRow, RunRow};
 
 /// The most keys in a footer.
 const FOOTER: usize = 8;
@@ -65,14 +65,13 @@ impl App {
             Action::Accept | Action::Dismiss => {
                 self.focus == Pane::Attention && matches!(self.item(), Some(Attention::Suggestion(_)))
             }
-            Action::Acknowledge | Action::Resolve => {
-                self.focus == Pane::Attention && matches!(self.item(), Some(Attention::Escalation(_)))
-            }
             Action::State | Action::Priority | Action::Assign | Action::CloseThread => {
                 self.target_thread().is_some_and(|thread| thread.state != ThreadState::Closed)
             }
             Action::ReopenThread => self.target_thread().is_some_and(|thread| thread.state == ThreadState::Closed),
-            Action::NextWaiting => self.waiting() > 0,
+            Action::Resolve => self.escalation().is_some(),
+            Action::Acknowledge => self.escalation().is_some_and(|row| row.calls(self.time.now)),
+            Action::NextWaiting => self.waiting() > 0 || self.digest.questions > 0,
             Action::Filter => self.page == Page::Home && self.focus != Pane::Live,
             Action::Back => {
                 self.page != Page::Home
@@ -94,6 +93,7 @@ impl App {
             | Action::Ask
             | Action::AllAgents
             | Action::Help
+            | Action::Messages
             | Action::Quit
             | Action::Suspend
             | Action::Redraw
@@ -104,6 +104,14 @@ impl App {
             | Action::No
             | Action::OtherAnswer
             | Action::Take => true,
+        }
+    }
+
+    /// The selected escalation.
+    fn escalation(&self) -> Option<&EscalationRow> {
+        match self.item().filter(|_| self.focus == Pane::Attention)? {
+            Attention::Escalation(row) => Some(row),
+            Attention::Suggestion(_) => None,
         }
     }
 

@@ -26,7 +26,7 @@ impl App {
         let Some(thread_id) = self.reply_target() else { return };
         let row = self.snapshot.thread_row(&thread_id);
         let waits = row.is_some_and(|row| row.waits());
-        let who = row.map(|row| row.agent.as_ref().map_or(row.opened_by.clone(), |agent| agent.name.clone()));
+        let who = row.map(|row| row.speaker().to_owned());
         let answers = who.filter(|_| waits);
         self.open_thread(&thread_id);
         self.compose(Purpose::Reply { thread_id, answers }, "", effects);

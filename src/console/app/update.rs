@@ -74,7 +74,7 @@ impl App {
         }
         let place = self.place();
         match (&mut self.overlay, self.filtering) {
-            (Some(Overlay::Help(..)), _) => self.help_key(place, &key),
+            (Some(Overlay::Help(..) | Overlay::Messages(_)), _) => self.text_key(place, &key),
             (Some(Overlay::Dialog(_)), _) => self.dialog_key(&key, effects),
             (Some(Overlay::Picker(_)), _) => self.picker_key(&key, effects),
             (None, true) => self.filter_key(&key),
@@ -104,12 +104,10 @@ impl App {
         effects.push(Effect::Quit);
     }
 
-    fn help_key(&mut self, place: Place, key: &KeyEvent) {
+    fn text_key(&mut self, place: Place, key: &KeyEvent) {
         let step = find(place, key).and_then(|row| step_of(row.action));
         match (&self.overlay, step) {
-            (Some(Overlay::Help(_, scroll)), Some(Step::By(rows))) => scroll.by(rows),
-            (Some(Overlay::Help(_, scroll)), Some(Step::Page(forward))) => scroll.page(forward),
-            (Some(Overlay::Help(_, scroll)), Some(Step::Edge(end))) => scroll.edge(end),
+            (Some(Overlay::Help(_, scroll) | Overlay::Messages(scroll)), Some(step)) => step.scroll(scroll),
             (_, _) => self.overlay = None,
         }
     }

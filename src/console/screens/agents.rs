@@ -8,7 +8,7 @@ use super::{ago, home};
 use crate::console::action::Pane;
 use crate::console::app::App;
 use crate::console::theme::Mark;
-use crate::console::widgets::cells::Row;
+use crate::console::widgets::cells::{Row, share};
 use crate::console::widgets::pane;
 use crate::domain::agent::{AgentStatus, Health, WaitingFor};
 use crate::domain::time::{Moment, age};
@@ -18,8 +18,8 @@ use crate::services::snapshot::AgentRow;
 pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
     let focused = app.focus == Pane::Agents;
     let of = match (app.all_agents, app.run()) {
-        (true, _) => format!("of all runs {} {}", app.theme.dot(), app.agents.len()),
-        (false, Some(run)) => format!("{} {}", app.theme.dot(), run.run_id),
+        (true, _) => format!("({}) of all runs", app.agents.len()),
+        (false, Some(run)) => format!("({}) {} {}", app.agents.len(), app.theme.dot(), run.run_id),
         (false, None) => String::new(),
     };
     let inner = pane::frame(home::title(app, Pane::Agents, "Agents", &of), focused, app.theme, area, buffer);
@@ -31,26 +31,19 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
             buffer,
         );
     }
-    let width = usize::from(inner.width.saturating_sub(2));
+    let width = usize::from(inner.width.saturating_sub(3));
     app.agents.draw(inner, buffer, app.theme, focused, |place| row(app, &app.snapshot.agents[place], width));
 }
 
 fn row(app: &App, agent: &AgentRow, width: usize) -> Line<'static> {
     let (theme, now) = (app.theme, app.time.now);
     let (word, mark) = state(agent, now);
-    let (output, progress) = if width >= 58 {
-        (8, 9)
-    } else if width >= 44 {
-        (8, 0)
-    } else {
-        (0, 0)
-    };
-    let spent = |width: usize| if width > 0 { width + 1 } else { 0 };
-    let room = width.saturating_sub(2 + 12 + spent(output) + spent(progress) + 6);
-    let name = room.min(14).max(room / 2).clamp(4, 20);
-    let place = room.saturating_sub(name + 2);
-    let place = if place < 6 { 0 } else { place };
-    let name = if place == 0 { room.saturating_sub(1).max(4) } else { name };
+    let needs = app.digest.needs;
+    let ([wide, name, spent, place, output, progress], spare) = share(
+        width.saturating_sub(2),
+        [(11, 8), (needs.agent.min(20), 4), (needs.restarts, 4), (needs.workspace.min(16), 5), (8, 8), (9, 9)],
+    );
+    let (name, place) = if place > 0 { (name, place + spare) } else { (name + spare, 0) };
     let restarts =
         if agent.restarts.1 > 0 { format!("{}/{}", agent.restarts.0, agent.restarts.1) } else { String::new() };
     let used_up = agent.restarts.1 > 0 && agent.restarts.0 >= agent.restarts.1;
@@ -60,10 +53,10 @@ fn row(app: &App, agent: &AgentRow, width: usize) -> Line<'static> {
         .left(theme.sign(mark), 1, theme.tone(mark))
         .left(&agent.key.name, name, super::bold_if(mark == Mark::Waits || mark == Mark::Dead, theme.plain()))
         .left(&agent.key.workspace, place, theme.dim())
-        .left(&word, 12, theme.tone(mark))
+        .left(&word, wide, theme.tone(mark))
         .left(&quiet("out", agent.last_output_at), output, theme.dim())
         .left(&quiet("prog", agent.last_progress_at), progress, theme.dim())
-        .right(&restarts, 4, if used_up { theme.warn() } else { theme.dim() })
+        .right(&restarts, spent, if used_up { theme.warn() } else { theme.dim() })
         .line()
 }
 

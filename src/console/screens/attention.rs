@@ -3,23 +3,27 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
+use unicode_width::UnicodeWidthStr;
 
-use super::{ago, home};
+use super::{ago, due_words, home};
 use crate::console::action::Pane;
 use crate::console::app::{App, Attention};
 use crate::console::theme::Mark;
-use crate::console::widgets::cells::Row;
+use crate::console::widgets::cells::{Row, share};
 use crate::console::widgets::pane;
+use crate::domain::time::{Moment, age};
+use crate::services::snapshot::EscalationRow;
 
 /// Draws the pane.
 pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
     let focused = app.focus == Pane::Attention;
-    let (escalations, suggestions) = (app.snapshot.escalations.len(), app.snapshot.suggestions.len());
-    let counts = match (escalations, suggestions) {
-        (0, 0) => String::new(),
-        (some, 0) => some.to_string(),
-        (some, more) => format!("{some} {} {more} suggested", app.theme.dot()),
-    };
+    let (calls, known) = app.digest.escalations;
+    let counts: Vec<String> = [(calls, ""), (known, " acknowledged"), (app.snapshot.suggestions.len(), " suggested")]
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| if what.is_empty() { format!("({count})") } else { format!("{count}{what}") })
+        .collect();
+    let counts = counts.join(&format!(" {} ", app.theme.dot()));
     let inner =
         pane::frame(home::title(app, Pane::Attention, "Escalations", &counts), focused, app.theme, area, buffer);
     if app.attention.is_empty() {
@@ -30,31 +34,48 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
         };
         return pane::empty(words, app.theme, inner, buffer);
     }
-    let width = usize::from(inner.width.saturating_sub(2));
+    let width = usize::from(inner.width.saturating_sub(3));
     app.attention.draw(inner, buffer, app.theme, focused, |place| {
         crate::console::app::attention_at(&app.snapshot, place).map_or_else(Line::default, |item| row(app, item, width))
     });
 }
 
 fn row(app: &App, item: Attention<'_>, width: usize) -> Line<'static> {
-    let theme = app.theme;
-    let flexible = width.saturating_sub(8);
+    let (theme, now) = (app.theme, app.time.now);
     match item {
         Attention::Escalation(row) => {
-            let asks = row.thread_id.is_some();
-            let mark = if asks { Mark::Waits } else { Mark::Dead };
-            let tone = if row.state == "acknowledged" { theme.dim() } else { theme.tone(mark) };
-            let due = row.due_at.is_some_and(|due| due <= app.time.now);
+            let (due, late) = due(row, now);
+            let mark = if row.thread_id.is_some() { Mark::Waits } else { Mark::Dead };
+            let (tone, plain) =
+                if row.calls(now) { (theme.tone(mark), theme.strong()) } else { (theme.dim(), theme.dim()) };
+            // What is due matters more than since when it stands.
+            let ([reason, wide, since], spare) = share(width.saturating_sub(2), [(20, 4), (due.width(), 1), (4, 4)]);
             Row::new()
                 .left(theme.sign(mark), 1, tone)
-                .left(&row.reason, flexible, super::bold_if(row.state != "acknowledged", theme.plain()))
-                .right(&ago(app.time.now, Some(row.opened_at)), 4, if due { theme.bad() } else { theme.dim() })
+                .left(&row.reason, reason + spare, plain)
+                .right(&ago(now, Some(row.opened_at)), since, theme.dim())
+                .right(&due, wide, if late { theme.bad() } else { theme.dim() })
                 .line()
         }
-        Attention::Suggestion(row) => Row::new()
-            .left(if theme.ascii { ">" } else { "→" }, 1, theme.accent())
-            .left(&format!("{}: {}", row.intent, row.reason), flexible, theme.plain())
-            .right(&ago(app.time.now, Some(row.created_at)), 4, theme.dim())
-            .line(),
+        Attention::Suggestion(row) => {
+            let ([offer, since, reason], spare) =
+                share(width.saturating_sub(2), [(row.offer.width(), 4), (4, 4), (row.reason.width(), 4)]);
+            let (offer, reason) = if reason > 0 { (offer, reason + spare) } else { (offer + spare, 0) };
+            Row::new()
+                .left("→", 1, theme.accent())
+                .left(&row.offer, offer, theme.plain())
+                .left(&row.reason, reason, theme.dim())
+                .right(&ago(now, Some(row.created_at)), since, theme.dim())
+                .line()
+        }
+    }
+}
+
+/// When it calls again, or that it does, and whether that is overdue.
+fn due(row: &EscalationRow, now: Moment) -> (String, bool) {
+    match (row.due_at, row.calls(now)) {
+        (Some(due), false) => (format!("ack for {}", age(due.since(now))), false),
+        (None, false) => ("acknowledged".to_owned(), false),
+        (due, true) => due_words(due, now),
     }
 }

@@ -4,15 +4,14 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
 
-use super::home;
+use super::{due_words, home};
 use crate::console::action::Pane;
 use crate::console::app::App;
-use crate::console::theme::Theme;
-use crate::console::widgets::cells::Row;
+use crate::console::widgets::cells::{Row, share};
 use crate::console::widgets::pane;
 use crate::domain::thread::Priority;
-use crate::domain::time::{Moment, age};
-use crate::services::snapshot::{Queue, Tab, ThreadRow};
+use crate::domain::time::age;
+use crate::services::snapshot::{Queue, Snippet, Tab, ThreadRow};
 
 /// Draws the pane.
 pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
@@ -39,7 +38,7 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
         let words = match app.tab {
             _ if app.asked.is_some() && !app.answered() => "looking…",
             _ if app.asked.is_some() => "Nothing fits. esc shows the queue again.",
-            Tab::NeedsMe => "No question waits for you. ← → shows the other queues, A opens a thread.",
+            Tab::NeedsMe => "No question waits for you. Left and right show the other queues, A opens a thread.",
             Tab::Unseen => "You have seen everything.",
             Tab::Assigned => "Nothing is assigned to you.",
             Tab::All => "No thread yet: agents ask with `metawsm forum ask`, you with A.",
@@ -47,57 +46,49 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
         return pane::empty(words, app.theme, inner, buffer);
     };
     let rows = app.thread_rows();
-    let width = usize::from(inner.width.saturating_sub(2));
-    list.draw(inner, buffer, app.theme, focused, |place| row(&rows[place], width, app.time.now, app.theme));
+    let width = usize::from(inner.width.saturating_sub(3));
+    list.draw(inner, buffer, app.theme, focused, |place| row(app, &rows[place], width));
 }
 
-fn row(thread: &ThreadRow, width: usize, now: Moment, theme: Theme) -> Line<'static> {
-    let (ticket, who, due) = match width {
-        74.. => (10, 10, 8),
-        56.. => (10, 10, 0),
-        44.. => (0, 10, 0),
-        _ => (0, 0, 0),
-    };
-    let spent = |width: usize| if width > 0 { width + 1 } else { 0 };
-    let flexible = width.saturating_sub(2 + spent(ticket) + spent(who) + 13 + spent(due) + 1).max(4);
+fn row(app: &App, thread: &ThreadRow, width: usize) -> Line<'static> {
+    let (theme, now, needs) = (app.theme, app.time.now, app.digest.needs);
     let pressing = thread.priority >= Priority::High;
-    let agent = thread.agent.as_ref().map_or(thread.opened_by.as_str(), |agent| agent.name.as_str());
-    let (state, tone) = match thread.waiting_since {
+    let (due, late) = due_words(thread.due_at, now);
+    // The columns are the same in all rows, whatever each has to say.
+    let ([wide, title, due_wide, ticket, who], spare) = share(
+        width.saturating_sub(2),
+        [(12, 8), (24, 4), (12, 12), (needs.ticket.min(12), 4), (needs.opener.min(12), 4)],
+    );
+    let (word, tone) = match thread.waiting_since {
         Some(since) => {
             (format!("waiting {}", age(now.since(since))), if pressing { theme.bad() } else { theme.warn() })
         }
         None => (thread.state.word().replace('_', " "), theme.dim()),
     };
-    Row::new()
-        .left(
-            if pressing {
-                "!"
-            } else if thread.unseen {
-                "•"
-            } else {
-                ""
-            },
-            1,
-            if pressing { theme.bad() } else { theme.accent() },
-        )
-        .left(&thread.title, flexible, super::bold_if(thread.unseen, theme.plain()))
-        .left(&thread.ticket, ticket, theme.dim())
-        .left(agent, who, theme.dim())
-        .left(&state, 12, tone)
-        .right(&due_words(thread, now), due, if pressing { theme.bad() } else { theme.dim() })
+    let sign = match (pressing, thread.unseen) {
+        (true, _) => "!",
+        (false, true) => "•",
+        (false, false) => "",
+    };
+    let room = title + spare;
+    let bold = super::bold_if(thread.unseen, theme.plain());
+    let start = Row::new().left(sign, 1, if pressing { theme.bad() } else { theme.accent() });
+    let told = match &thread.snippet {
+        None => start.left(&thread.title, room, bold),
+        // What was found stands beside the title it was found under.
+        Some(Snippet { text, marks }) => {
+            let title = room * 2 / 5;
+            start.left(&thread.title, title, bold).marked(text, marks, room - title - 1, [theme.dim(), theme.accent()])
+        }
+    };
+    told.left(&thread.ticket, ticket, theme.dim())
+        .left(thread.speaker(), who, theme.dim())
+        .left(&word, wide, tone)
+        .right(&due, due_wide, if late { theme.bad() } else { theme.dim() })
         .line()
 }
 
 /// How many were found, as far as was looked.
 fn found_count(queue: &Queue) -> String {
     format!("{}{}", queue.rows.len(), if queue.more { "+" } else { "" })
-}
-
-/// When it becomes an escalation.
-fn due_words(thread: &ThreadRow, now: Moment) -> String {
-    match thread.due_at {
-        None => String::new(),
-        Some(due) if due <= now => "due".to_owned(),
-        Some(due) => format!("due {}", age(due.since(now))),
-    }
 }

@@ -4,9 +4,12 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::{agents, home};
-use crate::console::action::Pane;
+use crate::console::action::{Action, Pane};
 use crate::console::app::App;
+use crate::console::theme::Mark;
+use crate::console::widgets::cells::Row;
 use crate::console::widgets::pane;
+use crate::services::snapshot::AgentRow;
 
 /// Draws the pane.
 pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
@@ -30,11 +33,31 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
         (Some(agent), _) if agent.launch == 0 => {
             pane::empty("It has not been started yet.", app.theme, inner, buffer);
         }
-        (Some(_), None) => pane::empty("looking…", app.theme, inner, buffer),
-        (Some(_), Some((_, screen, _))) => {
+        (Some(_), None) => pane::empty(&app.theme.under_way("looking"), app.theme, inner, buffer),
+        (Some(agent), Some((_, screen, _))) => {
+            let inner = ending(app, agent, inner, buffer);
             let first = app.live_scroll.first(screen.rows(), usize::from(inner.height));
             let place = Rect { x: inner.x + 1, width: inner.width.saturating_sub(1), ..inner };
             screen.draw(first, app.theme, place, buffer);
         }
     }
+}
+
+/// How an ended program ended, below its last screen; what room is left above.
+fn ending(app: &App, agent: &AgentRow, inner: Rect, buffer: &mut Buffer) -> Rect {
+    let Some(exit) = agent.exit.as_deref().filter(|_| !agent.may_live && inner.height > 2) else { return inner };
+    let how = match exit {
+        "?" => "The program is gone, how it ended is not known".to_owned(),
+        status if status.bytes().all(|byte| byte.is_ascii_digit()) => format!("The program ended with status {status}"),
+        signal => format!("The program was ended by SIG{signal}"),
+    };
+    let (mark, words) = if exit == "0" {
+        (Mark::Done, how)
+    } else {
+        (Mark::Dead, format!("{how}; {} starts it again", super::key(Action::Restart, app.theme)))
+    };
+    let above = Rect { height: inner.height - 1, ..inner };
+    let row = Row::new().text(&format!(" {} ", app.theme.sign(mark)), app.theme.tone(mark));
+    row.text(&words, app.theme.dim()).draw(Rect { y: above.bottom(), height: 1, ..inner }, buffer);
+    above
 }

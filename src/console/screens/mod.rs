@@ -6,21 +6,24 @@ use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use unicode_width::UnicodeWidthStr;
 
-use super::action::Pane;
+use super::action::{Action, Pane};
 use super::app::query::NAMES;
-use super::app::{App, Layout, Overlay, Page};
-use super::keymap::Place;
-use super::theme::Mark;
+use super::app::{App, Attention, Layout, Overlay, Page};
+use super::keymap::{Place, TABLE};
+use super::theme::{Mark, Theme};
 use super::widgets::cells::{Row, ends};
+use super::widgets::certain::settle;
 use super::widgets::help;
 use crate::domain::time::{Moment, age};
 use crate::services::snapshot::Trouble;
+use crate::services::text::{cut, one_line, wrap};
 
 mod agents;
 mod attention;
 mod forum;
 mod home;
 mod live;
+mod messages;
 mod run;
 mod runs;
 pub mod thread;
@@ -33,14 +36,12 @@ pub fn draw(app: &App, frame: &mut Frame<'_>) {
         return;
     }
     if Layout::of((area.width, area.height)) == Layout::Tiny {
-        let words = format!("metawsm needs 40×10, here are {}×{}: make the terminal larger", area.width, area.height);
-        return Row::new().text(&words, app.theme.plain()).draw(area, buffer);
+        Row::new().text(&asks_for_room(area), app.theme.plain()).draw(area, buffer);
+        return settle(buffer, app.theme.ascii);
     }
     let mut body = area;
     header(app, take_top(&mut body, 1), buffer);
-    for words in banners(app) {
-        Row::new().text(&format!(" {words}"), app.theme.bad()).draw(take_top(&mut body, 1), buffer);
-    }
+    banners(app, &mut body, buffer);
     if app.page == Page::Home && body.height > 18 {
         for line in &app.opening.guide {
             guide(app, line, take_top(&mut body, 1), buffer);
@@ -61,13 +62,27 @@ pub fn draw(app: &App, frame: &mut Frame<'_>) {
         composer.draw(app.theme, place, buffer);
     }
     over(app, area, buffer);
+    settle(buffer, app.theme.ascii);
+}
+
+/// The longest way to say it that there is room for.
+fn asks_for_room(area: Rect) -> String {
+    let here = format!("{}×{}", area.width, area.height);
+    let ways = [
+        format!("metawsm needs 40×10, here are {here}: make the terminal larger"),
+        format!("metawsm needs 40×10, here are {here}"),
+        format!("needs 40×10, is {here}"),
+        "needs 40×10".to_owned(),
+    ];
+    ways.into_iter().find(|words| words.width() <= usize::from(area.width)).unwrap_or_else(|| "40×10".to_owned())
 }
 
 fn over(app: &App, area: Rect, buffer: &mut Buffer) {
     let Some(overlay) = &app.overlay else { return };
     buffer.set_style(area, app.theme.dim().bg(ratatui::style::Color::Reset).remove_modifier(Modifier::BOLD));
     match overlay {
-        Overlay::Help(place, scroll) => help::draw(*place, scroll, app.theme, area, buffer),
+        Overlay::Help(place, scroll) => help::draw((*place, app.focus), scroll, app.theme, area, buffer),
+        Overlay::Messages(scroll) => messages::draw(app, scroll, area, buffer),
         Overlay::Dialog(dialog) => dialog.draw(app.theme, area, buffer),
         Overlay::Picker(picker) => picker.draw(app.theme, area, buffer),
     }
@@ -108,20 +123,48 @@ fn header(app: &App, area: Rect, buffer: &mut Buffer) {
         (digest.stalled, Mark::Stalled, "stalled"),
         (digest.healthy, Mark::Running, "healthy"),
     ] {
-        if number > 0 {
-            left = left.text(&format!("  {} {number} {word}", theme.sign(mark)), theme.tone(mark));
+        let full = format!("  {} {number} {word}", theme.sign(mark));
+        let short = format!("  {} {number}", theme.sign(mark));
+        let room = usize::from(area.width).saturating_sub(left.width());
+        if let Some(text) = [full, short].iter().find(|text| number > 0 && text.width() <= room) {
+            left = left.text(text, theme.tone(mark));
         }
     }
     let lease = match &snapshot.facts.supervisor {
-        Some(holder) if holder.ours => "lease ours".to_owned(),
-        Some(holder) => format!("lease pid {}", holder.pid),
-        None => "lease free".to_owned(),
+        Some(holder) if holder.ours => format!(" {dot} lease ours"),
+        Some(holder) => format!(" {dot} lease pid {}", holder.pid),
+        // Until this console has asked for it, nobody knows.
+        None if app.settling() => String::new(),
+        None => format!(" {dot} lease free"),
     };
-    let right = Row::new().text(&format!("operator {} {dot} {lease} ", snapshot.facts.operator), theme.dim());
+    let right = Row::new().text(&format!("operator {}{lease} ", snapshot.facts.operator), theme.dim());
     ends(left, if app.loaded { right } else { Row::new() }, area, buffer);
 }
 
-fn banners(app: &App) -> Vec<String> {
+/// Of one banner so many lines are shown; the messages have all of it.
+const BANNER: usize = 3;
+
+fn banners(app: &App, body: &mut Rect, buffer: &mut Buffer) {
+    let all = format!("  {} tells all", key(Action::Messages, app.theme));
+    for words in troubles(app) {
+        let room = usize::from(body.width.saturating_sub(2));
+        let mut lines = wrap(&one_line(&words), room);
+        let longer = lines.len() > BANNER;
+        lines.truncate(BANNER);
+        for (at, line) in lines.iter().enumerate() {
+            let row = if longer && at + 1 == BANNER {
+                let line = cut(&format!("{line}…"), room.saturating_sub(all.width()));
+                Row::new().text(&format!(" {line}"), app.theme.bad()).text(&all, app.theme.dim())
+            } else {
+                Row::new().text(&format!(" {line}"), app.theme.bad())
+            };
+            row.draw(take_top(body, 1), buffer);
+        }
+    }
+}
+
+/// What is wrong with the home as a whole, in words.
+fn troubles(app: &App) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     if let Some(reason) = &app.store_trouble {
         lines.push(format!("{reason}; shown is what was last read"));
@@ -159,14 +202,20 @@ fn message(app: &App, area: Rect, buffer: &mut Buffer) {
     let row = match (newest, pending.first()) {
         (Some(toast), _) if toast.error => {
             let more = if errors > 1 { format!("   {} more", errors - 1) } else { String::new() };
-            let room = usize::from(area.width).saturating_sub(18 + more.len());
+            let text = one_line(&toast.text);
+            let mut hint = format!("   esc dismisses{more}");
+            let mut room = usize::from(area.width).saturating_sub(3 + hint.width());
+            if text.width() > room {
+                hint = format!("   {} tells all{hint}", key(Action::Messages, theme));
+                room = usize::from(area.width).saturating_sub(3 + hint.width());
+            }
             Row::new()
                 .text(&format!(" {} ", theme.sign(Mark::Dead)), theme.bad())
-                .text(&crate::services::text::cut(&crate::services::text::one_line(&toast.text), room), theme.bad())
-                .text(&format!("   esc dismisses{more}"), theme.dim())
+                .text(&cut(&text, room), theme.bad())
+                .text(&hint, theme.dim())
         }
         (_, Some(words)) => Row::new()
-            .text(&format!(" {} {words}…", theme.sign(Mark::Starting)), theme.accent())
+            .text(&format!(" {} {}", theme.sign(Mark::Starting), theme.under_way(words)), theme.accent())
             .text(&format!("  {}", app.held_up().unwrap_or_default()), theme.warn()),
         (Some(toast), None) => Row::new().text(&format!(" {} {}", theme.sign(Mark::Done), toast.text), theme.good()),
         (None, None) => Row::new().text(&format!(" {}", reason(app)), theme.dim()),
@@ -177,11 +226,18 @@ fn message(app: &App, area: Rect, buffer: &mut Buffer) {
 /// Why the selection is as it is.
 fn reason(app: &App) -> String {
     match (&app.page, app.focus) {
-        (Page::Home, Pane::Runs) => app.run().map(|run| format!("{}: {}", run.run_id, run.reason)),
+        (Page::Home, Pane::Runs) => app.run().map(|run| match runs::why(app, run) {
+            Some(why) => format!("{}: {why}", run.run_id),
+            None => run.run_id.clone(),
+        }),
         (Page::Home, Pane::Agents | Pane::Live) => {
             app.agent().map(|agent| format!("{} {}: {}", agent.key.name, agent.status, agent.reason))
         }
-        (Page::Home, Pane::Attention | Pane::Forum) | (Page::Run(_) | Page::Thread(_), _) => None,
+        (Page::Home, Pane::Attention) => app.item().map(|item| match item {
+            Attention::Escalation(row) => row.reason.clone(),
+            Attention::Suggestion(row) => format!("{}: {}", row.offer, row.reason),
+        }),
+        (Page::Home, Pane::Forum) | (Page::Run(_) | Page::Thread(_), _) => None,
     }
     .unwrap_or_default()
 }
@@ -196,13 +252,10 @@ fn footer(app: &App, area: Rect, buffer: &mut Buffer) {
             (None, Pane::Forum) => row.text(&format!("  words, or {NAMES}"), theme.dim()),
             (_, _) => row,
         };
-        return row.text("  ↵ keeps  esc clears", theme.dim()).draw(area, buffer);
+        let enter = key(Action::Open, theme);
+        return row.text(&format!("  {enter} keeps  esc clears"), theme.dim()).draw(area, buffer);
     }
-    let keys: Vec<(String, &str)> = app
-        .footer()
-        .iter()
-        .map(|row| (row.keys.first().map(|key| key.label()).unwrap_or_default(), row.name))
-        .collect();
+    let keys: Vec<(String, &str)> = app.footer().iter().map(|row| (row.label(theme.ascii), row.name)).collect();
     let width = |(key, name): &(String, &str)| key.width() + name.width() + 4;
     // The last one, help, has the others: it is shown wherever there is room for one.
     let last = keys.last().map(width).unwrap_or_default();
@@ -214,14 +267,28 @@ fn footer(app: &App, area: Rect, buffer: &mut Buffer) {
         }
     }
     if app.place() == Place::Text && app.composer.as_ref().is_some_and(|composer| composer.sending.is_some()) {
-        row = Row::new().text(" sending…", theme.dim());
+        row = Row::new().text(&format!(" {}", theme.under_way("sending")), theme.dim());
     }
     row.draw(area, buffer);
+}
+
+/// The key of an action, as it is written on screens.
+fn key(action: Action, theme: Theme) -> String {
+    TABLE.iter().find(|row| row.action == action).map(|row| row.label(theme.ascii)).unwrap_or_default()
 }
 
 /// How long ago, or a dash.
 fn ago(now: Moment, at: Option<Moment>) -> String {
     at.map_or_else(|| "-".to_owned(), |at| age(now.since(at)))
+}
+
+/// Until when something has to be done, or for how long that is past, which is the second.
+fn due_words(due: Option<Moment>, now: Moment) -> (String, bool) {
+    match due {
+        None => (String::new(), false),
+        Some(due) if due <= now => (format!("overdue {}", age(now.since(due))), true),
+        Some(due) => (format!("due {}", age(due.since(now))), false),
+    }
 }
 
 /// Bold where it is wanted.

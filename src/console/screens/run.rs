@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::text::Line;
 
 use super::ago;
-use super::runs::state;
+use super::runs::{state, why};
 use crate::console::app::App;
 use crate::console::theme::{Mark, Theme};
 use crate::console::widgets::cells::Row;
@@ -26,13 +26,15 @@ pub fn draw(app: &App, run_id: &str, area: Rect, buffer: &mut Buffer) {
         let (word, mark) = state(run);
         title = title
             .text(&format!("{dot} {} {dot} ", run.tickets.join(" ")), theme.dim())
-            .text(&format!("{} {word} ", theme.sign(mark)), theme.tone(mark))
-            .text(&format!("{dot} {} ", run.reason), theme.dim());
+            .text(&format!("{} {word} ", theme.sign(mark)), theme.tone(mark));
+        if let Some(why) = why(app, run) {
+            title = title.text(&format!("{dot} {why} "), theme.dim());
+        }
     }
     let inner = pane::frame(title, true, theme, area, buffer);
     let inner = Rect { x: inner.x + 1, width: inner.width.saturating_sub(2), ..inner };
     let Some(page) = app.run_page.as_ref().filter(|page| page.run_id == run_id) else {
-        return pane::empty("looking at plan and gates…", theme, inner, buffer);
+        return pane::empty(&theme.under_way("looking at plan and gates"), theme, inner, buffer);
     };
     let beside = inner.width >= BESIDE;
     let left = if beside { inner.width * 58 / 100 } else { inner.width };

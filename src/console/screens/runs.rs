@@ -8,10 +8,11 @@ use super::{ago, home};
 use crate::console::action::Pane;
 use crate::console::app::App;
 use crate::console::theme::Mark;
-use crate::console::widgets::cells::Row;
+use crate::console::widgets::cells::{Row, share};
 use crate::console::widgets::pane;
+use crate::domain::agent::AgentStatus;
 use crate::domain::run::RunStatus;
-use crate::services::snapshot::RunRow;
+use crate::services::snapshot::{AgentRow, RunRow};
 
 /// The most agents of a run that get a sign.
 const SIGNS: usize = 6;
@@ -19,39 +20,73 @@ const SIGNS: usize = 6;
 /// Draws the pane.
 pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
     let focused = app.focus == Pane::Runs;
-    let counts = if app.runs.is_empty() { String::new() } else { app.runs.len().to_string() };
+    let counts = if app.runs.is_empty() { String::new() } else { format!("({})", app.runs.len()) };
     let inner = pane::frame(home::title(app, Pane::Runs, "Runs", &counts), focused, app.theme, area, buffer);
     if app.runs.is_empty() {
+        let reading = app.theme.under_way("reading");
         let words = match (app.loaded, app.snapshot.runs.is_empty()) {
-            (false, _) => "reading…",
+            (false, _) => reading.as_str(),
             (true, true) => "No run yet. In another terminal: metawsm run --ticket T --repos PATH",
             (true, false) => "No run fits the filter; esc clears it.",
         };
         return pane::empty(words, app.theme, inner, buffer);
     }
-    let width = usize::from(inner.width.saturating_sub(2));
+    let width = usize::from(inner.width.saturating_sub(3));
     app.runs.draw(inner, buffer, app.theme, focused, |place| row(app, &app.snapshot.runs[place], width));
 }
 
 fn row(app: &App, run: &RunRow, width: usize) -> Line<'static> {
     let theme = app.theme;
     let (word, mark) = state(run);
-    let signs = if width >= 40 { run.agents.len().min(SIGNS) } else { 0 };
-    let fixed = 2 + 12 + 5 + if signs > 0 { SIGNS + 1 } else { 0 } + 5;
-    let flexible = width.saturating_sub(fixed + 1).max(4);
+    let needs = app.digest.needs;
+    let ([wide, tickets, steps, since, signs], spare) = share(
+        width.saturating_sub(2),
+        [(9, 9), (needs.tickets.min(24), 4), (needs.steps, 3), (4, 4), (needs.signs.min(SIGNS), 1)],
+    );
     let mut line = Row::new()
         .left(theme.sign(mark), 1, theme.tone(mark))
-        .left(&run.tickets.join(" "), flexible, super::bold_if(run.needs_human(), theme.plain()))
-        .left(word, 11, theme.tone(mark))
-        .right(&format!("{}/{}", run.steps.0, run.steps.1), 4, theme.dim());
+        .left(&run.tickets.join(" "), tickets + spare, super::bold_if(run.needs_human(), theme.plain()))
+        .left(word, wide, theme.tone(mark))
+        .right(&format!("{}/{}", run.steps.0, run.steps.1), steps, theme.dim());
     if signs > 0 {
-        for status in run.agents.iter().take(SIGNS) {
+        for status in run.agents.iter().take(signs) {
             let mark = Mark::of_agent(*status);
             line = line.text(theme.sign(mark), theme.tone(mark));
         }
-        line = line.text(&" ".repeat(SIGNS + 1 - signs), theme.plain());
+        line = line.text(&" ".repeat(signs + 1 - run.agents.len().min(signs)), theme.plain());
     }
-    line.right(&ago(app.time.now, Some(run.updated_at)), 4, theme.dim()).line()
+    line.right(&ago(app.time.now, Some(run.updated_at)), since, theme.dim()).line()
+}
+
+/// Why a run stands where it does, as far as its state does not say it.
+pub fn why(app: &App, run: &RunRow) -> Option<String> {
+    let (word, _) = state(run);
+    match run.status {
+        RunStatus::Running | RunStatus::AwaitingGuidance if run.needs_human() => {
+            let thread = app.digest.run_asks.get(&run.run_id).and_then(|id| app.snapshot.queues.find(id));
+            thread.map(|thread| format!("{} asks: {}", thread.speaker(), thread.title))
+        }
+        // Why it once began to run says nothing about now.
+        RunStatus::Running => unwell(app, run),
+        _ => (!run.reason.is_empty() && run.reason != word).then(|| run.reason.clone()),
+    }
+}
+
+/// The agents of a run that are not as they should be.
+fn unwell(app: &App, run: &RunRow) -> Option<String> {
+    let bad = |agent: &&AgentRow| {
+        let status = matches!(agent.status, AgentStatus::Dead | AgentStatus::Failed | AgentStatus::Stalled);
+        status && agent.key.run_id == run.run_id
+    };
+    let words: Vec<String> = app
+        .snapshot
+        .agents
+        .iter()
+        .filter(bad)
+        .take(3)
+        .map(|agent| format!("{} is {}", agent.key.name, agent.status))
+        .collect();
+    (!words.is_empty()).then(|| words.join(", "))
 }
 
 /// A run's state in a word and a sign.

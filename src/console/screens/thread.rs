@@ -33,7 +33,7 @@ pub fn draw(app: &App, thread_id: &str, area: Rect, buffer: &mut Buffer) {
     let dot = theme.dot();
     let Some(page) = app.thread_page() else {
         let inner = pane::frame(Row::new().text(&format!(" {thread_id} "), theme.strong()), true, theme, area, buffer);
-        return pane::empty("looking…", theme, inner, buffer);
+        return pane::empty(&theme.under_way("looking"), theme, inner, buffer);
     };
     let thread = &page.thread;
     let mut title = Row::new().text(&format!(" {} ", thread.title), theme.strong());
@@ -88,7 +88,7 @@ fn conversation(page: &ThreadPage, width: usize, now: Moment, theme: Theme) -> V
 }
 
 fn rule(text: &str, width: usize, theme: Theme) -> Line<'static> {
-    let dash = if theme.ascii { "-" } else { "─" };
+    let dash = "─";
     let side = width.saturating_sub(text.len() + 2) / 2;
     Row::new().text(&format!("{} {text} {}", dash.repeat(side), dash.repeat(side)), theme.faint()).line()
 }
@@ -139,7 +139,6 @@ fn body(text: &str, width: usize, theme: Theme, lines: &mut Vec<Line<'static>>) 
 /// A signal with each of its parts named.
 fn card(signal: &Signal, width: usize, theme: Theme, lines: &mut Vec<Line<'static>>) {
     let percent = signal.percent.map(|percent| format!("{percent} %"));
-    let bar = if theme.ascii { "| " } else { "│ " };
     for (name, text) in [
         ("question", &signal.question),
         ("context", &signal.context),
@@ -157,7 +156,7 @@ fn card(signal: &Signal, width: usize, theme: Theme, lines: &mut Vec<Line<'stati
         }
         for (at, line) in wrap(&harmless(&short), width.saturating_sub(14)).iter().enumerate() {
             let label = if at == 0 { name } else { "" };
-            let row = Row::new().text("  ", theme.plain()).text(bar, tone(signal, theme)).left(label, 9, theme.dim());
+            let row = Row::new().text("  ", theme.plain()).text("│ ", tone(signal, theme)).left(label, 9, theme.dim());
             lines.push(row.text(line, theme.plain()).line());
         }
     }

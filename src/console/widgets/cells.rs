@@ -1,4 +1,6 @@
-//! Text in columns. Whatever comes in is made harmless, and is exactly as wide as it is told to be.
+//! Text in columns. Whatever comes in is made harmless and certain, and is exactly as wide as it is told to be.
+
+use std::ops::Range;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -6,6 +8,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthStr;
 
+use super::certain::certain;
 use crate::services::text::{cut, one_line};
 
 /// One line, made of columns.
@@ -23,7 +26,7 @@ impl Row {
     /// Text as wide as it is.
     #[must_use]
     pub fn text(mut self, text: &str, style: Style) -> Self {
-        self.spans.push(Span::styled(one_line_keeping_ends(text), style));
+        self.spans.push(Span::styled(certain(&one_line_keeping_ends(text)).into_owned(), style));
         self
     }
 
@@ -33,7 +36,7 @@ impl Row {
         if width == 0 {
             return self;
         }
-        let text = cut(&one_line(text), width);
+        let text = cut(&certain(&one_line(text)), width);
         let gap = width.saturating_sub(text.width());
         self.spans.push(Span::styled(text, style));
         self.spans.push(Span::raw(" ".repeat(gap + 1)));
@@ -46,11 +49,27 @@ impl Row {
         if width == 0 {
             return self;
         }
-        let text = cut(&one_line(text), width);
+        let text = cut(&certain(&one_line(text)), width);
         let gap = width.saturating_sub(text.width());
         self.spans.push(Span::raw(" ".repeat(gap)));
         self.spans.push(Span::styled(text, style));
         self.spans.push(Span::raw(" "));
+        self
+    }
+
+    /// A column of text at its left in which some parts, given in bytes, stand out.
+    #[must_use]
+    pub fn marked(mut self, text: &str, marks: &[Range<usize>], width: usize, styles: [Style; 2]) -> Self {
+        let ends = marks.iter().flat_map(|mark| [mark.start, mark.end]).chain([text.len()]);
+        let (mut from, mut room) = (0, width);
+        for (at, to) in ends.enumerate() {
+            let Some(part) = text.get(from..to) else { break };
+            from = to;
+            let part = cut(&certain(&one_line_keeping_ends(part)), room);
+            room -= part.width().min(room);
+            self.spans.push(Span::styled(part, styles[at % 2]));
+        }
+        self.spans.push(Span::raw(" ".repeat(room + usize::from(width > 0))));
         self
     }
 
@@ -72,6 +91,22 @@ impl Row {
     }
 }
 
+/// How wide columns become: each has what it needs, the first ones first; one that would get less than its least
+/// gets nothing. With each goes the blank column after it. What is left over is said beside.
+pub fn share<const N: usize>(room: usize, columns: [(usize, usize); N]) -> ([usize; N], usize) {
+    // The last column needs no blank after it.
+    let mut left = room + 1;
+    let given = columns.map(|(need, least)| {
+        let given = need.min(left.saturating_sub(1));
+        if given == 0 || given < least {
+            return 0;
+        }
+        left -= given + 1;
+        given
+    });
+    (given, left)
+}
+
 /// Harmless text on one line; blanks at its ends stay.
 fn one_line_keeping_ends(text: &str) -> String {
     let plain = text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
@@ -89,5 +124,20 @@ pub fn ends(left: Row, right: Row, area: Rect, buffer: &mut Buffer) {
     if wide > 0 && wide < room {
         let x = area.right().saturating_sub(u16::try_from(wide).unwrap_or(area.width));
         right.draw(Rect { x, width: area.right() - x, ..area }, buffer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::share;
+
+    #[test]
+    fn the_first_columns_get_what_they_need() {
+        let columns = [(9, 9), (7, 4), (4, 4), (6, 1)];
+        assert_eq!(share(32, columns), ([9, 7, 4, 6], 3));
+        assert_eq!(share(29, columns), ([9, 7, 4, 6], 0));
+        assert_eq!(share(22, columns), ([9, 7, 4, 0], 0));
+        assert_eq!(share(16, columns), ([9, 6, 0, 0], 0));
+        assert_eq!(share(0, columns), ([0, 0, 0, 0], 1));
     }
 }

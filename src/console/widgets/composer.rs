@@ -233,9 +233,13 @@ impl Composer {
         if inner.height == 0 || inner.width < 4 {
             return;
         }
-        let state = if self.sending.is_some() { " sending… " } else { " ctrl-s sends  esc keeps the draft " };
+        let state = if self.sending.is_some() {
+            format!(" {} ", theme.under_way("sending"))
+        } else {
+            " ctrl-s sends  esc keeps the draft ".to_owned()
+        };
         let foot = Rect { x: area.x + 2, y: area.bottom() - 1, width: area.width.saturating_sub(4), height: 1 };
-        ends(Row::new(), Row::new().text(state, theme.dim()), foot, buffer);
+        ends(Row::new(), Row::new().text(&state, theme.dim()), foot, buffer);
         let mut y = inner.y;
         for (at, field) in self.fields.iter().enumerate() {
             if y >= inner.bottom() {

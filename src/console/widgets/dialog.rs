@@ -104,7 +104,7 @@ impl Dialog {
     /// Draws it in the middle of `area`.
     pub fn draw(&self, theme: Theme, area: Rect, buffer: &mut Buffer) {
         let most = usize::from(area.width.saturating_sub(4)).min(84);
-        let looking = ["looking…".to_owned()];
+        let looking = [theme.under_way("looking")];
         let shown = if matches!(self.ahead, Ahead::Looking(_)) { &looking[..] } else { &self.lines };
         let lines: Vec<String> =
             shown.iter().flat_map(|line| wrap(&one_line_indented(line), most.saturating_sub(4).max(1))).collect();
@@ -113,11 +113,7 @@ impl Dialog {
         let width = (widest.max(self.title.width() + 2).max(answers) + 4).min(most + 2);
         let room = usize::from(area.height.saturating_sub(5));
         let count = lines.len().min(room);
-        let height = u16::try_from(count + 4).unwrap_or(u16::MAX).min(area.height);
-        let width = u16::try_from(width).unwrap_or(area.width).min(area.width);
-        let place =
-            Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 2, width, height };
-        Clear.render(place, buffer);
+        let place = over(area, u16::try_from(width).unwrap_or(area.width), count + 2, buffer);
         let title = Row::new().text(&format!(" {} ", one_line(&self.title)), theme.strong());
         let inner = pane::frame(title, true, theme, place, buffer);
         for (y, line) in (inner.y..inner.bottom()).zip(lines.iter().take(count)) {
@@ -144,6 +140,15 @@ impl Dialog {
         let row = answer(Row::new(), "n", self.no, !self.on_yes, true);
         if self.may() { answer(row, "y", self.yes, self.on_yes, true) } else { row }
     }
+}
+
+/// The room in the middle of `area` for so many lines in a frame, cleared.
+pub fn over(area: Rect, width: u16, lines: usize, buffer: &mut Buffer) -> Rect {
+    let width = width.min(area.width);
+    let height = u16::try_from(lines + 2).unwrap_or(u16::MAX).min(area.height);
+    let place = Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 2, width, height };
+    Clear.render(place, buffer);
+    place
 }
 
 /// One line; the blanks it begins with mean something here.

@@ -1,6 +1,7 @@
 //! The pieces that screens are made of. All text is made harmless here, on its way to the screen.
 
 pub mod cells;
+pub mod certain;
 pub mod composer;
 pub mod dialog;
 pub mod help;

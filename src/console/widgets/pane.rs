@@ -2,6 +2,7 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use ratatui::symbols::border;
 use ratatui::text::Line;
 use ratatui::widgets::{Block, Borders, Widget};
 
@@ -15,11 +16,17 @@ pub fn frame(title: Row, focused: bool, theme: Theme, area: Rect, buffer: &mut B
         return Rect { width: 0, height: 0, ..area };
     }
     let style = if focused { theme.accent() } else { theme.faint() };
-    let block = Block::new().borders(Borders::ALL).border_set(theme.border()).border_style(style);
+    let block = Block::new().borders(Borders::ALL).border_set(border::ROUNDED).border_style(style);
     let inner = block.inner(area);
     block.render(area, buffer);
     if area.width > 6 {
-        buffer.set_line(area.x + 2, area.y, &title.line(), area.width - 4);
+        let room = area.width - 4;
+        // The blank at a title's end needs no room.
+        let cut = title.width() > usize::from(room) + 1;
+        buffer.set_line(area.x + 2, area.y, &title.line(), room);
+        if cut {
+            buffer[(area.right() - 3, area.y)].set_char('…');
+        }
     }
     inner
 }

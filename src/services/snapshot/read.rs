@@ -9,6 +9,7 @@ use super::{
     Tab, ThreadPage, ThreadRow, Trouble, Want,
 };
 use crate::domain::agent::{Agent, AgentKey, AgentStatus};
+use crate::domain::escalation::EscalationState;
 use crate::domain::policy::Policy;
 use crate::domain::run::{Run, RunStatus};
 use crate::domain::thread::{Priority, Thread};
@@ -18,6 +19,7 @@ use crate::services::error::EngineError;
 use crate::services::home::Home;
 use crate::services::process::lease::read_holder;
 use crate::services::process::{Processes, default_table, own_pid};
+use crate::services::words::offer;
 use crate::store::Reader;
 use crate::store::error::StoreError;
 use crate::store::read::Vitals;
@@ -48,9 +50,11 @@ pub struct Source {
     steps: HashMap<String, (i64, (usize, usize))>,
 }
 
+type Stopper = Box<dyn Fn() + Send>;
+
 /// Stops the search that runs, if one does.
 #[derive(Clone, Default)]
-pub(super) struct Stop(Arc<Mutex<Option<Box<dyn Fn() + Send>>>>);
+pub(super) struct Stop(Arc<Mutex<Option<Stopper>>>);
 
 impl Stop {
     fn arm(&self, finder: &Reader) {
@@ -364,7 +368,8 @@ impl Source {
 
 /// The last word may be half typed.
 fn as_typed(text: &str) -> String {
-    let half = text.chars().next_back().is_some_and(char::is_alphanumeric) && text.matches('"').count() % 2 == 0;
+    let half =
+        text.chars().next_back().is_some_and(char::is_alphanumeric) && text.matches('"').count().is_multiple_of(2);
     let text: String = text.chars().take(LONGEST_SEARCH).collect();
     if half { format!("{text}*") } else { text }
 }
@@ -394,11 +399,14 @@ fn rank(run: &RunRow) -> u8 {
 
 /// What calls for a human: escalations that stand, and suggestions that wait for a word.
 fn attention(reader: &Reader) -> Result<(Vec<EscalationRow>, Vec<SuggestionRow>), EngineError> {
-    let escalations = reader.escalations(None, true)?.into_iter().map(|escalation| EscalationRow {
+    let mut standing = reader.escalations(None, true)?;
+    // What a human knows of stands below what calls; otherwise they stay as they come.
+    standing.sort_by_key(|escalation| escalation.state == EscalationState::Acknowledged);
+    let escalations = standing.into_iter().map(|escalation| EscalationRow {
         id: escalation.escalation_id,
         kind: escalation.kind.word().to_owned(),
         severity: escalation.severity.word().to_owned(),
-        state: escalation.state.word().to_owned(),
+        acknowledged: escalation.state == EscalationState::Acknowledged,
         reason: escalation.reason,
         run_id: escalation.run_id,
         workspace: escalation.workspace,
@@ -408,8 +416,8 @@ fn attention(reader: &Reader) -> Result<(Vec<EscalationRow>, Vec<SuggestionRow>)
         due_at: escalation.due_at,
     });
     let suggestions = reader.suggestions(None, true)?.into_iter().map(|suggestion| SuggestionRow {
+        offer: offer(&suggestion),
         id: suggestion.suggestion_id,
-        intent: suggestion.intent.word().to_owned(),
         reason: suggestion.reason,
         run_id: suggestion.run_id,
         workspace: suggestion.workspace,

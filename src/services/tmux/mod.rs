@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use super::process::exec::{Exec, ExecError, Output};
-pub use parse::parse_panes;
+pub use parse::{parse_panes, without_note};
 
 /// The session that keeps a server of our own alive while no agent is there.
 pub const KEEPER: &str = "_metawsm";

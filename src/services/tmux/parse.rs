@@ -75,6 +75,20 @@ pub(super) fn quoted(arg: &std::ffi::OsStr) -> std::ffi::OsString {
     std::ffi::OsString::from_vec(bytes)
 }
 
+/// A captured screen without the line that tmux writes below an ended program's: that the pane is dead is not among
+/// the agent's words, and how its program ended is said better elsewhere.
+pub fn without_note(bytes: Vec<u8>) -> Vec<u8> {
+    let trimmed = bytes.trim_ascii_end();
+    let start = trimmed.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let mut line = &trimmed[start..];
+    while let Some(rest) = line.strip_prefix(b"\x1b[") {
+        let end = rest.iter().position(|byte| *byte == b'm').map_or(rest.len(), |at| at + 1);
+        line = &rest[end..];
+    }
+    let dead = line.strip_prefix(b"Pane is dead").is_some_and(|rest| rest.is_empty() || rest.starts_with(b" ("));
+    if dead { trimmed[..start].trim_ascii_end().to_vec() } else { bytes }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -130,6 +144,15 @@ mod tests {
             let _ = parse_panes(&text);
             let _ = parse_panes(&noise);
             let _ = parse_created(&text);
+        }
+    }
+
+    #[test]
+    fn the_note_of_a_dead_pane_is_not_the_agents() {
+        assert_eq!(without_note(b"hello\n\n\n\x1b[0m\x1b[mPane is dead (status 0)\n\n".to_vec()), b"hello");
+        assert_eq!(without_note(b"hello\nPane is dead\n".to_vec()), b"hello");
+        for whole in [&b"hello\nworld\n"[..], b"he said: Pane is dead", b"Pane is deadly"] {
+            assert_eq!(without_note(whole.to_vec()), whole);
         }
     }
 }
