@@ -29,8 +29,8 @@ pub enum Msg {
     Previewed(u64, Result<Preview, Trouble>),
     /// A run's page.
     Paged(Result<Box<RunPage>, Trouble>),
-    /// A draft that was kept.
-    Draft(String, Option<String>),
+    /// A draft that was kept, if there was one, and which asking it answers.
+    Draft(u64, Option<String>),
     /// A deadline has passed.
     Tick,
     /// The screen is ours again after something else had it.
@@ -57,7 +57,7 @@ pub enum Effect {
     /// Keep a draft.
     KeepDraft(String, String),
     /// Fetch a draft.
-    LoadDraft(String),
+    LoadDraft(u64, String),
     /// Give the terminal to an agent's session for a while.
     Attach(AgentKey),
     /// The terminal's title.

@@ -2,6 +2,7 @@
 //!
 //! It takes no input and keeps nothing that matters: another process may take over at any tick.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +19,7 @@ use super::launcher::read_record;
 use super::operator::{Conduct, Operator};
 use super::process::lease::{Lease, LeaseError};
 use super::stopping;
-use super::tmux::{Observe, Panes};
+use super::tmux::{Observe, Panes, TmuxError};
 use crate::domain::agent::{Agent, AgentKey, AgentStatus, Exit, Health};
 use crate::domain::command::{AgentWish, Command};
 use crate::domain::health::{Signals, Thresholds, judge};
@@ -32,6 +33,9 @@ use crate::store::read::Vitals;
 const VITALS_EVERY: Duration = Duration::from_secs(5);
 /// The write-ahead log is moved into the file this often.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
+
+/// What tmux was found to show in one tick, once it was asked; inside, nothing where there is no server to ask.
+type Seen = OnceCell<Option<Result<Panes, TmuxError>>>;
 
 /// The holder of the right to observe and act by rule.
 pub struct Supervisor {
@@ -118,12 +122,17 @@ impl Supervisor {
         let runs = self.engine.reader()?.runs()?;
         let mut complaints: Vec<String> =
             self.troubles.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
-        let panes = self.panes(&mut complaints);
+        let seen = Seen::new();
         let mut vitals = Vec::new();
         for run in runs.iter().filter(|run| !matches!(run.status, RunStatus::Closed | RunStatus::Created)) {
-            if let Err(error) = self.look_after(run, panes.as_ref(), now, &mut vitals) {
+            if let Err(error) = self.look_after(run, &seen, now, &mut vitals) {
                 complaints.push(format!("run {}: {error}", run.id()));
             }
+        }
+        if let Some(Some(Err(error))) = seen.get()
+            && !matches!(error, TmuxError::NoServer { .. })
+        {
+            complaints.push(error.to_string());
         }
         complaints.extend(self.operator.turn(&self.engine, now)?);
         if now.since(self.vitals_at) >= VITALS_EVERY {
@@ -137,32 +146,27 @@ impl Supervisor {
         Ok(complaints)
     }
 
-    /// What tmux shows, `None` when it could not be asked: that is no reason to think anything dead.
-    fn panes(&self, complaints: &mut Vec<String>) -> Option<Panes> {
-        let tmux = Engine::known_tmux(&self.engine.home).ok().flatten()?;
-        match tmux.panes() {
-            Ok(panes) => Some(panes),
-            Err(super::tmux::TmuxError::NoServer { .. }) => None,
-            Err(error) => {
-                complaints.push(error.to_string());
-                None
-            }
-        }
+    /// What tmux shows, `None` when it could not be asked: that is no reason to think anything dead. It is asked
+    /// once a tick, and only when somebody's program may live.
+    fn panes<'a>(&self, seen: &'a Seen) -> Option<&'a Panes> {
+        let ask = || Some(self.engine.tmux_if_known().ok().flatten()?.panes());
+        seen.get_or_init(ask).as_ref()?.as_ref().ok()
     }
 
     fn look_after(
         &mut self,
         run: &Run,
-        panes: Option<&Panes>,
+        seen: &Seen,
         now: Moment,
         vitals: &mut Vec<(AgentKey, Vitals)>,
     ) -> Result<(), EngineError> {
-        let reader = self.engine.reader()?;
+        let engine = Arc::clone(&self.engine);
+        let reader = engine.reader()?;
         let agents = reader.agents(run.id())?;
         let policy = agents.iter().any(Agent::program_may_live).then(|| self.engine.policy_of(run.id())).transpose()?;
         for agent in agents.iter().filter(|agent| agent.program_may_live()) {
             let Some(policy) = &policy else { continue };
-            if let Some(seen) = self.observe(run, agent, policy, panes, now)? {
+            if let Some(seen) = self.observe(run, agent, policy, self.panes(seen), now)? {
                 vitals.push((agent.key.clone(), seen));
             }
         }

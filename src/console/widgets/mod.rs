@@ -7,3 +7,4 @@ pub mod help;
 pub mod list;
 pub mod pane;
 pub mod terminal;
+pub mod verbatim;
