@@ -6,12 +6,10 @@
 
 use std::io;
 use std::process::{Command, ExitStatus};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossterm::event::{self, Event};
 use signal_hook::consts::{SIGHUP, SIGTERM};
 use thiserror::Error;
 
@@ -27,6 +25,7 @@ use crate::services::snapshot::{Look, Source, Watch};
 pub mod action;
 pub mod app;
 mod editor;
+mod input;
 pub mod keymap;
 pub mod msg;
 pub mod screens;
@@ -35,14 +34,13 @@ pub mod theme;
 pub mod widgets;
 
 use app::{App, Opening};
+use input::Input;
 use msg::{Effect, Msg, Time};
 use terminal::Screen;
 use theme::Theme;
 
 /// Between two drawings at least.
 const FRAME: Duration = Duration::from_millis(16);
-/// How long input is waited for at a time; so long at most the terminal is not given away.
-const INPUT: Duration = Duration::from_millis(100);
 /// Wishes under way are waited for so long when the screen is left.
 const LAST_WISHES: Duration = Duration::from_secs(20);
 
@@ -73,7 +71,7 @@ pub fn open(engine: &Arc<Engine>, caller: &Caller, opening: Opening) -> Result<(
     let began = Instant::now();
     let clock = move |engine: &Engine| Time { now: engine.now(), up: began.elapsed() };
     let app = App::new(theme, opening, clock(engine), screen.size());
-    let input = Input::begin(sender.clone());
+    let input = Input::begin(sender.clone())?;
     let mut running = Running {
         watch: Watch::begin(source, tell(&sender, Msg::Look)),
         live: Live::begin(&engine.home, tell(&sender, Msg::Screen)),
@@ -188,10 +186,9 @@ impl Running {
             Effect::Watch(target) => self.live.look_at(target),
             Effect::Stirred => self.live.stirred(),
             Effect::KeepDraft(name, text) => self.handle.keep_draft(&name, text),
-            Effect::LoadDraft(name) => {
-                let text = self.handle.draft(&name);
-                let _ = sender.send(Msg::Draft(name, text));
-            }
+            Effect::LoadDraft(token, name) => self.handle.draft(&name, move |text| {
+                let _ = sender.send(Msg::Draft(token, text));
+            }),
             Effect::Title(text) => terminal::title(&text),
             Effect::Bell => terminal::bell(),
             Effect::Quit | Effect::Redraw | Effect::Attach(_) | Effect::Edit(..) | Effect::Suspend => {}
@@ -298,92 +295,4 @@ fn report_panics(engine: &Arc<Engine>) {
             before(info);
         }
     }));
-}
-
-/// The thread that reads the terminal; it lets go of it while something else has it.
-struct Input {
-    state: Arc<InputState>,
-}
-
-#[derive(Default)]
-struct InputState {
-    over: AtomicBool,
-    /// Whether reading is paused, and whether the reader has let go.
-    paused: Mutex<(bool, bool)>,
-    turned: Condvar,
-}
-
-impl Input {
-    fn begin(sender: Sender<Msg>) -> Self {
-        let state = Arc::new(InputState::default());
-        let read = Arc::clone(&state);
-        let reading = move || {
-            while !read.over.load(Ordering::SeqCst) && read.rest() {
-                match next() {
-                    Ok(None) => {}
-                    Ok(Some(msg)) => {
-                        if sender.send(msg).is_err() {
-                            return;
-                        }
-                    }
-                    // The terminal is gone.
-                    Err(_) => {
-                        let _ = sender.send(Msg::End);
-                        return;
-                    }
-                }
-            }
-        };
-        drop(std::thread::Builder::new().name("input".to_owned()).spawn(reading));
-        Self { state }
-    }
-
-    /// Returns when nobody reads the terminal any more.
-    fn pause(&self) {
-        let mut paused = self.state.paused.lock().unwrap_or_else(PoisonError::into_inner);
-        *paused = (true, false);
-        while !paused.1 && !self.state.over.load(Ordering::SeqCst) {
-            let (guard, timeout) =
-                self.state.turned.wait_timeout(paused, Duration::from_secs(2)).unwrap_or_else(PoisonError::into_inner);
-            paused = guard;
-            if timeout.timed_out() {
-                return;
-            }
-        }
-    }
-
-    fn resume(&self) {
-        *self.state.paused.lock().unwrap_or_else(PoisonError::into_inner) = (false, false);
-        self.state.turned.notify_all();
-    }
-
-    fn stop(&self) {
-        self.state.over.store(true, Ordering::SeqCst);
-        self.resume();
-    }
-}
-
-impl InputState {
-    /// Waits while reading is paused; `false` when it is over.
-    fn rest(&self) -> bool {
-        let mut paused = self.paused.lock().unwrap_or_else(PoisonError::into_inner);
-        while paused.0 && !self.over.load(Ordering::SeqCst) {
-            paused.1 = true;
-            self.turned.notify_all();
-            paused = self.turned.wait(paused).unwrap_or_else(PoisonError::into_inner);
-        }
-        !self.over.load(Ordering::SeqCst)
-    }
-}
-
-fn next() -> io::Result<Option<Msg>> {
-    if !event::poll(INPUT)? {
-        return Ok(None);
-    }
-    Ok(match event::read()? {
-        Event::Key(key) => Some(Msg::Key(key)),
-        Event::Paste(text) => Some(Msg::Paste(text)),
-        Event::Resize(width, height) => Some(Msg::Resize(width, height)),
-        Event::FocusGained | Event::FocusLost | Event::Mouse(_) => None,
-    })
 }

@@ -29,8 +29,8 @@ pub enum Msg {
     Previewed(u64, Result<Preview, Trouble>),
     /// A run's page.
     Paged(Result<Box<RunPage>, Trouble>),
-    /// A draft that was kept.
-    Draft(String, Option<String>),
+    /// A draft that was kept, if there was one, and which asking it answers.
+    Draft(u64, Option<String>),
     /// A draft that was written on in another program, or why it was not.
     Edited(String, Result<String, Trouble>),
     /// A deadline has passed.
@@ -59,7 +59,7 @@ pub enum Effect {
     /// Keep a draft.
     KeepDraft(String, String),
     /// Fetch a draft.
-    LoadDraft(String),
+    LoadDraft(u64, String),
     /// Give the terminal to an editor for a while: the draft's name and its text.
     Edit(String, String),
     /// Give the terminal to an agent's session for a while.

@@ -28,7 +28,7 @@ pub fn close(engine: &Engine, caller: &Caller, run_id: &str, options: &Options) 
     if run.status == RunStatus::Closed {
         return Ok(());
     }
-    let gates = gates::evaluate(&engine.git, &engine.reader()?, &engine.policy_of(run_id)?, &run, options.merge)?;
+    let gates = gates::evaluate(&engine.git, &*engine.reader()?, &engine.policy_of(run_id)?, &run, options.merge)?;
     if gates.iter().any(|gate| !gate.ok) {
         return Err(EngineError::Gates { what: format!("run {run_id} is not closed"), gates });
     }

@@ -1,8 +1,9 @@
 //! The engine: one home's ledger and adapters, held by every face.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::error::EngineError;
@@ -79,6 +80,41 @@ pub struct Engine {
     /// What of the caller's environment matters.
     pub surroundings: Surroundings,
     tmux: OnceLock<Tmux>,
+    /// Views nobody uses at the moment: opening one costs more than what is mostly asked of it.
+    readers: Mutex<Vec<Reader>>,
+}
+
+/// Under this name the socket of the tmux server is stored.
+pub const SOCKET: &str = "tmux_socket";
+/// So many views are kept open.
+const READERS: usize = 4;
+
+/// A view of the database, given back when it is dropped.
+#[derive(Debug)]
+pub struct View<'a> {
+    /// There until it is given back.
+    reader: Option<Reader>,
+    engine: &'a Engine,
+}
+
+impl Deref for View<'_> {
+    type Target = Reader;
+
+    fn deref(&self) -> &Reader {
+        match &self.reader {
+            Some(reader) => reader,
+            None => unreachable!("a view is given back only when it is dropped"),
+        }
+    }
+}
+
+impl Drop for View<'_> {
+    fn drop(&mut self) {
+        let mut kept = self.engine.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < READERS {
+            kept.extend(self.reader.take());
+        }
+    }
 }
 
 impl std::fmt::Debug for Engine {
@@ -96,15 +132,28 @@ impl Engine {
         home.make()?;
         let ledger = Ledger::open(&home.db, Arc::new(SystemClock), Arc::new(RandomIds::default()))?;
         let git = Git::new(home.lock_dir());
-        Ok(Self { git, ledger, home, processes: default_table(), surroundings, tmux: OnceLock::new() })
+        Ok(Self {
+            git,
+            ledger,
+            home,
+            processes: default_table(),
+            surroundings,
+            tmux: OnceLock::new(),
+            readers: Mutex::default(),
+        })
     }
 
     /// A view of the database.
     ///
     /// # Errors
     /// [`EngineError::Store`].
-    pub fn reader(&self) -> Result<Reader, EngineError> {
-        Ok(self.home.reader()?)
+    pub fn reader(&self) -> Result<View<'_>, EngineError> {
+        let kept = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let reader = match kept.filter(Reader::holds) {
+            Some(reader) => reader,
+            None => self.home.reader()?,
+        };
+        Ok(View { reader: Some(reader), engine: self })
     }
 
     /// Now.
@@ -183,7 +232,7 @@ impl Engine {
             let uid = rustix::process::getuid().as_raw();
             resolve_socket(&wanted, self.surroundings.tmux_tmpdir.as_deref(), uid).display().to_string()
         };
-        let socket = self.ledger.meta_or("tmux_socket", resolve)?;
+        let socket = self.ledger.meta_or(SOCKET, resolve)?;
         Ok(self.tmux.get_or_init(|| tmux_at(Path::new(&socket), &wanted)))
     }
 
@@ -192,12 +241,20 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Store`].
     pub fn known_tmux(home: &Home) -> Result<Option<Tmux>, EngineError> {
-        let reader = home.reader()?;
-        let socket = reader.meta("tmux_socket")?;
-        Ok(socket.map(|socket| {
-            let name = if socket.ends_with("/default") { "default" } else { "own" };
-            tmux_at(Path::new(&socket), name)
-        }))
+        Ok(home.reader()?.meta(SOCKET)?.as_deref().map(tmux_stored))
+    }
+
+    /// The same, kept once it was found.
+    ///
+    /// # Errors
+    /// [`EngineError::Store`].
+    pub fn tmux_if_known(&self) -> Result<Option<&Tmux>, EngineError> {
+        if self.tmux.get().is_none()
+            && let Some(socket) = self.reader()?.meta(SOCKET)?
+        {
+            let _ = self.tmux.set(tmux_stored(&socket));
+        }
+        Ok(self.tmux.get())
     }
 
     /// The right to change a run's worktrees and sessions.
@@ -257,6 +314,11 @@ impl Engine {
         agents.retain(|agent| agent.status.working() || agent.status == AgentStatus::Stopping);
         Ok(agents)
     }
+}
+
+/// The server on a socket that was resolved before.
+fn tmux_stored(socket: &str) -> Tmux {
+    tmux_at(Path::new(socket), if socket.ends_with("/default") { "default" } else { "own" })
 }
 
 fn tmux_at(socket: &Path, name: &str) -> Tmux {

@@ -123,6 +123,7 @@ enum Draft {
     Drop(PathBuf),
     /// Everything before it is written.
     Settled(Sender<()>),
+    Fetch(PathBuf, Box<dyn FnOnce(Option<String>) + Send>),
 }
 
 /// The engine as a screen holds it.
@@ -140,16 +141,19 @@ impl Handle {
     pub fn new(engine: Arc<Engine>, caller: Caller) -> Self {
         let (drafts, written) = channel();
         let log = Log::new(&engine.home);
-        // One thread writes them all, in order.
+        let busy: Arc<AtomicUsize> = Arc::default();
+        let under_way = Arc::clone(&busy);
+        // One thread reads and writes them all, in order.
         let writing = move || {
             for draft in written {
-                if let Err(error) = keep(&draft) {
+                if let Err(error) = settle(draft) {
                     log.line("drafts", &error.to_string());
                 }
+                under_way.fetch_sub(1, Ordering::SeqCst);
             }
         };
         drop(std::thread::Builder::new().name("drafts".to_owned()).spawn(writing));
-        Self { engine, caller, busy: Arc::default(), drafts }
+        Self { engine, caller, busy, drafts }
     }
 
     /// The engine.
@@ -234,8 +238,7 @@ impl Handle {
     /// Keeps a draft, or removes it when it is empty.
     pub fn keep_draft(&self, name: &str, text: String) {
         let file = self.draft_file(name);
-        let draft = if text.trim().is_empty() { Draft::Drop(file) } else { Draft::Keep(file, text) };
-        let _ = self.drafts.send(draft);
+        self.of_draft(if text.trim().is_empty() { Draft::Drop(file) } else { Draft::Keep(file, text) });
     }
 
     /// The file of a draft with `text` in it, for another program to write on.
@@ -245,16 +248,23 @@ impl Handle {
     pub fn draft_to_edit(&self, name: &str, text: &str) -> Result<PathBuf, Trouble> {
         let (settled, wait) = channel();
         // What was typed before must not be written over what the other program makes of it.
-        let _ = self.drafts.send(Draft::Settled(settled));
+        self.of_draft(Draft::Settled(settled));
         let _ = wait.recv_timeout(PATIENCE);
         let file = self.draft_file(name);
-        keep(&Draft::Keep(file.clone(), text.to_owned())).map_err(Trouble::from)?;
+        settle(Draft::Keep(file.clone(), text.to_owned())).map_err(Trouble::from)?;
         Ok(file)
     }
 
-    /// The draft that was kept.
-    pub fn draft(&self, name: &str) -> Option<String> {
-        std::fs::read_to_string(self.draft_file(name)).ok()
+    /// Hands the draft that was kept to `tell`, if there is one.
+    pub fn draft(&self, name: &str, tell: impl FnOnce(Option<String>) + Send + 'static) {
+        self.of_draft(Draft::Fetch(self.draft_file(name), Box::new(tell)));
+    }
+
+    fn of_draft(&self, draft: Draft) {
+        self.busy.fetch_add(1, Ordering::SeqCst);
+        if self.drafts.send(draft).is_err() {
+            self.busy.fetch_sub(1, Ordering::SeqCst);
+        }
     }
 
     fn agent(&self, key: &AgentKey) -> Result<Agent, EngineError> {
@@ -311,7 +321,7 @@ impl Handle {
                 Ok(format!("{run_id} is closed"))
             }
             Wish::Merge(run_id) => {
-                merging::may_merge(&engine.reader()?, &engine.run(&run_id)?)?;
+                merging::may_merge(&*engine.reader()?, &engine.run(&run_id)?)?;
                 let _lease = engine.lease_run_within(&run_id, "merge", caller, PATIENCE)?;
                 let done = merging::merge(engine, caller, &run_id, false)?;
                 let lines: Vec<String> = done.iter().map(merging::Tried::describe).collect();
@@ -437,7 +447,8 @@ impl Handle {
     }
 }
 
-fn keep(draft: &Draft) -> Result<(), EngineError> {
+fn settle(draft: Draft) -> Result<(), EngineError> {
+    let absent = |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
     match draft {
         Draft::Settled(told) => {
             let _ = told.send(());
@@ -447,12 +458,23 @@ fn keep(draft: &Draft) -> Result<(), EngineError> {
             if let Some(dir) = file.parent() {
                 make_dir(dir)?;
             }
-            write_private(file, text.as_bytes())
+            write_private(&file, text.as_bytes())
         }
-        Draft::Drop(file) => match std::fs::remove_file(file) {
-            Ok(()) => Ok(()),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            Err(source) => Err(EngineError::Io { what: format!("remove {}", file.display()), source }),
+        Draft::Drop(file) => match std::fs::remove_file(&file) {
+            Err(source) if !absent(&source) => {
+                Err(EngineError::Io { what: format!("remove {}", file.display()), source })
+            }
+            Ok(()) | Err(_) => Ok(()),
         },
+        Draft::Fetch(file, tell) => {
+            let read = std::fs::read_to_string(&file);
+            tell(read.as_ref().ok().cloned());
+            match read {
+                Err(source) if !absent(&source) => {
+                    Err(EngineError::Io { what: format!("read {}", file.display()), source })
+                }
+                Ok(_) | Err(_) => Ok(()),
+            }
+        }
     }
 }

@@ -31,7 +31,7 @@ pub struct ServerWatch {
 
 impl ServerWatch {
     /// What tmux shows, `None` when it could not be asked or there is no server: neither is a reason to think an
-    /// agent dead.
+    /// agent dead. It is asked only where that is `needed`: where somebody's program may live.
     ///
     /// # Errors
     /// When the store cannot be used.
@@ -39,17 +39,20 @@ impl ServerWatch {
         &mut self,
         engine: &Engine,
         caller: &Caller,
+        needed: bool,
         complaints: &mut Vec<String>,
     ) -> Result<Option<Panes>, EngineError> {
-        let Some(tmux) = Engine::known_tmux(&engine.home)? else { return Ok(None) };
+        let Some(tmux) = engine.tmux_if_known()? else { return Ok(None) };
         let before = engine.now();
-        let (panes, silence) = match self.lookout.panes(&tmux) {
-            Ok(panes) => (Some(panes), None),
+        let asked = needed.then(|| self.lookout.panes(tmux));
+        let (panes, silence) = match asked.transpose() {
+            Ok(panes) => (panes, None),
             // That there is none is an answer.
             Err(TmuxError::NoServer { .. }) => (None, None),
             Err(error) => (None, Some(error.to_string())),
         };
-        let standing = home_escalations(&engine.reader()?)?
+        let reader = engine.reader()?;
+        let standing = home_escalations(&reader)?
             .iter()
             .any(|escalation| escalation.kind == Kind::TmuxUnreachable && escalation.stands());
         match silence {

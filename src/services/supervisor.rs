@@ -137,11 +137,16 @@ impl Supervisor {
         let runs = self.engine.reader()?.runs()?;
         let mut complaints: Vec<String> =
             self.troubles.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
-        let panes = self.server.look(&self.engine, &self.caller, &mut complaints)?;
+        let mut open = Vec::new();
+        for run in runs.iter().filter(|run| !matches!(run.status, RunStatus::Closed | RunStatus::Created)) {
+            open.push((run, self.engine.reader()?.agents(run.id())?));
+        }
+        let lives = open.iter().any(|(_, agents)| agents.iter().any(Agent::program_may_live));
+        let panes = self.server.look(&self.engine, &self.caller, lives, &mut complaints)?;
         self.orphans = false;
         let mut vitals = Vec::new();
-        for run in runs.iter().filter(|run| !matches!(run.status, RunStatus::Closed | RunStatus::Created)) {
-            if let Err(error) = self.look_after(run, panes.as_ref(), now, &mut vitals) {
+        for (run, agents) in &open {
+            if let Err(error) = self.look_after(run, agents, panes.as_ref(), now, &mut vitals) {
                 complaints.push(format!("run {}: {error}", run.id()));
             }
         }
@@ -162,12 +167,11 @@ impl Supervisor {
     fn look_after(
         &mut self,
         run: &Run,
+        agents: &[Agent],
         panes: Option<&Panes>,
         now: Moment,
         vitals: &mut Vec<(AgentKey, Vitals)>,
     ) -> Result<(), EngineError> {
-        let reader = self.engine.reader()?;
-        let agents = reader.agents(run.id())?;
         let policy = agents.iter().any(Agent::program_may_live).then(|| self.engine.policy_of(run.id())).transpose()?;
         for agent in agents.iter().filter(|agent| agent.program_may_live()) {
             let Some(policy) = &policy else { continue };
@@ -175,11 +179,12 @@ impl Supervisor {
                 vitals.push((agent.key.clone(), seen));
             }
         }
-        for agent in &agents {
+        for agent in agents {
             self.same_blow(agent, now)?;
         }
-        self.watch_heads(run, &agents)?;
-        self.carry_on(run, &agents, &reader.steps(run.id())?);
+        self.watch_heads(run, agents)?;
+        let steps = self.engine.reader()?.steps(run.id())?;
+        self.carry_on(run, agents, &steps);
         Ok(())
     }
 

@@ -28,26 +28,9 @@ impl Wake {
     /// Watches the directory of `db`. Where that is not possible, waiting falls back to looking often.
     pub fn on(db: &Path) -> Self {
         let (sender, signals) = channel();
-        let stem = db.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let told = sender.clone();
-        let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            let Ok(event) = event else { return };
-            // Reading also touches files; only what was written or made may be news.
-            let news = matches!(event.kind, EventKind::Modify(_) | EventKind::Create(_));
-            let ours = event.paths.iter().any(|path| {
-                path.file_name().is_some_and(|name| {
-                    let name = name.to_string_lossy();
-                    name.strip_prefix(stem.as_str()).is_some_and(|rest| rest.is_empty() || rest == "-wal")
-                })
-            });
-            if news && ours {
-                let _ = told.send(());
-            }
-        });
-        let watcher = watcher.ok().and_then(|mut watcher| {
-            let dir = db.parent()?;
-            watcher.watch(dir, RecursiveMode::NonRecursive).ok()?;
-            Some(watcher)
+        let watcher = watch(db, move || {
+            let _ = told.send(());
         });
         Self { _watcher: watcher, signals, _sender: sender }
     }
@@ -60,6 +43,28 @@ impl Wake {
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
         }
     }
+}
+
+/// Has `tell` called after each write to `db` for as long as what is returned lives; `None` where that is not possible.
+pub fn watch(db: &Path, tell: impl Fn() + Send + 'static) -> Option<RecommendedWatcher> {
+    let stem = db.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+        let Ok(event) = event else { return };
+        // Reading also touches files; only what was written or made may be news.
+        let news = matches!(event.kind, EventKind::Modify(_) | EventKind::Create(_));
+        let ours = event.paths.iter().any(|path| {
+            path.file_name().is_some_and(|name| {
+                let name = name.to_string_lossy();
+                name.strip_prefix(stem.as_str()).is_some_and(|rest| rest.is_empty() || rest == "-wal")
+            })
+        });
+        if news && ours {
+            tell();
+        }
+    });
+    let mut watcher = watcher.ok()?;
+    watcher.watch(db.parent()?, RecursiveMode::NonRecursive).ok()?;
+    Some(watcher)
 }
 
 /// Asks again after each write until there is an answer or the deadline has passed.

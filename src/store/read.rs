@@ -64,6 +64,11 @@ impl Reader {
         Ok(Self { path: path.to_path_buf(), conn: schema::open_reader(path)? })
     }
 
+    /// Whether the file still is what was opened: a newer program may have migrated it.
+    pub fn holds(&self) -> bool {
+        schema::version(&self.conn).is_ok_and(|found| found == schema::VERSION)
+    }
+
     /// The database file.
     pub fn path(&self) -> &Path {
         &self.path
@@ -100,7 +105,8 @@ impl Reader {
     /// # Errors
     /// [`StoreError`] from the database.
     pub fn data_version(&self) -> Result<i64, StoreError> {
-        self.conn.query_row("PRAGMA data_version", [], |row| row.get(0)).map_err(|error| self.named(error))
+        let ask = || self.conn.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0));
+        ask().map_err(|error| self.named(error))
     }
 
     /// The newest place in the journal.

@@ -186,8 +186,9 @@ fn patience(attempts: i32) -> bool {
     true
 }
 
-fn version(conn: &Connection) -> rusqlite::Result<i64> {
-    conn.query_row("PRAGMA user_version", [], |row| row.get(0))
+/// The version of the file's tables.
+pub fn version(conn: &Connection) -> rusqlite::Result<i64> {
+    conn.prepare_cached("PRAGMA user_version")?.query_row([], |row| row.get(0))
 }
 
 fn migrate(conn: &mut Connection, path: &Path) -> Result<(), StoreError> {

@@ -256,7 +256,7 @@ fn what_was_found_stands_out_in_its_snippet_and_keeps_the_columns() {
     let mut desk = Desk::new(WIDE);
     desk.keys("4/lea");
     let row = |id: &str, text: &str, at: usize| ThreadRow {
-        snippet: Some(Snippet { text: text.to_owned(), marks: [at..at + 5].into() }),
+        snippet: Some(Snippet { text: text.to_owned(), marks: std::iter::once(at..at + 5).collect() }),
         ..thread(id, "naming", None)
     };
     let rows = vec![row("t8", "the lease table", 4), row("t9", &format!("{HOSTILE} lease"), HOSTILE.len() + 1)];

@@ -72,7 +72,7 @@ fn settle(desk: &mut Desk) {
                 let would = vec![HOSTILE.to_owned(); 30];
                 desk.tell(Msg::Previewed(token, Ok(metawsm::services::handle::Preview { would, gates: vec![] })))
             }
-            Effect::LoadDraft(name) => desk.tell(Msg::Draft(name, Some(HOSTILE.to_owned()))),
+            Effect::LoadDraft(token, _) => desk.tell(Msg::Draft(token, Some(HOSTILE.to_owned()))),
             _ => desk,
         };
     }

@@ -137,8 +137,44 @@ fn a_draft_is_kept_within_a_second_and_comes_back() {
     assert!(desk.effects.iter().any(|effect| matches!(effect, Effect::KeepDraft(..))), "also while somebody types");
     desk.keys("<esc>");
     assert!(desk.app.composer.is_none());
-    desk.keys("ryes").tell(Msg::Draft("t1".to_owned(), Some("from before".to_owned())));
+    desk.keys("ryes").fetched("from before\n");
     assert!(desk.shows("from before") && desk.shows("yes"));
+    // Both are one draft from now on, also when no further key comes; a second answer changes nothing.
+    desk.effects.retain(|effect| matches!(effect, Effect::LoadDraft(..)));
+    desk.fetched("from before\n").later(Duration::from_secs(1));
+    assert!(desk.effects.contains(&Effect::KeepDraft("t1".to_owned(), "from before\n\nyes".to_owned())));
+}
+
+#[test]
+fn what_is_pasted_is_sent_byte_for_byte_and_shown_without_harm() {
+    let body = "\tif x {\n a\u{1b}[31m\u{202e}red\u{9b}2J\u{7}\u{feff}\u{7f} \u{10ff1b} 日本語 🎉  \n\n";
+    let mut desk = Desk::new(WIDE);
+    desk.keys("4r").tell(Msg::Paste(body.replace('\n', "\r\n"))).tell(Msg::Paste("x\ry\u{200f}".to_owned()));
+    let text = desk.drawn();
+    assert!(text.contains("a␛[31m\u{fffd}red\u{fffd}2J␇\u{fffd}␡"), "{text}");
+    assert_eq!(text.chars().find(|c| c.is_control() && *c != '\n'), None);
+    assert!(!text.contains(['\u{202e}', '\u{200f}', '\u{feff}']));
+    let whole = format!("{body}x\ny\u{200f}");
+    desk.later(Duration::from_secs(1));
+    assert!(desk.effects.contains(&Effect::KeepDraft("t1".to_owned(), whole.clone())));
+    desk.keys("<c-s>");
+    assert_eq!(wishes(&desk).last(), Some(&Wish::Reply { thread_id: "t1".to_owned(), body: whole, answer: true }));
+    // A draft comes back as it was kept.
+    let mut later = Desk::new(WIDE);
+    later.keys("4r").fetched(body).keys("<a-enter>");
+    assert_eq!(
+        wishes(&later).last(),
+        Some(&Wish::Reply { thread_id: "t1".to_owned(), body: body.to_owned(), answer: true })
+    );
+}
+
+#[test]
+fn a_nul_is_refused_with_words() {
+    let mut desk = Desk::new(WIDE);
+    desk.keys("4rbefore").tell(Msg::Paste("one\0two".to_owned()));
+    assert!(desk.shows("holds a NUL byte") && !desk.shows("one"), "{}", desk.drawn());
+    desk.keys("<c-s>");
+    assert!(matches!(wishes(&desk).last(), Some(Wish::Reply { body, .. }) if body == "before"));
 }
 
 #[test]

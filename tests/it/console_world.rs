@@ -261,6 +261,16 @@ impl Desk {
         self
     }
 
+    /// The draft that was asked for last comes.
+    pub fn fetched(&mut self, text: &str) -> &mut Self {
+        let asked = |effect: &Effect| match effect {
+            Effect::LoadDraft(token, _) => Some(*token),
+            _ => None,
+        };
+        let token = self.effects.iter().rev().find_map(asked).unwrap();
+        self.tell(Msg::Draft(token, Some(text.to_owned())))
+    }
+
     pub fn drawn(&self) -> String {
         let mut terminal = Terminal::new(TestBackend::new(self.app.size.0, self.app.size.1)).unwrap();
         terminal.draw(|frame| draw(&self.app, frame)).unwrap();

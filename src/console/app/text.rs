@@ -11,8 +11,11 @@ impl App {
     /// Opens a form; a draft of it is fetched.
     pub(super) fn compose(&mut self, purpose: Purpose, first: &str, effects: &mut Vec<Effect>) {
         self.keep_draft(effects);
-        effects.push(Effect::LoadDraft(purpose.draft()));
-        self.composer = Some(Composer::new(purpose, first));
+        let token = self.token();
+        effects.push(Effect::LoadDraft(token, purpose.draft()));
+        let mut composer = Composer::new(purpose, first);
+        composer.fetching = Some(token);
+        self.composer = Some(composer);
     }
 
     /// Opens a thread, its end in view.
@@ -111,11 +114,12 @@ impl App {
         }
     }
 
-    /// A draft has been fetched.
-    pub(super) fn drafted(&mut self, name: &str, text: Option<String>) {
-        let Some(text) = text.filter(|text| !text.trim().is_empty()) else { return };
-        if let Some(composer) = self.composer.as_mut().filter(|composer| composer.purpose.draft() == name) {
-            composer.restore(&text);
+    /// A draft has been fetched. What was typed since it was asked for stays, behind it.
+    pub(super) fn drafted(&mut self, token: u64, text: Option<String>) {
+        let Some(composer) = self.composer.as_mut().filter(|composer| composer.fetching == Some(token)) else { return };
+        composer.fetching = None;
+        if let Some(text) = text.filter(|text| !text.trim().is_empty()) {
+            composer.restore(&text, self.time.up);
             self.say("your draft is back");
         }
     }

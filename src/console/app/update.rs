@@ -49,7 +49,7 @@ impl App {
                 self.paging = Some(i64::MAX);
                 self.complain(words(&trouble));
             }
-            Msg::Draft(name, text) => self.drafted(&name, text),
+            Msg::Draft(token, text) => self.drafted(token, text),
             Msg::Edited(name, done) => {
                 self.edited(&name, done);
                 effects.push(Effect::Redraw);
@@ -168,7 +168,11 @@ impl App {
 
     fn paste(&mut self, text: &str) {
         match (&mut self.composer, self.filtering, &self.overlay) {
-            (Some(composer), _, None) => composer.paste(text, self.time.up),
+            (Some(composer), _, None) => {
+                if let Err(why) = composer.paste(text, self.time.up) {
+                    self.complain(why);
+                }
+            }
             (None, true, None) => {
                 let line = crate::services::text::one_line(text);
                 self.filters.entry(self.focus).or_default().extend(line.chars().take(200));

@@ -5,13 +5,13 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use ratatui::widgets::Widget;
+use std::borrow::Cow;
 use std::time::Duration;
 use tui_textarea::{CursorMove, TextArea, WrapMode};
 
 use super::cells::{Row, ends};
-use super::pane;
+use super::{pane, verbatim};
 use crate::console::theme::Theme;
-use crate::services::text::harmless;
 
 /// After the last key a draft is written so soon.
 pub const DRAFT_AFTER: Duration = Duration::from_millis(400);
@@ -76,6 +76,8 @@ pub struct Composer {
     pub sending: Option<u64>,
     /// When the text was first and last changed since its draft was kept.
     pub dirty: Option<(Duration, Duration)>,
+    /// The asking for its draft, while it is under way.
+    pub fetching: Option<u64>,
     fields: Vec<Field>,
     at: usize,
 }
@@ -98,12 +100,16 @@ impl Composer {
             Purpose::Ask => vec![field("ticket", first, true), field("title", "", true), field("body", "", false)],
         };
         let at = usize::from(fields.len() > 1 && !first.is_empty());
-        Self { purpose, sending: None, dirty: None, fields, at }
+        Self { purpose, sending: None, dirty: None, fetching: None, fields, at }
     }
 
-    /// The text of a field.
+    /// The text of a field, byte for byte as it was typed and pasted.
     pub fn text(&self, at: usize) -> String {
-        self.fields.get(at).map(|field| field.area.lines().join("\n")).unwrap_or_default()
+        let text = self.fields.get(at).map(|field| field.area.lines().join("\n")).unwrap_or_default();
+        match verbatim::exchange(&text) {
+            Cow::Borrowed(_) => text,
+            Cow::Owned(text) => text,
+        }
     }
 
     /// What is kept as a draft: of a form its short fields with their names, then the text.
@@ -124,13 +130,16 @@ impl Composer {
     }
 
     /// A draft was found: it comes before what was typed meanwhile.
-    pub fn restore(&mut self, draft: &str) {
-        let draft = harmless(draft);
+    pub fn restore(&mut self, draft: &str, up: Duration) {
+        // What was typed meanwhile may be all that the draft holds now.
+        if self.dirty.is_some() || !self.draft().is_empty() {
+            self.touched(up);
+        }
         if self.fields.len() == 1 {
-            self.prepend(0, draft.trim_end_matches('\n'));
+            self.prepend(0, draft);
             return;
         }
-        let (ticket, title, body) = parts_of(&draft);
+        let (ticket, title, body) = parts_of(draft);
         if self.text(0).is_empty() {
             self.prepend(0, &ticket);
         }
@@ -152,7 +161,7 @@ impl Composer {
             let Some(field) = self.fields.get_mut(at) else { continue };
             field.area.select_all();
             field.area.cut();
-            field.area.insert_str(part);
+            field.area.insert_str(verbatim::exchange(part));
         }
         self.touched(up);
     }
@@ -162,7 +171,7 @@ impl Composer {
         let Some(field) = self.fields.get_mut(at) else { return };
         field.area.move_cursor(CursorMove::Top);
         field.area.move_cursor(CursorMove::Head);
-        field.area.insert_str(text);
+        field.area.insert_str(verbatim::exchange(text));
         if !typed.is_empty() && !field.one_line {
             field.area.insert_newline();
         }
@@ -188,6 +197,10 @@ impl Composer {
         }
         let last = self.fields.len().saturating_sub(1);
         let enter = key.code == KeyCode::Enter;
+        let key = match key.code {
+            KeyCode::Char(letter) => KeyEvent { code: KeyCode::Char(verbatim::exchanged(letter)), ..key },
+            _ => key,
+        };
         let Some(field) = self.fields.get_mut(self.at) else { return };
         if enter && field.one_line {
             self.at = (self.at + 1).min(last);
@@ -199,17 +212,24 @@ impl Composer {
         }
     }
 
-    /// Pasted text; control characters of it are replaced.
-    pub fn paste(&mut self, text: &str, up: Duration) {
+    /// Pasted text. Line ends become ours (a terminal pastes them as CR); everything else stays as it is.
+    ///
+    /// # Errors
+    /// Says why the text was not taken.
+    pub fn paste(&mut self, text: &str, up: Duration) -> Result<(), &'static str> {
         if self.sending.is_some() {
-            return;
+            return Err("it is being sent: nothing can be added");
         }
-        let text = harmless(&text.replace("\r\n", "\n").replace('\r', "\n"));
-        let Some(field) = self.fields.get_mut(self.at) else { return };
+        if text.contains('\0') {
+            return Err("what was pasted holds a NUL byte, which no post can hold: nothing was taken");
+        }
+        let text = text.replace("\r\n", "\n").replace('\r', "\n");
+        let Some(field) = self.fields.get_mut(self.at) else { return Ok(()) };
         let text = if field.one_line { text.replace('\n', " ") } else { text };
-        if field.area.insert_str(text) {
+        if field.area.insert_str(verbatim::exchange(&text)) {
             self.touched(up);
         }
+        Ok(())
     }
 
     /// The next field.
@@ -277,9 +297,10 @@ fn draw_area(area: &TextArea<'static>, focused: bool, place: Rect, buffer: &mut 
     }
     if focused {
         area.render(place, buffer);
-        return;
+    } else {
+        let mut quiet = area.clone();
+        quiet.set_cursor_style(Style::new().remove_modifier(Modifier::REVERSED));
+        quiet.render(place, buffer);
     }
-    let mut quiet = area.clone();
-    quiet.set_cursor_style(Style::new().remove_modifier(Modifier::REVERSED));
-    quiet.render(place, buffer);
+    verbatim::reveal(place, buffer);
 }

@@ -9,3 +9,4 @@ pub mod list;
 pub mod pane;
 pub mod picker;
 pub mod terminal;
+pub mod verbatim;

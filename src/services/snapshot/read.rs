@@ -14,7 +14,7 @@ use crate::domain::policy::Policy;
 use crate::domain::run::{Run, RunStatus};
 use crate::domain::thread::{Priority, Thread};
 use crate::domain::time::Moment;
-use crate::services::engine::{Caller, Engine};
+use crate::services::engine::{Caller, SOCKET};
 use crate::services::error::EngineError;
 use crate::services::home::Home;
 use crate::services::process::lease::read_holder;
@@ -132,8 +132,8 @@ impl Source {
 
     /// Whether nobody listens on the socket. Nothing is spawned for it, and the server is not asked anything.
     fn tmux_gone(&self) -> bool {
-        let Ok(Some(tmux)) = Engine::known_tmux(&self.home) else { return false };
-        match std::os::unix::net::UnixStream::connect(&tmux.socket) {
+        let Ok(Some(socket)) = self.reader.meta(SOCKET) else { return false };
+        match std::os::unix::net::UnixStream::connect(&socket) {
             Ok(_) => false,
             Err(error) => {
                 matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused)

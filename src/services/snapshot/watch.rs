@@ -1,14 +1,14 @@
 //! Takes a new snapshot whenever the database was written or something else is wanted of it.
 
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
+use notify::RecommendedWatcher;
+
 use super::read::Stop;
 use super::{Facts, Snapshot, Source, Want};
-use crate::services::wake::Wake;
+use crate::services::wake::watch;
 
 /// How often at most a home is read: what is written faster is seen together.
 const SHORTEST: Duration = Duration::from_millis(30);
@@ -37,20 +37,23 @@ enum Ask {
 pub struct Watch {
     asks: Sender<Ask>,
     stop: Stop,
-    over: Arc<AtomicBool>,
+    /// Dropped with us, which ends the watch: it holds a sender, too.
+    _written: Option<RecommendedWatcher>,
 }
 
 impl Watch {
     /// Begins; each look is handed to `tell`, which says whether somebody still listens.
     pub fn begin(source: Source, mut tell: impl FnMut(Look) -> bool + Send + 'static) -> Self {
         let (asks, asked) = channel();
-        let over = Arc::new(AtomicBool::new(false));
+        let told = asks.clone();
+        let written = watch(&source.home.db, move || {
+            let _ = told.send(Ask::Written);
+        });
         let stop = source.stop.clone();
-        spawn_wake(source.home.db.clone(), asks.clone(), Arc::clone(&over));
         let looking = move || Looking { source, asked, want: Want::default(), last: None }.run(&mut tell);
         // Without a thread there is no screen either; the caller sees that nothing comes.
         drop(std::thread::Builder::new().name("snapshot".to_owned()).spawn(looking));
-        Self { asks, stop, over }
+        Self { asks, stop, _written: written }
     }
 
     /// Wants something else.
@@ -58,25 +61,6 @@ impl Watch {
         let _ = self.asks.send(Ask::Want(want));
         self.stop.now();
     }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.over.store(true, Ordering::SeqCst);
-    }
-}
-
-fn spawn_wake(db: PathBuf, asks: Sender<Ask>, over: Arc<AtomicBool>) {
-    let waking = move || {
-        let wake = Wake::on(&db);
-        while !over.load(Ordering::SeqCst) {
-            wake.wait(FLOOR);
-            if asks.send(Ask::Written).is_err() {
-                return;
-            }
-        }
-    };
-    drop(std::thread::Builder::new().name("wake".to_owned()).spawn(waking));
 }
 
 struct Looking {
@@ -151,7 +135,7 @@ impl Looking {
 
     /// Waits for the next reason to look: whether something else is wanted, `None` when nobody listens any more.
     fn wait(&mut self) -> Option<bool> {
-        let mut wanted = match self.asked.recv_timeout(FACTS_EVERY) {
+        let mut wanted = match self.asked.recv_timeout(FLOOR) {
             Ok(ask) => self.take(ask),
             Err(RecvTimeoutError::Timeout) => false,
             Err(RecvTimeoutError::Disconnected) => return None,
