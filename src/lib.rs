@@ -33,7 +33,8 @@
 //! when it makes sense in `console/app/sense.rs`, how a pane looks in `console/screens/`. What the operator concludes is in
 //! `domain/operator/rules.rs`, what comes of it in `domain/decide/operator.rs`, when an escalation's cause is gone
 //! in `domain/decide/escalation.rs`, and who asks the rules in `services/operator.rs`. Whether the tmux server answers,
-//! and who went with it, is watched in `services/server_watch.rs`.
+//! and who went with it, is watched in `services/server_watch.rs`. What is to be done outside once something has happened
+//! is named in `domain/outbox.rs`, kept in `store/outbox.rs` and carried out by `services/outbox.rs`.
 
 pub mod cli;
 pub mod console;

@@ -288,6 +288,42 @@ pub enum Fact {
         /// `up_to_date`, `fast_forward`, `merge` or `squash`.
         how: String,
     },
+    /// A side effect was given up.
+    #[serde(rename = "outbox.dead")]
+    OutboxDead {
+        /// Which letter.
+        id: i64,
+        /// What was to be done.
+        topic: String,
+        /// What it was about.
+        key: String,
+        /// How often it was tried.
+        attempts: u32,
+        /// Why it failed last.
+        error: String,
+    },
+    /// A human wants a side effect tried again.
+    #[serde(rename = "outbox.retried")]
+    OutboxRetried {
+        /// Which letter.
+        id: i64,
+        /// What is to be done.
+        topic: String,
+        /// What it is about.
+        key: String,
+    },
+    /// A human wants a side effect left undone.
+    #[serde(rename = "outbox.dropped")]
+    OutboxDropped {
+        /// Which letter.
+        id: i64,
+        /// What was to be done.
+        topic: String,
+        /// What it was about.
+        key: String,
+        /// Its details.
+        payload: Value,
+    },
     /// This process supervises now.
     #[serde(rename = "lease.acquired")]
     LeaseAcquired {

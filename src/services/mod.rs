@@ -16,6 +16,7 @@ pub mod live;
 pub mod log;
 pub mod merging;
 pub mod operator;
+pub mod outbox;
 pub mod own_work;
 pub mod planning;
 pub mod policy_file;

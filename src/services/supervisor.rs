@@ -16,6 +16,7 @@ use super::error::EngineError;
 use super::executor::{execute, no_drill};
 use super::launcher::{Record, read_record};
 use super::operator::{Conduct, Operator};
+use super::outbox::{Consumers, Worker};
 use super::process::lease::{Lease, LeaseError};
 use super::server_watch::ServerWatch;
 use super::stopping;
@@ -41,6 +42,8 @@ const SAME_BLOW: Duration = Duration::from_secs(10);
 
 /// The holder of the right to observe and act by rule.
 pub struct Supervisor {
+    /// Works off the outbox beside us. It stands first because it is to end before the lease does.
+    _outbox: Worker,
     engine: Arc<Engine>,
     caller: Caller,
     lease: Lease,
@@ -91,7 +94,10 @@ impl Supervisor {
         let caller = Caller::system("supervisor");
         let acquired = Command::Lease { acquired: true, pid: lease.holder().pid, host: lease.holder().host.clone() };
         engine.order(&caller, &acquired)?;
+        // Whoever had letters in hand had this lease, and has neither any more.
+        engine.ledger.release_letters()?;
         Ok(Some(Self {
+            _outbox: Worker::begin(engine, Box::new(Consumers)),
             engine: Arc::clone(engine),
             caller,
             lease,

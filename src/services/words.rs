@@ -19,6 +19,7 @@ pub fn words_of(event: &Event) -> String {
         Fact::PostAdded { body, .. } => format!("{}: {body}", event.actor.name),
         Fact::WorkspaceCreated { path, .. } => format!("workspace {path}"),
         Fact::DocsSeeded { dir, .. } => format!("docs {dir}"),
+        Fact::OutboxDead { topic, key, error, .. } => format!("{topic} for {key} was given up: {error}"),
         Fact::GitMerged { repo, base, how, .. } => format!("{repo} merged into {base} ({how})"),
         Fact::AgentProgressed { note: Some(note), .. } => format!("{agent}: {note}"),
         Fact::OperatorDecided(Decision { action: Action::Nothing, intent, due_at: Some(due), reason, .. }) => {

@@ -5,6 +5,7 @@ pub mod ids;
 mod journal;
 pub mod ledger;
 mod load;
+pub mod outbox;
 mod project;
 pub mod read;
 pub mod rebuild;

@@ -4,6 +4,7 @@ use rusqlite::{Connection, ToSql, named_params};
 use serde::Serialize;
 
 use super::error::StoreError;
+use super::outbox;
 use crate::domain::scene::Scene;
 
 /// Where projections are written: the live tables, or those a rebuild makes beside them.
@@ -89,6 +90,9 @@ fn save_rows(conn: &Connection, schema: &str, scene: &mut Scene) -> rusqlite::Re
     }
     for (id, suggestion) in scene.suggestions.take_touched() {
         put("suggestion", &[("suggestion_id", id)], ("doc", &json(suggestion)))?;
+    }
+    for (_, letter) in scene.letters.take_touched() {
+        outbox::save(conn, letter)?;
     }
     save_posts(conn, schema, scene)
 }

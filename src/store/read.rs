@@ -72,6 +72,11 @@ impl Reader {
         named(&self.path, error)
     }
 
+    /// Reads what has a module of its own.
+    pub(super) fn with<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        read(&self.conn).map_err(|error| self.named(error))
+    }
+
     /// A number that changes when another connection has written.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_spine.sql"),
     include_str!("migrations/0002_operator.sql"),
     include_str!("migrations/0004_lost.sql"),
+    include_str!("migrations/0005_outbox.sql"),
 ];
 
 /// The version this program writes.

@@ -27,6 +27,7 @@ mod mends;
 mod operator_drive;
 mod operator_rules;
 mod operator_waiting;
+mod outbox;
 mod process;
 mod processes;
 mod server_lost;

@@ -236,6 +236,8 @@ fn a_file_of_the_first_version_is_brought_up_to_this_one() {
     conn.execute_batch(
         "DROP TABLE decision; DROP TABLE escalation; DROP TABLE suggestion;
          DROP INDEX agent_lost; ALTER TABLE agent DROP COLUMN server_lost;
+         DROP INDEX outbox_key; DROP INDEX outbox_stands; DROP INDEX outbox_sent;
+         ALTER TABLE outbox DROP COLUMN note; ALTER TABLE outbox DROP COLUMN sent_at;
          PRAGMA user_version = 1",
     )
     .unwrap();

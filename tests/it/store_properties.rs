@@ -274,6 +274,9 @@ impl Told {
             | Fact::DocsSeeded { .. }
             | Fact::GitCommitted { .. }
             | Fact::GitMerged { .. }
+            | Fact::OutboxDead { .. }
+            | Fact::OutboxRetried { .. }
+            | Fact::OutboxDropped { .. }
             | Fact::LeaseAcquired { .. }
             | Fact::LeaseLost { .. } => {}
         }

@@ -72,6 +72,9 @@ impl Scene {
             | Fact::EscalationOpened { .. }
             | Fact::EscalationAcknowledged { .. }
             | Fact::EscalationResolved { .. }
+            | Fact::OutboxDead { .. }
+            | Fact::OutboxRetried { .. }
+            | Fact::OutboxDropped { .. }
             | Fact::LeaseAcquired { .. }
             | Fact::LeaseLost { .. } => return,
         }

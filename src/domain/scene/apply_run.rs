@@ -227,6 +227,9 @@ impl Scene {
             | Fact::EscalationOpened { .. }
             | Fact::EscalationAcknowledged { .. }
             | Fact::EscalationResolved { .. }
+            | Fact::OutboxDead { .. }
+            | Fact::OutboxRetried { .. }
+            | Fact::OutboxDropped { .. }
             | Fact::LeaseAcquired { .. }
             | Fact::LeaseLost { .. }
             | Fact::ThreadOpened { .. }
