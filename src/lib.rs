@@ -34,7 +34,8 @@
 //! `domain/operator/rules.rs`, what comes of it in `domain/decide/operator.rs`, when an escalation's cause is gone
 //! in `domain/decide/escalation.rs`, and who asks the rules in `services/operator.rs`. Whether the tmux server answers,
 //! and who went with it, is watched in `services/server_watch.rs`. What is to be done outside once something has happened
-//! is named in `domain/outbox.rs`, kept in `store/outbox.rs` and carried out by `services/outbox.rs`.
+//! is named in `domain/outbox.rs`, kept in `store/outbox.rs` and carried out by `services/outbox.rs`; the entry
+//! in a ticket's changelog is `services/docs_sync.rs`.
 
 pub mod cli;
 pub mod console;

@@ -245,6 +245,23 @@ pub enum RunWish {
         /// The revision.
         revision: String,
     },
+    /// Something said in the forum is in a ticket's changelog.
+    DocsSynced {
+        /// The workspace.
+        workspace: String,
+        /// The ticket.
+        ticket: String,
+        /// The repository.
+        repo: String,
+        /// The ticket's directory relative to the worktree.
+        dir: String,
+        /// The file, where nobody else has changed it.
+        file: Option<OwnFile>,
+        /// The thread.
+        thread_id: String,
+        /// The event that was written down.
+        event_id: String,
+    },
     /// metawsm committed its own files.
     Committed {
         /// The workspace.

@@ -260,6 +260,21 @@ pub enum Fact {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         revision: Option<String>,
     },
+    /// Something said in the forum was written into a ticket's changelog.
+    #[serde(rename = "docs.synced")]
+    DocsSynced {
+        /// The ticket's directory, relative to the worktree.
+        dir: String,
+        /// The repository that holds it.
+        repo: String,
+        /// The file as it was written, where nobody else has changed it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        files: Vec<OwnFile>,
+        /// The thread; the event is not about it, for nothing was said there.
+        of_thread: String,
+        /// The event that was written down.
+        of_event: String,
+    },
     /// metawsm committed what it wrote itself.
     #[serde(rename = "git.committed")]
     GitCommitted {

@@ -147,10 +147,14 @@ pub fn letters_of(event: &Event, wanted: Wanted) -> Vec<NewLetter> {
 
 /// A thread of a run that was answered or closed.
 fn docs_sync(event: &Event) -> Option<NewLetter> {
-    let trigger = match &event.fact {
-        Fact::StateChanged { to_state: ThreadState::Answered, .. } => "answered",
-        Fact::StateChanged { to_state: ThreadState::Closed, .. } | Fact::ThreadClosed { .. } => "closed",
-        Fact::ControlSignal { body, .. } if is_answer(body) => "answered",
+    let post_of = |event_id: &String| format!("{event_id}.post");
+    let (trigger, from, post_id) = match &event.fact {
+        // An answer's words are the first event of its command; a state set by hand has none.
+        Fact::StateChanged { from_state, to_state: ThreadState::Answered } => {
+            ("answered", Some(*from_state), event.causation_id.as_ref().map(post_of))
+        }
+        Fact::ThreadClosed { from_state, .. } => ("closed", Some(*from_state), None),
+        Fact::ControlSignal { body, .. } if is_answer(body) => ("answered", None, Some(post_of(&event.event_id))),
         _ => return None,
     };
     let subject = &event.subject;
@@ -163,6 +167,8 @@ fn docs_sync(event: &Event) -> Option<NewLetter> {
         "run_id": run_id,
         "ticket": subject.ticket,
         "workspace": subject.workspace,
+        "from": from,
+        "post_id": post_id,
         "by": event.actor.to_string(),
         "at": event.occurred_at,
     });

@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::docs_sync;
 use super::engine::{Caller, Engine};
 use super::error::EngineError;
 use super::log::Log;
 use crate::domain::command::{Command, OutboxWish};
-use crate::domain::outbox::{Letter, pause_after};
+use crate::domain::outbox::{DOCS_SYNC, Letter, pause_after};
 use crate::domain::policy::Policy;
 use crate::domain::time::Moment;
 
@@ -41,9 +42,14 @@ pub trait Consume: Send + Sync {
 pub struct Consumers;
 
 impl Consume for Consumers {
-    fn consume(&self, _engine: &Engine, letter: &Letter) -> Result<Option<String>, EngineError> {
-        let topic = &letter.topic;
-        Err(EngineError::not_found(format!("nobody carries out {topic}"), "was it written by a newer metawsm?"))
+    fn consume(&self, engine: &Engine, letter: &Letter) -> Result<Option<String>, EngineError> {
+        match letter.topic.as_str() {
+            DOCS_SYNC => docs_sync::consume(engine, letter),
+            other => {
+                let hint = "was it written by a newer metawsm?";
+                Err(EngineError::not_found(format!("nobody carries out {other}"), hint))
+            }
+        }
     }
 }
 

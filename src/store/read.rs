@@ -93,6 +93,14 @@ impl Reader {
         journal::last_seq(&self.conn).map_err(|error| self.named(error))
     }
 
+    /// Whether an event of this id, or an order under this key, is in the journal.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn has_event(&self, event_id: &str) -> Result<bool, StoreError> {
+        self.with(|conn| Ok(journal::key_use(conn, event_id)?.is_some()))
+    }
+
     /// A fact about the file itself.
     ///
     /// # Errors

@@ -30,6 +30,7 @@ fn name(fact: &Fact) -> &'static str {
         Fact::AgentRestarted { .. } => "agent.restarted",
         Fact::AgentProgressed { .. } => "agent.progressed",
         Fact::DocsSeeded { .. } => "docs.seeded",
+        Fact::DocsSynced { .. } => "docs.synced",
         Fact::GitCommitted { .. } => "git.committed",
         Fact::GitMerged { .. } => "git.merged",
         Fact::OperatorDecided(_) => "operator.decided",
@@ -55,7 +56,7 @@ fn name(fact: &Fact) -> &'static str {
     }
 }
 
-const VARIANTS: usize = 36;
+const VARIANTS: usize = 37;
 
 fn author() -> Option<Author> {
     Some(Author { author_type: ActorType::Agent, author_name: "planner".into() })
@@ -166,6 +167,13 @@ fn facts() -> Vec<Fact> {
             repo: "repo".into(),
             files: vec![OwnFile { path: "ttmp/index.md".into(), blob: "e69de29".into() }],
             revision: some("1795248000000"),
+        },
+        Fact::DocsSynced {
+            dir: "ttmp/2026/11/21/T-ws--x".into(),
+            repo: "repo".into(),
+            files: vec![OwnFile { path: "ttmp/2026/11/21/T-ws--x/changelog.md".into(), blob: "e69de29".into() }],
+            of_thread: "t1".into(),
+            of_event: "fevt-1".into(),
         },
         Fact::OutboxDead {
             id: 3,

@@ -9,6 +9,7 @@ mod console_world;
 mod core_world;
 mod crash;
 mod defects;
+mod docs_sync;
 mod domain_control;
 mod domain_events;
 mod domain_forum;

@@ -272,6 +272,7 @@ impl Told {
             | Fact::WorkspaceRemoved { .. }
             | Fact::AgentProgressed { .. }
             | Fact::DocsSeeded { .. }
+            | Fact::DocsSynced { .. }
             | Fact::GitCommitted { .. }
             | Fact::GitMerged { .. }
             | Fact::OutboxDead { .. }

@@ -63,6 +63,7 @@ impl Scene {
             | Fact::AgentRestarted { .. }
             | Fact::AgentProgressed { .. }
             | Fact::DocsSeeded { .. }
+            | Fact::DocsSynced { .. }
             | Fact::GitCommitted { .. }
             | Fact::GitMerged { .. }
             | Fact::OperatorDecided(_)
