@@ -137,6 +137,9 @@ pub enum Command {
     /// Supervise and act by rule, saying what is decided, until Ctrl-C
     #[command(after_help = "Example: metawsm operator --all --llm-mode off", args_conflicts_with_subcommands = true)]
     Operator(OperatorArgs),
+    /// Side effects that wait, failed or were given up: list, try again, leave undone
+    #[command(subcommand, after_help = "Example: metawsm outbox list --status dead")]
+    Outbox(OutboxCommand),
     /// The journal as JSON lines
     #[command(after_help = "Example: metawsm events --since 120 --follow --type 'agent.*'")]
     Events(EventsArgs),

@@ -22,6 +22,7 @@ mod lifecycle;
 mod lists;
 mod logs;
 mod operator;
+mod outbox;
 mod policy;
 mod print;
 mod reply;
@@ -150,6 +151,7 @@ fn one_shot(session: &Session, command: Command) -> Result<Reply, Failure> {
         Command::Operator(args::OperatorArgs { command: Some(args::OperatorCommand::Mode { mode }), .. }) => {
             operator::mode(session, mode)
         }
+        Command::Outbox(command) => outbox::run(session, &command),
         Command::Policy(args) => policy::run(session, &args),
         Command::PolicyInit(args) => policy::init(session, &args),
         Command::Doctor(args) => doctor::run(session, &args),

@@ -74,6 +74,17 @@ pub enum Command {
         /// The id that an escalation opened by it gets.
         escalation_id: String,
     },
+    /// About a letter of the outbox.
+    Outbox {
+        /// Which.
+        id: i64,
+        /// What.
+        wish: OutboxWish,
+        /// When an escalation opened by it calls again.
+        due_at: Option<Moment>,
+        /// The id that an escalation opened by it gets.
+        escalation_id: String,
+    },
     /// This process took or gave back the supervisor lease.
     Lease {
         /// Taken or given back.
@@ -104,6 +115,23 @@ pub enum TmuxNews {
     },
     /// It answers.
     Answers,
+}
+
+/// What may be wished of a letter of the outbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutboxWish {
+    /// It is not tried any more.
+    GiveUp {
+        /// The attempt that failed last.
+        attempts: u32,
+        /// Why.
+        error: String,
+    },
+    /// Try it again, as if for the first time.
+    Retry,
+    /// Leave it undone.
+    Drop,
 }
 
 /// What may be wished of an escalation.
@@ -216,6 +244,23 @@ pub enum RunWish {
         files: Vec<OwnFile>,
         /// The revision.
         revision: String,
+    },
+    /// Something said in the forum is in a ticket's changelog.
+    DocsSynced {
+        /// The workspace.
+        workspace: String,
+        /// The ticket.
+        ticket: String,
+        /// The repository.
+        repo: String,
+        /// The ticket's directory relative to the worktree.
+        dir: String,
+        /// The file, where nobody else has changed it.
+        file: Option<OwnFile>,
+        /// The thread.
+        thread_id: String,
+        /// The event that was written down.
+        event_id: String,
     },
     /// metawsm committed its own files.
     Committed {

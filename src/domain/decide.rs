@@ -12,6 +12,7 @@ mod agent;
 mod control;
 mod escalation;
 mod operator;
+mod outbox;
 mod run;
 pub mod settle;
 mod thread;
@@ -99,6 +100,10 @@ fn decide_any(scene: &Scene, command: &Command, context: &Context) -> Result<Dec
         Command::Tmux { news, due_at, escalation_id } => {
             may_run(scene, context)?;
             Ok(tmux::decide(scene, news, *due_at, escalation_id).into())
+        }
+        Command::Outbox { id, wish, due_at, escalation_id } => {
+            may_run(scene, context)?;
+            outbox::decide(scene, *id, wish, *due_at, escalation_id).map(Decided::from)
         }
         Command::Lease { acquired, pid, host } => {
             let fact = if *acquired {

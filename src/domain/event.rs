@@ -260,6 +260,21 @@ pub enum Fact {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         revision: Option<String>,
     },
+    /// Something said in the forum was written into a ticket's changelog.
+    #[serde(rename = "docs.synced")]
+    DocsSynced {
+        /// The ticket's directory, relative to the worktree.
+        dir: String,
+        /// The repository that holds it.
+        repo: String,
+        /// The file as it was written, where nobody else has changed it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        files: Vec<OwnFile>,
+        /// The thread; the event is not about it, for nothing was said there.
+        of_thread: String,
+        /// The event that was written down.
+        of_event: String,
+    },
     /// metawsm committed what it wrote itself.
     #[serde(rename = "git.committed")]
     GitCommitted {
@@ -287,6 +302,42 @@ pub enum Fact {
         head: String,
         /// `up_to_date`, `fast_forward`, `merge` or `squash`.
         how: String,
+    },
+    /// A side effect was given up.
+    #[serde(rename = "outbox.dead")]
+    OutboxDead {
+        /// Which letter.
+        id: i64,
+        /// What was to be done.
+        topic: String,
+        /// What it was about.
+        key: String,
+        /// How often it was tried.
+        attempts: u32,
+        /// Why it failed last.
+        error: String,
+    },
+    /// A human wants a side effect tried again.
+    #[serde(rename = "outbox.retried")]
+    OutboxRetried {
+        /// Which letter.
+        id: i64,
+        /// What is to be done.
+        topic: String,
+        /// What it is about.
+        key: String,
+    },
+    /// A human wants a side effect left undone.
+    #[serde(rename = "outbox.dropped")]
+    OutboxDropped {
+        /// Which letter.
+        id: i64,
+        /// What was to be done.
+        topic: String,
+        /// What it was about.
+        key: String,
+        /// Its details.
+        payload: Value,
     },
     /// This process supervises now.
     #[serde(rename = "lease.acquired")]

@@ -9,6 +9,7 @@ pub mod event;
 pub mod health;
 pub mod name;
 pub mod operator;
+pub mod outbox;
 pub mod plan;
 pub mod policy;
 pub mod prompt;

@@ -12,6 +12,7 @@ use super::agent::{Agent, AgentKey};
 use super::escalation::{Escalation, Suggestion};
 use super::event::{Event, Fact, Subject, Worktree};
 use super::operator::Decision;
+use super::outbox::Letter;
 use super::plan::Step;
 use super::run::Run;
 use super::thread::{Post, Request, Thread};
@@ -191,6 +192,8 @@ pub struct Scene {
     pub suggestions: Rows<String, Suggestion>,
     /// The last decisions by run and target.
     pub decisions: Rows<(String, String), LastDecision>,
+    /// The letter of the outbox that a command is about. They are no projection: a rebuild has none.
+    pub letters: Rows<i64, Letter>,
     /// Posts written since the scene was loaded.
     pub posts: Vec<Post>,
 }

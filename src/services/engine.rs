@@ -16,6 +16,7 @@ use super::tmux::{Tmux, resolve_socket};
 use crate::domain::actor::Actor;
 use crate::domain::agent::{Agent, AgentKey, AgentStatus};
 use crate::domain::command::{AgentWish, Command, RunWish};
+use crate::domain::outbox::Wanted;
 use crate::domain::policy::Policy;
 use crate::domain::run::Run;
 use crate::domain::time::Moment;
@@ -131,6 +132,11 @@ impl Engine {
     pub fn open(home: Home, surroundings: Surroundings) -> Result<Self, EngineError> {
         home.make()?;
         let ledger = Ledger::open(&home.db, Arc::new(SystemClock), Arc::new(RandomIds::default()))?;
+        let asked = home.clone();
+        let ledger = ledger.wanting(move || {
+            let policy = asked.load_policy(&[]).map_or_else(|_| Policy::default(), |live| live.policy);
+            Wanted { docs_sync: policy.forum.docs_sync.enabled }
+        });
         let git = Git::new(home.lock_dir());
         Ok(Self {
             git,

@@ -3,6 +3,7 @@
 pub mod agents;
 pub mod cleanup;
 pub mod closing;
+pub mod docs_sync;
 pub mod duty;
 pub mod engine;
 pub mod error;
@@ -17,6 +18,7 @@ pub mod live;
 pub mod log;
 pub mod merging;
 pub mod operator;
+pub mod outbox;
 pub mod own_work;
 pub mod planning;
 pub mod policy_file;

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::engine::{Caller, Engine};
 use super::error::EngineError;
-use super::git::{Change, Git, GitError, blob_of};
+use super::git::{Change, Git, GitError, blob_of, blob_of_bytes};
+use super::tickets;
 use crate::domain::command::RunWish;
 use crate::domain::event::Worktree;
 use crate::domain::run::Run;
@@ -33,16 +34,57 @@ pub fn changes(git: &Git, reader: &Reader, workspace: &Workspace, tree: &Worktre
         .collect();
     let mut found = Changes::default();
     for change in git.status(Path::new(&tree.path))? {
-        let as_written = ours
-            .get(&change.path)
-            .is_some_and(|blob| blob_of(&Path::new(&tree.path).join(&change.path)).is_ok_and(|now| now == *blob));
-        if as_written {
+        let known = ours.get(&change.path).map(String::as_str);
+        let whole = Path::new(&tree.path).join(&change.path);
+        let as_written = known.is_some_and(|blob| blob_of(&whole).is_ok_and(|now| now == *blob));
+        if as_written || only_entries_added(git, tree, &change.path, known)? {
             found.own.push(change.path);
         } else {
             found.others.push(change);
         }
     }
     Ok(found)
+}
+
+/// Whether a file of docs is as metawsm, or the last commit, left it, but for entries that metawsm has added since.
+///
+/// # Errors
+/// What git or the store says.
+pub fn holds_only_entries(
+    git: &Git,
+    reader: &Reader,
+    workspace: &Workspace,
+    tree: &Worktree,
+    path: &Path,
+) -> Result<bool, EngineError> {
+    let ours = reader.own_files(&workspace.run_id, &workspace.name, &tree.repo)?;
+    let known = ours.iter().find(|(own, _)| Path::new(own) == path).map(|(_, blob)| blob.as_str());
+    only_entries_added(git, tree, path, known)
+}
+
+/// An entry is in the file a moment before it is in the journal: nobody is to take it for an agent's work then.
+fn only_entries_added(git: &Git, tree: &Worktree, path: &Path, known: Option<&str>) -> Result<bool, EngineError> {
+    let whole = Path::new(&tree.path).join(path);
+    if path.file_name().is_none_or(|name| name != "changelog.md") || whole.is_symlink() {
+        return Ok(false);
+    }
+    let Ok(text) = std::fs::read_to_string(&whole) else { return Ok(false) };
+    let mut rest = text.as_str();
+    let mut committed = None;
+    while let Some(before) = tickets::without_last_entry(rest) {
+        let blob = blob_of_bytes(before.as_bytes());
+        if known == Some(blob.as_str()) {
+            return Ok(true);
+        }
+        if committed.is_none() {
+            committed = Some(git.blob_in_head(Path::new(&tree.path), path)?);
+        }
+        if committed.as_ref().is_some_and(|head| head.as_deref() == Some(blob.as_str())) {
+            return Ok(true);
+        }
+        rest = before;
+    }
+    Ok(false)
 }
 
 /// The repositories in which files of ours wait to be committed.

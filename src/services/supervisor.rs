@@ -17,6 +17,7 @@ use super::executor::{execute, no_drill};
 use super::indexing;
 use super::launcher::{Record, read_record};
 use super::operator::{Conduct, Operator};
+use super::outbox::{Consumers, Worker};
 use super::process::lease::{Lease, LeaseError};
 use super::server_watch::ServerWatch;
 use super::stopping;
@@ -42,6 +43,8 @@ const SAME_BLOW: Duration = Duration::from_secs(10);
 
 /// The holder of the right to observe and act by rule.
 pub struct Supervisor {
+    /// Works off the outbox beside us. It stands first because it is to end before the lease does.
+    _outbox: Worker,
     engine: Arc<Engine>,
     caller: Caller,
     lease: Lease,
@@ -94,8 +97,11 @@ impl Supervisor {
         let caller = Caller::system("supervisor");
         let acquired = Command::Lease { acquired: true, pid: lease.holder().pid, host: lease.holder().host.clone() };
         engine.order(&caller, &acquired)?;
+        // Whoever had letters in hand had this lease, and has neither any more.
+        engine.ledger.release_letters()?;
         let ending = Arc::new(AtomicBool::new(false));
         Ok(Some(Self {
+            _outbox: Worker::begin(engine, Box::new(Consumers)),
             indexing: indexing::begin(&engine.home, &ending),
             engine: Arc::clone(engine),
             caller,

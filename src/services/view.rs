@@ -14,12 +14,14 @@ use super::process::lease::{Holder, read_holder};
 use super::process::{Processes, default_table};
 use crate::domain::agent::{Agent, AgentKey, AgentStatus, Health};
 use crate::domain::escalation::{Escalation, Suggestion};
+use crate::domain::outbox::Letter;
 use crate::domain::plan::Step;
 use crate::domain::policy::Policy;
 use crate::domain::run::Run;
 use crate::domain::thread::{Post, Priority, Thread};
 use crate::domain::time::Moment;
 use crate::store::Reader;
+use crate::store::outbox::OutboxHealth;
 use crate::store::read::Vitals;
 use crate::store::read::forum::{ThreadFilter, Viewer};
 
@@ -341,6 +343,44 @@ pub fn escalation(escalation: &Escalation) -> Value {
 /// One suggestion.
 pub fn suggestion(suggestion: &Suggestion) -> Value {
     serde_json::to_value(suggestion).unwrap_or(Value::Null)
+}
+
+/// One letter of the outbox.
+pub fn letter(letter: &Letter) -> Value {
+    json!({
+        "id": letter.id,
+        "seq": letter.seq,
+        "topic": letter.topic,
+        "key": letter.key,
+        "status": letter.word(),
+        "attempts": letter.attempts,
+        "due_at": letter.due_at,
+        "claimed_until": letter.claimed_until,
+        "created_at": letter.created_at,
+        "sent_at": letter.sent_at,
+        "last_error": letter.last_error,
+        "note": letter.note,
+        "payload": letter.payload,
+        "next": letter.next_commands(),
+    })
+}
+
+/// How the outbox fares.
+pub fn outbox_health(health: &OutboxHealth, now: Moment) -> Value {
+    let tally = &health.tally;
+    json!({
+        "pending_count": health.pending,
+        "processing_count": health.processing,
+        "failed_count": health.failed,
+        "dead_count": health.dead,
+        "oldest_pending_at": health.oldest_pending_at,
+        "oldest_pending_age_seconds": health.oldest_pending_at.map(|at| now.since(at).as_secs()),
+        "total_processed": tally.processed,
+        "consecutive_errors": tally.consecutive_errors,
+        "last_error": tally.last_error,
+        "last_error_at": tally.last_error_at,
+        "last_error_cleared_at": tally.cleared_at,
+    })
 }
 
 /// One post.

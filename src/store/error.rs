@@ -48,6 +48,14 @@ pub enum StoreError {
         /// The database.
         path: PathBuf,
     },
+    /// The operating system would not read or write it: a quota, a limit on the size of files, or a failing disk.
+    #[error("{} could not be read or written: {reason}", path.display())]
+    Disk {
+        /// The database.
+        path: PathBuf,
+        /// SQLite's words.
+        reason: String,
+    },
     /// File or directory may not be written.
     #[error("{} cannot be written", path.display())]
     ReadOnly {
@@ -92,6 +100,10 @@ impl StoreError {
             Self::DiskFull { .. } => {
                 Some("free some space and repeat the command; nothing of it was written".to_owned())
             }
+            Self::Disk { .. } => Some(
+                "look for a quota, a limit on the size of files, or a failing disk; nothing of it was written"
+                    .to_owned(),
+            ),
             Self::ReadOnly { .. } => Some("check owner and rights of the file and of its directory".to_owned()),
             Self::BadRow { .. } => Some("metawsm doctor --rebuild makes the tables anew from the journal".to_owned()),
             Self::Interrupted | Self::Sqlite(_) | Self::Io { .. } => None,
@@ -109,6 +121,7 @@ pub fn named(path: &std::path::Path, error: rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
         Some(Code::DatabaseBusy | Code::DatabaseLocked) => StoreError::Locked { seconds: LOCK_PATIENCE_SECONDS },
         Some(Code::DiskFull) => StoreError::DiskFull { path },
+        Some(Code::SystemIoFailure) => StoreError::Disk { path, reason: error.to_string() },
         Some(Code::ReadOnly | Code::PermissionDenied | Code::CannotOpen) => StoreError::ReadOnly { path },
         Some(Code::DatabaseCorrupt | Code::NotADatabase) => StoreError::Corrupt { path, reason: error.to_string() },
         Some(Code::OperationInterrupted) => StoreError::Interrupted,

@@ -7,13 +7,14 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, named_params};
 
 use super::error::{StoreError, named};
 use super::ids::{Clock, Ids};
-use super::{journal, load, project, schema};
+use super::{journal, load, outbox, project, schema};
 use crate::domain::actor::Actor;
 use crate::domain::agent::AgentKey;
 use crate::domain::command::{Command, ThreadWish};
 use crate::domain::decide::settle::settle;
 use crate::domain::decide::{Context, decide};
 use crate::domain::event::{Draft, Event, Fact};
+use crate::domain::outbox::Wanted;
 use crate::domain::refusal::Refusal;
 use crate::domain::scene::Scene;
 use crate::domain::thread::fingerprint;
@@ -54,6 +55,7 @@ impl<'a> Order<'a> {
             | Command::Escalation { .. }
             | Command::Suggestion { .. }
             | Command::Tmux { .. }
+            | Command::Outbox { .. }
             | Command::Lease { .. }) => serde_json::to_string(command),
         };
         fingerprint(&self.actor.to_string(), &content.unwrap_or_default())
@@ -81,6 +83,7 @@ pub struct Ledger {
     conn: Mutex<Connection>,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
+    wanted: Box<dyn Fn() -> Wanted + Send + Sync>,
 }
 
 impl std::fmt::Debug for Ledger {
@@ -96,7 +99,14 @@ impl Ledger {
     /// [`StoreError`] names the file's state and its mend.
     pub fn open(path: &Path, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Result<Self, StoreError> {
         let conn = schema::open_writer(path)?;
-        Ok(Self { path: path.to_path_buf(), conn: Mutex::new(conn), clock, ids })
+        Ok(Self { path: path.to_path_buf(), conn: Mutex::new(conn), clock, ids, wanted: Box::new(Wanted::default) })
+    }
+
+    /// The same, with side effects: `wanted` is asked when an event could have one.
+    #[must_use]
+    pub fn wanting(mut self, wanted: impl Fn() -> Wanted + Send + Sync + 'static) -> Self {
+        self.wanted = Box::new(wanted);
+        self
     }
 
     /// The database file.
@@ -112,6 +122,11 @@ impl Ledger {
     /// A new id.
     pub fn new_id(&self, prefix: &str) -> String {
         self.ids.next(prefix, self.clock.now())
+    }
+
+    /// Randomness, from where ids come from.
+    pub fn random(&self) -> u64 {
+        self.ids.random()
     }
 
     /// 16 random hexadecimal digits.
@@ -159,6 +174,9 @@ impl Ledger {
         writing.write(&mut scene, decided.drafts)?;
         writing.consequences(&mut scene)?;
         project::save(tx, project::Target::Live, &mut scene)?;
+        if !writing.events.is_empty() {
+            outbox::write(tx, &writing.events, &self.wanted).map_err(StoreError::Sqlite)?;
+        }
         let mut receipt = receipt(writing.events, order.command);
         if let Some(joined) = decided.joined {
             receipt.thread_id = Some(joined);
@@ -327,6 +345,7 @@ fn receipt(events: Vec<Event>, command: &Command) -> Receipt {
         | Command::Escalation { .. }
         | Command::Suggestion { .. }
         | Command::Tmux { .. }
+        | Command::Outbox { .. }
         | Command::Lease { .. } => None,
     };
     let opened = events.iter().find_map(|event| event.subject.thread_id.clone());

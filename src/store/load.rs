@@ -7,9 +7,11 @@ use rusqlite::{Connection, Row, ToSql};
 use serde::de::DeserializeOwned;
 
 use super::error::{StoreError, named};
+use super::outbox;
 use crate::domain::agent::{Agent, AgentKey};
 use crate::domain::command::{Command, RunWish, ThreadWish};
 use crate::domain::escalation::{Escalation, Kind, Suggestion, TMUX_TARGET};
+use crate::domain::outbox::letter_target;
 use crate::domain::plan::Step;
 use crate::domain::run::Run;
 use crate::domain::scene::{LastDecision, Merged, Scene, Workspace};
@@ -110,6 +112,16 @@ pub fn scene(conn: &Connection, command: &Command, identity: Option<&AgentKey>) 
             let lost: Vec<Agent> = docs(conn, "agent", LOST_AGENTS, &[])?;
             let runs: BTreeSet<String> = lost.into_iter().map(|agent| agent.key.run_id).collect();
             for run_id in &runs {
+                run(conn, &mut scene, run_id)?;
+            }
+        }
+        Command::Outbox { id, .. } => {
+            let Some(letter) = outbox::letter(conn, *id).map_err(StoreError::Sqlite)? else { return Ok(scene) };
+            let of = letter.subject().run_id;
+            scene.letters.load(*id, letter);
+            let sql = "SELECT doc FROM escalation WHERE target = :target AND (run_id IS :run)";
+            escalations(conn, &mut scene, sql, &[(":target", &letter_target(*id)), (":run", &of)])?;
+            if let Some(run_id) = &of {
                 run(conn, &mut scene, run_id)?;
             }
         }

@@ -6,6 +6,7 @@ mod journal;
 mod kept;
 pub mod ledger;
 mod load;
+pub mod outbox;
 mod project;
 pub mod read;
 pub mod rebuild;

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::error::StoreError;
 use super::kept::{self, Standing};
-use super::search;
+use super::{outbox, search};
 use crate::domain::actor::Side;
 use crate::domain::scene::Scene;
 use crate::domain::thread::{Post, Thread};
@@ -88,6 +88,9 @@ fn save_rows(conn: &Connection, at: &str, scene: &mut Scene) -> rusqlite::Result
     }
     for (id, suggestion) in scene.suggestions.take_touched() {
         put("suggestion", &[("suggestion_id", id)], ("doc", &json(suggestion)))?;
+    }
+    for (_, letter) in scene.letters.take_touched() {
+        outbox::save(conn, letter)?;
     }
     Ok(())
 }

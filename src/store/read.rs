@@ -100,6 +100,11 @@ impl Reader {
         self.conn.get_interrupt_handle()
     }
 
+    /// Reads what has a module of its own.
+    pub(super) fn with<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        read(&self.conn).map_err(|error| self.named(error))
+    }
+
     /// A number that changes when another connection has written.
     ///
     /// # Errors
@@ -115,6 +120,14 @@ impl Reader {
     /// [`StoreError`] from the database.
     pub fn last_seq(&self) -> Result<i64, StoreError> {
         journal::last_seq(&self.conn).map_err(|error| self.named(error))
+    }
+
+    /// Whether an event of this id, or an order under this key, is in the journal.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn has_event(&self, event_id: &str) -> Result<bool, StoreError> {
+        self.with(|conn| Ok(journal::key_use(conn, event_id)?.is_some()))
     }
 
     /// A fact about the file itself.

@@ -16,6 +16,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002_operator.sql"),
     include_str!("migrations/0003_forum.sql"),
     include_str!("migrations/0004_lost.sql"),
+    include_str!("migrations/0005_outbox.sql"),
 ];
 
 /// The version from which on counts and stretches are kept.

@@ -30,6 +30,7 @@ fn name(fact: &Fact) -> &'static str {
         Fact::AgentRestarted { .. } => "agent.restarted",
         Fact::AgentProgressed { .. } => "agent.progressed",
         Fact::DocsSeeded { .. } => "docs.seeded",
+        Fact::DocsSynced { .. } => "docs.synced",
         Fact::GitCommitted { .. } => "git.committed",
         Fact::GitMerged { .. } => "git.merged",
         Fact::OperatorDecided(_) => "operator.decided",
@@ -39,6 +40,9 @@ fn name(fact: &Fact) -> &'static str {
         Fact::EscalationOpened { .. } => "escalation.opened",
         Fact::EscalationAcknowledged { .. } => "escalation.acknowledged",
         Fact::EscalationResolved { .. } => "escalation.resolved",
+        Fact::OutboxDead { .. } => "outbox.dead",
+        Fact::OutboxRetried { .. } => "outbox.retried",
+        Fact::OutboxDropped { .. } => "outbox.dropped",
         Fact::LeaseAcquired { .. } => "lease.acquired",
         Fact::LeaseLost { .. } => "lease.lost",
         Fact::ThreadOpened { .. } => "forum.thread.opened",
@@ -52,7 +56,7 @@ fn name(fact: &Fact) -> &'static str {
     }
 }
 
-const VARIANTS: usize = 33;
+const VARIANTS: usize = 37;
 
 fn author() -> Option<Author> {
     Some(Author { author_type: ActorType::Agent, author_name: "planner".into() })
@@ -163,6 +167,27 @@ fn facts() -> Vec<Fact> {
             repo: "repo".into(),
             files: vec![OwnFile { path: "ttmp/index.md".into(), blob: "e69de29".into() }],
             revision: some("1795248000000"),
+        },
+        Fact::DocsSynced {
+            dir: "ttmp/2026/11/21/T-ws--x".into(),
+            repo: "repo".into(),
+            files: vec![OwnFile { path: "ttmp/2026/11/21/T-ws--x/changelog.md".into(), blob: "e69de29".into() }],
+            of_thread: "t1".into(),
+            of_event: "fevt-1".into(),
+        },
+        Fact::OutboxDead {
+            id: 3,
+            topic: "forum.integration.docs_sync.requested".into(),
+            key: "t1".into(),
+            attempts: 8,
+            error: "the disk is full".into(),
+        },
+        Fact::OutboxRetried { id: 3, topic: "forum.integration.docs_sync.requested".into(), key: "t1".into() },
+        Fact::OutboxDropped {
+            id: 3,
+            topic: "forum.integration.docs_sync.requested".into(),
+            key: "t1".into(),
+            payload: serde_json::json!({ "thread_id": "t1" }),
         },
         Fact::GitCommitted { repo: "repo".into(), sha: "0123abc".into(), message: "docs".into(), own: true },
         Fact::GitMerged {

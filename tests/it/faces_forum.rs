@@ -89,7 +89,7 @@ fn a_guidance_request_waits_for_the_answer_that_names_it() {
     // A plain reply there is its answer.
     world.ask(&["forum", "post", "--thread-id", &thread, "--body", "go"]);
     assert_eq!(live.ended(), 0);
-    assert_eq!(live.json()[0]["answer"]["body"], "go");
+    live.line("the answer", |line| line["answer"]["body"] == "go");
     world.until_run(&run, "running");
     assert_eq!(world.ask(&["forum", "queue"])["threads"], json!([]));
 }

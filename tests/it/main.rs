@@ -1,6 +1,7 @@
 //! The one integration test program.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test is what a broken expectation should be")]
 
+mod bad_luck;
 mod console_e2e;
 mod console_forum;
 mod console_fuzz;
@@ -11,6 +12,7 @@ mod console_world;
 mod core_world;
 mod crash;
 mod defects;
+mod docs_sync;
 mod domain_control;
 mod domain_events;
 mod domain_forum;
@@ -29,6 +31,7 @@ mod mends;
 mod operator_drive;
 mod operator_rules;
 mod operator_waiting;
+mod outbox;
 mod process;
 mod processes;
 mod server_lost;

@@ -272,8 +272,12 @@ impl Told {
             | Fact::WorkspaceRemoved { .. }
             | Fact::AgentProgressed { .. }
             | Fact::DocsSeeded { .. }
+            | Fact::DocsSynced { .. }
             | Fact::GitCommitted { .. }
             | Fact::GitMerged { .. }
+            | Fact::OutboxDead { .. }
+            | Fact::OutboxRetried { .. }
+            | Fact::OutboxDropped { .. }
             | Fact::LeaseAcquired { .. }
             | Fact::LeaseLost { .. } => {}
         }

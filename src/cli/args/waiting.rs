@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::{OperatorWord, Selector, SelectorAll};
 use crate::domain::time::parse_duration;
@@ -142,4 +142,46 @@ pub enum OperatorCommand {
         #[arg(value_enum)]
         mode: OperatorWord,
     },
+}
+
+/// What to do with the outbox.
+#[derive(Debug, Clone, Subcommand)]
+pub enum OutboxCommand {
+    /// List letters, newest first
+    #[command(after_help = "Example: metawsm outbox list --status failed")]
+    List {
+        /// Only those
+        #[arg(long, value_enum, value_name = "STATUS")]
+        status: Option<LetterWord>,
+    },
+    /// Try one again, as if for the first time
+    #[command(after_help = "Example: metawsm outbox retry 12")]
+    Retry {
+        /// Which
+        id: i64,
+    },
+    /// Leave one undone for good
+    #[command(after_help = "Example: metawsm outbox drop 12 --yes")]
+    Drop {
+        /// Which
+        id: i64,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// Where a letter stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LetterWord {
+    /// Waits for its first attempt.
+    Pending,
+    /// In a worker's hands.
+    Processing,
+    /// Waits after an error.
+    Failed,
+    /// Done.
+    Sent,
+    /// Given up.
+    Dead,
 }

@@ -35,6 +35,7 @@ pub(super) fn decide(scene: &Scene, run_id: &str, wish: &RunWish) -> Result<Vec<
         RunWish::WorkspaceCreated { .. }
         | RunWish::WorkspaceRemoved { .. }
         | RunWish::DocsSeeded { .. }
+        | RunWish::DocsSynced { .. }
         | RunWish::Committed { .. }
         | RunWish::Merged { .. } => work(scene, run, wish),
     }
@@ -383,6 +384,16 @@ fn work(scene: &Scene, run: &Run, wish: &RunWish) -> Result<Vec<Draft>, Refusal>
                     Draft::new(subject.clone(), fact)
                 })
                 .collect()
+        }
+        RunWish::DocsSynced { workspace, ticket, repo, dir, file, thread_id, event_id } => {
+            let fact = Fact::DocsSynced {
+                dir: dir.clone(),
+                repo: repo.clone(),
+                files: file.iter().cloned().collect(),
+                of_thread: thread_id.clone(),
+                of_event: event_id.clone(),
+            };
+            vec![Draft::new(Subject { ticket: Some(ticket.clone()), ..subject(workspace) }, fact)]
         }
         RunWish::Committed { workspace, repo, sha, message } => {
             let fact = Fact::GitCommitted { repo: repo.clone(), sha: sha.clone(), message: message.clone(), own: true };

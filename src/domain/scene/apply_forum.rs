@@ -63,6 +63,7 @@ impl Scene {
             | Fact::AgentRestarted { .. }
             | Fact::AgentProgressed { .. }
             | Fact::DocsSeeded { .. }
+            | Fact::DocsSynced { .. }
             | Fact::GitCommitted { .. }
             | Fact::GitMerged { .. }
             | Fact::OperatorDecided(_)
@@ -72,6 +73,9 @@ impl Scene {
             | Fact::EscalationOpened { .. }
             | Fact::EscalationAcknowledged { .. }
             | Fact::EscalationResolved { .. }
+            | Fact::OutboxDead { .. }
+            | Fact::OutboxRetried { .. }
+            | Fact::OutboxDropped { .. }
             | Fact::LeaseAcquired { .. }
             | Fact::LeaseLost { .. } => return,
         }

@@ -1,9 +1,10 @@
-//! The fold's half for decisions, suggestions and escalations.
+//! The fold's part for decisions, suggestions, escalations, and letters of the outbox.
 
 use super::{LastDecision, Scene};
 use crate::domain::actor::ActorType;
 use crate::domain::escalation::{Escalation, EscalationState, Suggestion, SuggestionState};
 use crate::domain::event::{Event, Fact};
+use crate::domain::outbox::LetterStatus;
 
 impl Scene {
     pub(super) fn apply_operator(&mut self, event: &Event) {
@@ -41,6 +42,24 @@ impl Scene {
                     if note.is_some() {
                         escalation.note.clone_from(note);
                     }
+                }
+            }
+            Fact::OutboxDead { id, error, .. } => {
+                if let Some(letter) = self.letters.touch(id) {
+                    letter.status = LetterStatus::Dead;
+                    letter.last_error = Some(error.clone());
+                }
+            }
+            Fact::OutboxRetried { id, .. } => {
+                if let Some(letter) = self.letters.touch(id) {
+                    letter.status = LetterStatus::Pending;
+                    letter.attempts = 0;
+                    letter.due_at = event.occurred_at;
+                }
+            }
+            Fact::OutboxDropped { id, .. } => {
+                if let Some(letter) = self.letters.touch(id) {
+                    letter.status = LetterStatus::Dropped;
                 }
             }
             // Runs, agents and threads are folded elsewhere.

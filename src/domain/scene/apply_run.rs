@@ -151,6 +151,12 @@ impl Scene {
                     self.own_files.put(key, file.blob.clone());
                 }
             }
+            Fact::DocsSynced { repo, files, .. } => {
+                for file in files {
+                    self.own_files
+                        .put((run_id.clone(), name.clone(), repo.clone(), file.path.clone()), file.blob.clone());
+                }
+            }
             Fact::GitCommitted { repo, sha, message, own: true } => {
                 self.own_commits.put((run_id, name, repo.clone(), sha.clone()), message.clone());
             }
@@ -219,6 +225,7 @@ impl Scene {
             | Fact::WorkspaceRemoved { .. }
             | Fact::AgentRegistered(_)
             | Fact::DocsSeeded { .. }
+            | Fact::DocsSynced { .. }
             | Fact::GitCommitted { .. }
             | Fact::GitMerged { .. }
             | Fact::OperatorDecided(_)
@@ -227,6 +234,9 @@ impl Scene {
             | Fact::EscalationOpened { .. }
             | Fact::EscalationAcknowledged { .. }
             | Fact::EscalationResolved { .. }
+            | Fact::OutboxDead { .. }
+            | Fact::OutboxRetried { .. }
+            | Fact::OutboxDropped { .. }
             | Fact::LeaseAcquired { .. }
             | Fact::LeaseLost { .. }
             | Fact::ThreadOpened { .. }

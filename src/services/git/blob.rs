@@ -1,10 +1,13 @@
 //! git's blob name of a file, computed here: it tells whether a file that metawsm wrote is still as written,
 //! and neither needs a repository nor starts a process per file.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+
+use super::{Git, GitError};
 
 /// The blob name (40 hex digits, SHA-1) of what is at `path`, as `git hash-object --no-filters` prints it; of a
 /// symbolic link it is the name of its target's path, as git stores it.
@@ -22,6 +25,25 @@ pub fn blob_of(path: &Path) -> io::Result<String> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "neither a regular file nor a symbolic link"));
     }
     fs::read(path).map(|bytes| blob_of_bytes(&bytes))
+}
+
+impl Git {
+    /// The blob name of a file in the last commit, if it is there.
+    ///
+    /// # Errors
+    /// [`GitError`] when git cannot be asked.
+    pub fn blob_in_head(&self, worktree: &Path, path: &Path) -> Result<Option<String>, GitError> {
+        let mut object = OsString::from("HEAD:");
+        object.push(path);
+        let call = self.read(worktree).args(["rev-parse", "--verify", "--quiet", "--end-of-options"]);
+        let (output, tried) = call.arg(object).output()?;
+        match output.status {
+            Some(0) => Ok(Some(output.text().trim_end().to_owned())),
+            Some(1) => Ok(None),
+            Some(128) if output.stderr.is_empty() => Ok(None),
+            _ => Err(super::call::refused(tried, worktree.to_path_buf(), &output)),
+        }
+    }
 }
 
 /// The blob name of these bytes.

@@ -14,6 +14,36 @@ use super::write::{DOCUMENT_MODE, lock_dir, make_dirs, mode_of, read_document, w
 /// [`TicketError::BadName`] for a marker other than `[A-Za-z0-9._:-]{1,128}`, [`TicketError::WrongKind`],
 /// [`TicketError::Io`].
 pub fn append_changelog(dir: &Path, heading: &str, text: &str, marker: &str) -> Result<bool, TicketError> {
+    append(dir, heading, text, marker, "")
+}
+
+/// The same with a mark at its end too, so that [`without_last_entry`] can tell it from what others wrote.
+///
+/// # Errors
+/// Those of [`append_changelog`].
+pub fn append_entry(dir: &Path, heading: &str, text: &str, marker: &str) -> Result<bool, TicketError> {
+    append(dir, heading, text, marker, &format!("{}\n", end_mark(marker)))
+}
+
+fn mark(marker: &str) -> String {
+    format!("<!-- metawsm:{marker} -->")
+}
+
+fn end_mark(marker: &str) -> String {
+    format!("<!-- /metawsm:{marker} -->")
+}
+
+/// The document as it was before its last entry by [`append_entry`]; `None` where it does not end with one.
+pub fn without_last_entry(document: &str) -> Option<&str> {
+    let (_, last) = document.strip_suffix(" -->\n")?.rsplit_once('\n')?;
+    let marker = last.strip_prefix("<!-- /metawsm:")?;
+    let (before, _) = document.rsplit_once(&format!("\n{}\n", mark(marker)))?;
+    // What is left is its heading, and the blank line before that.
+    let (before, heading) = before.rsplit_once('\n')?;
+    (heading.starts_with("## ") && before.ends_with('\n')).then_some(before)
+}
+
+fn append(dir: &Path, heading: &str, text: &str, marker: &str, end: &str) -> Result<bool, TicketError> {
     let plain = marker.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte));
     if marker.is_empty() || marker.len() > 128 || !plain || marker.contains("--") {
         return Err(TicketError::BadName { what: "marker", name: marker.to_owned(), example: "evt-12" });
@@ -21,7 +51,7 @@ pub fn append_changelog(dir: &Path, heading: &str, text: &str, marker: &str) -> 
     let path = dir.join("changelog.md");
     let _lock = lock_dir(dir)?;
     let mut document = read_document(&path)?.unwrap_or_else(|| "# Changelog\n".to_owned());
-    let mark = format!("<!-- metawsm:{marker} -->");
+    let mark = mark(marker);
     if document.lines().any(|line| line.trim_end() == mark) {
         return Ok(false);
     }
@@ -29,7 +59,7 @@ pub fn append_changelog(dir: &Path, heading: &str, text: &str, marker: &str) -> 
         document.push('\n');
     }
     let text = body(text);
-    document.push_str(&format!("\n## {}\n{mark}\n\n{}\n", one_line(heading), text.trim_matches('\n')));
+    document.push_str(&format!("\n## {}\n{mark}\n\n{}\n{end}", one_line(heading), text.trim_matches('\n')));
     write_whole(&path, document.as_bytes(), mode_of(&path))?;
     Ok(true)
 }

@@ -1,0 +1,96 @@
+//! Letters of the outbox that are given up, tried again, or not wanted any more.
+
+use serde_json::json;
+
+use super::operator::{Call, call_human};
+use super::shortened;
+use crate::domain::command::OutboxWish;
+use crate::domain::escalation::Kind;
+use crate::domain::event::{Draft, Fact};
+use crate::domain::outbox::{Letter, LetterStatus, letter_target};
+use crate::domain::refusal::Refusal;
+use crate::domain::scene::Scene;
+use crate::domain::time::Moment;
+
+pub(super) fn decide(
+    scene: &Scene,
+    id: i64,
+    wish: &OutboxWish,
+    due_at: Option<Moment>,
+    new_id: &str,
+) -> Result<Vec<Draft>, Refusal> {
+    let letter = scene.letters.get(&id).ok_or_else(|| {
+        Refusal::not_found(format!("the outbox has no letter {id}")).hint("metawsm outbox list shows them")
+    })?;
+    let (topic, key) = (letter.topic.clone(), letter.key.clone());
+    match wish {
+        OutboxWish::GiveUp { attempts, error } => {
+            // Another worker may have it by now.
+            if letter.status != LetterStatus::Processing || letter.attempts != *attempts {
+                return Ok(Vec::new());
+            }
+            Ok(give_up(scene, letter, &shortened(error), due_at, new_id))
+        }
+        OutboxWish::Retry => {
+            waits_for_human(letter, "tried again")?;
+            Ok(ended_call(scene, letter, Fact::OutboxRetried { id, topic, key }))
+        }
+        OutboxWish::Drop => {
+            waits_for_human(letter, "dropped")?;
+            let fact = Fact::OutboxDropped { id, topic, key, payload: letter.payload.clone() };
+            Ok(ended_call(scene, letter, fact))
+        }
+    }
+}
+
+fn give_up(scene: &Scene, letter: &Letter, error: &str, due_at: Option<Moment>, new_id: &str) -> Vec<Draft> {
+    let about = letter.subject();
+    let fact = Fact::OutboxDead {
+        id: letter.id,
+        topic: letter.topic.clone(),
+        key: letter.key.clone(),
+        attempts: letter.attempts,
+        error: error.to_owned(),
+    };
+    let call = Call {
+        about: &about,
+        kind: Kind::DeadLetter,
+        target: &letter_target(letter.id),
+        cause: &format!("attempt {} at {}", letter.attempts, letter.due_at),
+        reason: &format!(
+            "{} for {} was given up after {} attempts: {error}",
+            letter.topic, letter.key, letter.attempts
+        ),
+        evidence: json!({ "signal": "dead_letter", "source": "outbox", "outbox_id": letter.id, "error": error }),
+        due_at,
+    };
+    let called = call_human(scene, call, new_id);
+    [Draft::new(about.clone(), fact)].into_iter().chain(called).collect()
+}
+
+/// A worker that has it is not interfered with, and what is done is done.
+fn waits_for_human(letter: &Letter, what: &str) -> Result<(), Refusal> {
+    match letter.status {
+        LetterStatus::Pending | LetterStatus::Dead => Ok(()),
+        LetterStatus::Processing | LetterStatus::Sent | LetterStatus::Dropped => Err(Refusal::illegal(
+            format!("letter {} is {}: it cannot be {what}", letter.id, letter.status.word()),
+            letter.status.word(),
+            letter.next_commands().to_vec(),
+        )
+        .hint("metawsm outbox list shows where each stands")),
+    }
+}
+
+/// The fact, and the end of the call that the letter's being dead was.
+fn ended_call(scene: &Scene, letter: &Letter, fact: Fact) -> Vec<Draft> {
+    let target = letter_target(letter.id);
+    let standing = scene
+        .escalations
+        .iter()
+        .filter(|found| found.kind == Kind::DeadLetter && found.target == target && found.stands());
+    let resolved = standing.map(|found| {
+        let fact = Fact::EscalationResolved { escalation_id: found.escalation_id.clone(), note: None };
+        Draft::new(found.subject(), fact).by_system()
+    });
+    [Draft::new(letter.subject(), fact)].into_iter().chain(resolved).collect()
+}

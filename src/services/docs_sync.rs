@@ -1,0 +1,213 @@
+//! Writes what was asked and answered into the ticket's changelog, in the workspace (spec 2.5).
+//!
+//! Once for each event: its id stands in the file, and in the journal. Whichever of the two a crash left out is made
+//! up for by the next attempt.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::engine::{Caller, Engine};
+use super::error::EngineError;
+use super::git::blob_of;
+use super::{own_work, tickets};
+use crate::domain::actor::Side;
+use crate::domain::command::{Command, RunWish};
+use crate::domain::event::{OwnFile, Worktree};
+use crate::domain::outbox::Letter;
+use crate::domain::run::{Run, RunStatus};
+use crate::domain::scene::Workspace;
+use crate::domain::thread::{Post, Thread};
+use crate::domain::time::Moment;
+use crate::store::{Order, Reader};
+
+/// The file.
+const CHANGELOG: &str = "changelog.md";
+/// More posts than lie between a question and its answer.
+const LOOKED_BACK: usize = 500;
+/// Words beyond this many bytes are left to the forum.
+const LONGEST: usize = 4_000;
+
+/// What the letter says.
+#[derive(Debug, Deserialize)]
+struct Request {
+    trigger: String,
+    event_id: String,
+    thread_id: String,
+    run_id: String,
+    by: String,
+    at: Moment,
+    post_id: Option<String>,
+    from: Option<String>,
+}
+
+/// Where the entry goes.
+struct Place {
+    workspace: Workspace,
+    tree: Worktree,
+    /// The ticket's directory, relative to the worktree.
+    dir: PathBuf,
+}
+
+/// Carries one letter out. What can never come through any more ends with a note instead of an error.
+///
+/// # Errors
+/// What may come through at another time.
+pub fn consume(engine: &Engine, letter: &Letter) -> Result<Option<String>, EngineError> {
+    let request: Request = match serde_json::from_value(letter.payload.clone()) {
+        Ok(request) => request,
+        Err(error) => return Ok(Some(format!("the letter cannot be read: {error}"))),
+    };
+    let reader = engine.reader()?;
+    let (Some(run), Some(thread)) = (reader.run(&request.run_id)?, reader.thread(&request.thread_id)?) else {
+        return Ok(Some(format!("run {} or thread {} is not there", request.run_id, request.thread_id)));
+    };
+    match run.status {
+        RunStatus::Closed => return Ok(Some(format!("run {} is closed", run.id()))),
+        // Its own commit of the docs is just being made.
+        RunStatus::Closing => return Err(EngineError::Interrupted(format!("run {} is being closed", run.id()))),
+        _ => {}
+    }
+    let place = match place(&reader, &run, &thread)? {
+        Ok(place) => place,
+        Err(why_not) => return Ok(Some(why_not)),
+    };
+    let key = format!("docs-{}", request.event_id);
+    let journaled = reader.has_event(&key)?;
+    let dir = Path::new(&place.tree.path).join(&place.dir);
+    let written = tickets::append_entry(
+        &dir,
+        &heading(&request, &thread),
+        &text(&reader, &request, &thread)?,
+        &request.event_id,
+    )?;
+    if !journaled {
+        journal(engine, &reader, &run, &thread, &place, &request, &key)?;
+    }
+    Ok((!written).then(|| "it was there already".to_owned()))
+}
+
+/// The ticket's directory in the thread's workspace, or why there is none.
+fn place(reader: &Reader, run: &Run, thread: &Thread) -> Result<Result<Place, String>, EngineError> {
+    let ticket = &thread.ticket;
+    let named = thread.workspace.clone();
+    let of_ticket = || run.spec.workspaces.iter().find(|found| found.ticket == *ticket).map(|found| found.name.clone());
+    let Some(name) = named.or_else(of_ticket) else {
+        return Ok(Err(format!("run {} has no workspace for {ticket}", run.id())));
+    };
+    let workspace = reader.workspaces(run.id())?.into_iter().find(|found| found.name == name && !found.removed);
+    let Some(workspace) = workspace.filter(|found| Path::new(&found.path).is_dir()) else {
+        return Ok(Err(format!("workspace {name} is gone")));
+    };
+    let seeding =
+        reader.seedings(run.id())?.into_iter().find(|found| found.workspace == name && found.ticket == *ticket);
+    let tree = seeding.as_ref().and_then(|found| workspace.worktrees.iter().find(|tree| tree.repo == found.repo));
+    let (Some(seeding), Some(tree)) = (&seeding, tree) else {
+        return Ok(Err(format!("workspace {name} has no docs of {ticket}")));
+    };
+    let place = Place { tree: tree.clone(), dir: PathBuf::from(&seeding.dir), workspace: workspace.clone() };
+    Ok(if stays_inside(&place) { Ok(place) } else { Err(format!("the docs of {ticket} in {name} are gone")) })
+}
+
+/// Whether the directory is there, and no link on the way leads out of the worktree.
+fn stays_inside(place: &Place) -> bool {
+    let tree = Path::new(&place.tree.path);
+    let (Ok(real), Ok(top)) = (tree.join(&place.dir).canonicalize(), tree.canonicalize()) else { return false };
+    real.is_dir() && real.starts_with(&top)
+}
+
+fn journal(
+    engine: &Engine,
+    reader: &Reader,
+    run: &Run,
+    thread: &Thread,
+    place: &Place,
+    request: &Request,
+    key: &str,
+) -> Result<(), EngineError> {
+    let path = place.dir.join(CHANGELOG);
+    // Where somebody else has changed the file too and not committed it, it stays theirs.
+    let ours = own_work::holds_only_entries(&engine.git, reader, &place.workspace, &place.tree, &path)?;
+    let whole = Path::new(&place.tree.path).join(&path);
+    let blob = || blob_of(&whole).map_err(EngineError::io(format!("read {}", whole.display())));
+    let file = ours.then(blob).transpose()?.map(|blob| OwnFile { path: path.display().to_string(), blob });
+    let wish = RunWish::DocsSynced {
+        workspace: place.workspace.name.clone(),
+        ticket: thread.ticket.clone(),
+        repo: place.tree.repo.clone(),
+        dir: place.dir.display().to_string(),
+        file,
+        thread_id: thread.thread_id.clone(),
+        event_id: request.event_id.clone(),
+    };
+    let caller = Caller::system("docs");
+    let command = Command::Run { run_id: run.id().to_owned(), wish };
+    engine.ledger.execute(&Order { key: Some(key), ..Order::new(&command, &caller.actor) })?;
+    Ok(())
+}
+
+fn heading(request: &Request, thread: &Thread) -> String {
+    let (year, month, day) = request.at.date();
+    // A title is one line, and no comment that would hide what follows.
+    let title = tickets::frontmatter::body(&thread.title);
+    format!("{year:04}-{month:02}-{day:02} {}: {title}", request.trigger)
+}
+
+/// Who asked what and when, and who said what to it.
+fn text(reader: &Reader, request: &Request, thread: &Thread) -> Result<String, EngineError> {
+    let posts = reader.posts(&thread.thread_id, Some(LOOKED_BACK))?;
+    let id = plain(&thread.thread_id);
+    let closed = request.trigger == "closed";
+    if closed && request.from.as_deref() == Some("answered") {
+        return Ok(format!("**{}** closed thread `{id}` at {}.", plain(&request.by), request.at));
+    }
+    let side = |post: &&Post, side: Side| post.author_type.side() == Some(side);
+    let before = |post: &&Post| post.created_at <= request.at;
+    let answer = match &request.post_id {
+        Some(post_id) => posts.iter().find(|post| post.post_id == *post_id),
+        None => posts.iter().rev().filter(before).find(|post| side(post, Side::Human)),
+    };
+    let asked = match answer.and_then(|post| post.in_reply_to.as_deref()) {
+        Some(request) => posts.iter().find(|post| post.post_id == request),
+        None => {
+            let limit = answer.map_or(i64::MAX, |post| post.seq);
+            posts.iter().rev().filter(before).find(|post| post.seq < limit && side(post, Side::Agent))
+        }
+    };
+    let mut text = format!("Thread `{id}`.\n");
+    if let Some(post) = asked {
+        text.push_str(&said(post, "asked"));
+    }
+    if let Some(post) = answer {
+        text.push_str(&said(post, "answered"));
+    }
+    if closed {
+        text.push_str(&format!("\n**{}** closed it at {}.\n", plain(&request.by), request.at));
+    }
+    Ok(text)
+}
+
+/// The words of a post as a quotation: whatever is in them, it ends with them.
+fn said(post: &Post, what: &str) -> String {
+    let body = tickets::frontmatter::body(&post.body);
+    let mut end = body.len().min(LONGEST);
+    while !body.is_char_boundary(end) {
+        end -= 1;
+    }
+    let mut quoted = String::new();
+    for line in body[..end].trim_end().split('\n') {
+        quoted.push_str(if line.is_empty() { ">" } else { "> " });
+        quoted.push_str(line);
+        quoted.push('\n');
+    }
+    if end < body.len() {
+        quoted.push_str(&format!(">\n> … {} bytes more in the forum.\n", body.len() - end));
+    }
+    format!("\n**{}** ({}) {what} at {}:\n\n{quoted}", plain(&post.author_name), post.author_type, post.created_at)
+}
+
+/// A name within a line of Markdown: without what would be more than a name there.
+fn plain(name: &str) -> String {
+    let line = tickets::frontmatter::one_line(name);
+    line.chars().map(|c| if matches!(c, '`' | '*' | '<' | '>' | '[' | ']') { '\'' } else { c }).collect()
+}

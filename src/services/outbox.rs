@@ -1,0 +1,202 @@
+//! Works off the outbox: claims letters, has them carried out, and says how they ended (spec 2.6). The holder of the
+//! supervisor lease runs one worker, on a thread of its own: a slow side effect holds nobody up.
+//!
+//! A letter may be carried out twice, when its worker dies between doing and saying so: consumers bear that.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::docs_sync;
+use super::engine::{Caller, Engine};
+use super::error::EngineError;
+use super::log::Log;
+use crate::domain::command::{Command, OutboxWish};
+use crate::domain::outbox::{DOCS_SYNC, Letter, pause_after};
+use crate::domain::policy::Policy;
+use crate::domain::time::Moment;
+
+/// So long a worker has a letter; after that it counts as lost with its worker. Consumers are quicker by far.
+pub const CLAIM: Duration = Duration::from_secs(60);
+/// So many letters are claimed at a time.
+const BATCH: usize = 4;
+/// How often the table is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How often letters that were sent long ago are removed.
+const PRUNE_EVERY: Duration = Duration::from_secs(600);
+/// How often the log says what was done.
+const SUMMARY_EVERY: Duration = Duration::from_secs(60);
+
+/// Carries letters out.
+pub trait Consume: Send + Sync {
+    /// Carries one out; what there is to say to its end, if anything.
+    ///
+    /// # Errors
+    /// What kept it from coming through: it is tried again.
+    fn consume(&self, engine: &Engine, letter: &Letter) -> Result<Option<String>, EngineError>;
+}
+
+/// Everybody who carries letters out, by topic.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Consumers;
+
+impl Consume for Consumers {
+    fn consume(&self, engine: &Engine, letter: &Letter) -> Result<Option<String>, EngineError> {
+        match letter.topic.as_str() {
+            DOCS_SYNC => docs_sync::consume(engine, letter),
+            other => {
+                let hint = "was it written by a newer metawsm?";
+                Err(EngineError::not_found(format!("nobody carries out {other}"), hint))
+            }
+        }
+    }
+}
+
+/// What became of the letters of one round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Round {
+    /// Carried out.
+    pub sent: usize,
+    /// To be tried again.
+    pub failed: usize,
+    /// Given up.
+    pub dead: usize,
+}
+
+/// Carries out what is due, once around.
+///
+/// # Errors
+/// When the store cannot be used; what went wrong with a letter stands in its row.
+pub fn work_off(engine: &Engine, consume: &dyn Consume) -> Result<Round, EngineError> {
+    let policy = engine.home.load_policy(&[]).map_or_else(|_| Policy::default(), |live| live.policy);
+    let mut round = Round::default();
+    for letter in engine.ledger.claim_letters(CLAIM, BATCH)? {
+        // Each claim counts: one that takes its worker down with it every time is given up too.
+        let done = if letter.attempts > policy.outbox.max_attempts {
+            Err("its worker ended in the middle of it, again and again".to_owned())
+        } else {
+            consume.consume(engine, &letter).map_err(|error| error.to_string())
+        };
+        match done {
+            Ok(note) => {
+                engine.ledger.letter_sent(&letter, note.as_deref())?;
+                round.sent += 1;
+            }
+            Err(error) => {
+                engine.ledger.note_outbox_error(&format!("{}: {error}", letter.topic))?;
+                if letter.attempts >= policy.outbox.max_attempts {
+                    give_up(engine, &policy, &letter, error)?;
+                    round.dead += 1;
+                } else {
+                    let pause = pause_after(letter.attempts, engine.ledger.random());
+                    engine.ledger.letter_failed(&letter, &error, pause)?;
+                    round.failed += 1;
+                }
+            }
+        }
+    }
+    Ok(round)
+}
+
+fn give_up(engine: &Engine, policy: &Policy, letter: &Letter, error: String) -> Result<(), EngineError> {
+    let minutes = policy.forum.sla.escalation_minutes;
+    let again = Duration::from_secs(u64::from(minutes) * 60);
+    let command = Command::Outbox {
+        id: letter.id,
+        wish: OutboxWish::GiveUp { attempts: letter.attempts, error },
+        due_at: (minutes > 0).then(|| engine.now().plus(again)),
+        escalation_id: engine.ledger.new_id("esc"),
+    };
+    engine.order(&Caller::system("outbox"), &command)?;
+    Ok(())
+}
+
+/// Says of a letter what a human wants: that it is tried again, or left undone.
+///
+/// # Errors
+/// A refusal; [`EngineError::NotFound`].
+pub fn settle(engine: &Engine, caller: &Caller, id: i64, wish: OutboxWish) -> Result<(), EngineError> {
+    engine.order(caller, &Command::Outbox { id, wish, due_at: None, escalation_id: String::new() })?;
+    Ok(())
+}
+
+/// A worker on a thread of its own; it ends with its handle.
+#[derive(Debug)]
+pub struct Worker {
+    ending: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Worker {
+    /// Begins.
+    pub fn begin(engine: &Arc<Engine>, consume: Box<dyn Consume>) -> Self {
+        let ending = Arc::new(AtomicBool::new(false));
+        let (engine, told) = (Arc::clone(engine), Arc::clone(&ending));
+        let work = move || serve(&engine, consume.as_ref(), &told);
+        let thread = std::thread::Builder::new().name("outbox".to_owned()).spawn(work).ok();
+        Self { ending, thread }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.ending.store(true, Ordering::SeqCst);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            let _ = thread.join();
+        }
+    }
+}
+
+fn serve(engine: &Engine, consume: &dyn Consume, ending: &AtomicBool) {
+    let log = Log::new(&engine.home);
+    let (mut pruned, mut told) = (None::<Instant>, Instant::now());
+    let mut sum = Round::default();
+    let mut said = String::new();
+    while !ending.load(Ordering::SeqCst) {
+        let trouble = match turn(engine, consume, &mut pruned) {
+            Ok(round) => {
+                sum = Round {
+                    sent: sum.sent + round.sent,
+                    failed: sum.failed + round.failed,
+                    dead: sum.dead + round.dead,
+                };
+                // There may be more of it.
+                if round != Round::default() {
+                    continue;
+                }
+                String::new()
+            }
+            Err(error) => error.to_string(),
+        };
+        if !trouble.is_empty() && trouble != said {
+            log.line("outbox", &trouble);
+        }
+        said = trouble;
+        if sum != Round::default() && told.elapsed() >= SUMMARY_EVERY {
+            log.line("outbox", &format!("{} carried out, {} failed, {} given up", sum.sent, sum.failed, sum.dead));
+            (sum, told) = (Round::default(), Instant::now());
+        }
+        std::thread::park_timeout(LOOK_EVERY);
+    }
+}
+
+fn turn(engine: &Engine, consume: &dyn Consume, pruned: &mut Option<Instant>) -> Result<Round, EngineError> {
+    if pruned.is_none_or(|at| at.elapsed() >= PRUNE_EVERY) {
+        *pruned = Some(Instant::now());
+        prune(engine)?;
+    }
+    // Looking takes no lock; claiming does.
+    if engine.reader()?.letters_due(engine.now())? { work_off(engine, consume) } else { Ok(Round::default()) }
+}
+
+/// Removes letters that were sent longer ago than the policy keeps them.
+///
+/// # Errors
+/// When the store cannot be used.
+pub fn prune(engine: &Engine) -> Result<usize, EngineError> {
+    let policy = engine.home.load_policy(&[]).map_or_else(|_| Policy::default(), |live| live.policy);
+    let kept = i64::from(policy.outbox.keep_hours) * 3_600_000;
+    Ok(engine.ledger.prune_letters(Moment::from_millis(engine.now().millis().saturating_sub(kept)))?)
+}

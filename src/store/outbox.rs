@@ -1,0 +1,346 @@
+//! The outbox table: letters are written with the events that cause them, claimed by a worker for a while, and end
+//! sent or dead (spec 2.6). Delivery state, and no projection: a rebuild leaves it alone.
+
+use std::time::Duration;
+
+use rusqlite::{Connection, Row, named_params};
+use serde::{Deserialize, Serialize};
+
+use super::error::StoreError;
+use super::ledger::Ledger;
+use super::read::Reader;
+use crate::domain::event::Event;
+use crate::domain::outbox::{Letter, LetterStatus, Wanted, letters_of, may_have_letters};
+use crate::domain::time::Moment;
+
+/// Columns of a letter, in the order [`from_row`] reads them.
+const COLUMNS: &str = "id, seq, topic, key, payload, status, attempts, due_at, claimed_until, created_at, last_error, \
+                       note, sent_at";
+
+/// Where the tally stands in `meta`.
+const TALLY: &str = "outbox";
+
+/// What is kept of the outbox beyond its rows: they are pruned.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Tally {
+    /// Letters ever carried out.
+    pub processed: u64,
+    /// Errors since the last one that was carried out.
+    pub consecutive_errors: u64,
+    /// What went wrong last.
+    pub last_error: Option<String>,
+    /// When that was.
+    pub last_error_at: Option<Moment>,
+    /// When a letter came through after it.
+    pub cleared_at: Option<Moment>,
+}
+
+/// How the outbox fares.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OutboxHealth {
+    /// Letters that wait for their first attempt.
+    pub pending: u64,
+    /// Letters that a worker has.
+    pub processing: u64,
+    /// Letters that failed and will be tried again.
+    pub failed: u64,
+    /// Letters that were given up.
+    pub dead: u64,
+    /// When the oldest of those that wait, failed ones too, was written.
+    pub oldest_pending_at: Option<Moment>,
+    /// What happened so far.
+    pub tally: Tally,
+}
+
+/// Which letters are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LetterFilter {
+    /// Waiting for the first attempt.
+    Pending,
+    /// In a worker's hands.
+    Processing,
+    /// Waiting after an error.
+    Failed,
+    /// Done.
+    Sent,
+    /// Given up.
+    Dead,
+}
+
+impl LetterFilter {
+    const fn clause(self) -> &'static str {
+        match self {
+            Self::Pending => "status = 'pending' AND attempts = 0",
+            Self::Processing => "status = 'processing'",
+            Self::Failed => "status = 'pending' AND attempts > 0",
+            Self::Sent => "status = 'sent'",
+            Self::Dead => "status = 'dead'",
+        }
+    }
+}
+
+fn from_row(row: &Row<'_>) -> rusqlite::Result<Letter> {
+    let (payload, status): (String, String) = (row.get(4)?, row.get(5)?);
+    Ok(Letter {
+        id: row.get(0)?,
+        seq: row.get(1)?,
+        topic: row.get(2)?,
+        key: row.get(3)?,
+        payload: serde_json::from_str(&payload).unwrap_or_default(),
+        // The table's own check lets no other word in.
+        status: LetterStatus::parse(&status).unwrap_or(LetterStatus::Dead),
+        attempts: row.get(6)?,
+        due_at: Moment::from_millis(row.get(7)?),
+        claimed_until: row.get::<_, Option<i64>>(8)?.map(Moment::from_millis),
+        created_at: Moment::from_millis(row.get(9)?),
+        last_error: row.get(10)?,
+        note: row.get(11)?,
+        sent_at: row.get::<_, Option<i64>>(12)?.map(Moment::from_millis),
+    })
+}
+
+/// Writes what the events of one command make necessary, in its transaction.
+pub(super) fn write(conn: &Connection, events: &[Event], wanted: &dyn Fn() -> Wanted) -> rusqlite::Result<()> {
+    for event in events.iter().filter(|event| may_have_letters(event)) {
+        for letter in letters_of(event, wanted()) {
+            conn.prepare_cached(
+                "INSERT INTO outbox (seq, topic, key, payload, due_at, created_at)
+                 VALUES (:seq, :topic, :key, :payload, :now, :now)",
+            )?
+            .execute(named_params! {
+                ":seq": event.seq,
+                ":topic": letter.topic,
+                ":key": letter.key,
+                ":payload": letter.payload.to_string(),
+                ":now": event.occurred_at.millis(),
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// One letter.
+pub(super) fn letter(conn: &Connection, id: i64) -> rusqlite::Result<Option<Letter>> {
+    let mut select = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM outbox WHERE id = :id"))?;
+    let mut rows = select.query_map(named_params! { ":id": id }, from_row)?;
+    rows.next().transpose()
+}
+
+/// Writes where a letter stands after a command about it.
+pub(super) fn save(conn: &Connection, letter: &Letter) -> rusqlite::Result<()> {
+    if letter.status == LetterStatus::Dropped {
+        conn.execute("DELETE FROM outbox WHERE id = ?1", [letter.id])?;
+        return Ok(());
+    }
+    conn.prepare_cached(
+        "UPDATE outbox SET status = :status, attempts = :attempts, due_at = :due, claimed_until = NULL, last_error = :error
+         WHERE id = :id",
+    )?
+    .execute(named_params! {
+        ":id": letter.id,
+        ":status": letter.status.word(),
+        ":attempts": letter.attempts,
+        ":due": letter.due_at.millis(),
+        ":error": letter.last_error,
+    })?;
+    Ok(())
+}
+
+fn tally(conn: &Connection) -> rusqlite::Result<Tally> {
+    let mut select = conn.prepare_cached("SELECT value FROM meta WHERE key = :key")?;
+    let mut rows = select.query(named_params! { ":key": TALLY })?;
+    let text: Option<String> = rows.next()?.map(|row| row.get(0)).transpose()?;
+    Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
+}
+
+fn count(conn: &Connection, change: impl FnOnce(&mut Tally)) -> rusqlite::Result<()> {
+    let mut tally = tally(conn)?;
+    change(&mut tally);
+    let text = serde_json::to_string(&tally).unwrap_or_default();
+    conn.prepare_cached(
+        "INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+    )?
+    .execute(named_params! { ":key": TALLY, ":value": text })?;
+    Ok(())
+}
+
+impl Ledger {
+    /// Gives up to `most` letters whose time has come to this worker, until `now + hold`; a claim that ran out
+    /// is given anew. Letters of one key go one after the other. Each claim counts as an attempt.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn claim_letters(&self, hold: Duration, most: usize) -> Result<Vec<Letter>, StoreError> {
+        let now = self.clock().now();
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        self.beside(|tx| {
+            let sql = format!(
+                "UPDATE outbox SET status = 'processing', attempts = attempts + 1, claimed_until = :until
+                 WHERE id IN (
+                     SELECT id FROM outbox AS due
+                     WHERE status IN ('pending', 'processing') AND due_at <= :now
+                       AND (claimed_until IS NULL OR claimed_until <= :now)
+                       AND NOT EXISTS (
+                           SELECT 1 FROM outbox AS before
+                           WHERE before.status IN ('pending', 'processing')
+                             AND before.key = due.key AND before.topic = due.topic AND before.id < due.id)
+                     ORDER BY due_at, id LIMIT :most)
+                 RETURNING {COLUMNS}"
+            );
+            let mut update = tx.prepare_cached(&sql)?;
+            let params = named_params! { ":now": now.millis(), ":until": now.plus(hold).millis(), ":most": most };
+            let mut letters: Vec<Letter> = update.query_map(params, from_row)?.collect::<rusqlite::Result<_>>()?;
+            letters.sort_by_key(|letter| letter.id);
+            Ok(letters)
+        })
+    }
+
+    /// Takes every claim back: their workers are known to be gone. The attempts count.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn release_letters(&self) -> Result<usize, StoreError> {
+        self.beside(|tx| {
+            tx.execute("UPDATE outbox SET status = 'pending', claimed_until = NULL WHERE status = 'processing'", [])
+        })
+    }
+
+    /// A claimed letter was carried out. False: the claim had run out and another worker has it.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn letter_sent(&self, letter: &Letter, note: Option<&str>) -> Result<bool, StoreError> {
+        let now = self.clock().now();
+        self.beside(|tx| {
+            let changed = tx
+                .prepare_cached(
+                    "UPDATE outbox SET status = 'sent', sent_at = :now, claimed_until = NULL, note = :note
+                     WHERE id = :id AND status = 'processing' AND attempts = :attempts",
+                )?
+                .execute(named_params! {
+                    ":now": now.millis(), ":note": note, ":id": letter.id, ":attempts": letter.attempts,
+                })?;
+            if changed > 0 {
+                count(tx, |tally| {
+                    tally.processed += 1;
+                    tally.consecutive_errors = 0;
+                    tally.cleared_at = tally.cleared_at.or(tally.last_error_at.map(|_| now));
+                })?;
+            }
+            Ok(changed > 0)
+        })
+    }
+
+    /// An attempt at a claimed letter failed: it is tried again after `pause`. False: another worker has it.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn letter_failed(&self, letter: &Letter, error: &str, pause: Duration) -> Result<bool, StoreError> {
+        let now = self.clock().now();
+        self.beside(|tx| {
+            let changed = tx
+                .prepare_cached(
+                    "UPDATE outbox SET status = 'pending', due_at = :due, claimed_until = NULL, last_error = :error
+                     WHERE id = :id AND status = 'processing' AND attempts = :attempts",
+                )?
+                .execute(named_params! {
+                    ":due": now.plus(pause).millis(), ":error": error, ":id": letter.id, ":attempts": letter.attempts,
+                })?;
+            Ok(changed > 0)
+        })
+    }
+
+    /// Counts an error of the worker.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn note_outbox_error(&self, error: &str) -> Result<(), StoreError> {
+        let now = self.clock().now();
+        self.beside(|tx| {
+            count(tx, |tally| {
+                tally.consecutive_errors += 1;
+                tally.last_error = Some(error.to_owned());
+                tally.last_error_at = Some(now);
+                tally.cleared_at = None;
+            })
+        })
+    }
+
+    /// Removes letters that were sent before then; returns how many.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn prune_letters(&self, before: Moment) -> Result<usize, StoreError> {
+        self.beside(|tx| tx.execute("DELETE FROM outbox WHERE status = 'sent' AND sent_at < ?1", [before.millis()]))
+    }
+}
+
+impl Reader {
+    /// Letters, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn letters(&self, filter: Option<LetterFilter>, limit: usize) -> Result<Vec<Letter>, StoreError> {
+        let clause = filter.map_or_else(String::new, |filter| format!(" WHERE {}", filter.clause()));
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.with(|conn| {
+            let mut select =
+                conn.prepare_cached(&format!("SELECT {COLUMNS} FROM outbox{clause} ORDER BY id DESC LIMIT :limit"))?;
+            let rows = select.query_map(named_params! { ":limit": limit }, from_row)?;
+            rows.collect()
+        })
+    }
+
+    /// One letter.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn letter(&self, id: i64) -> Result<Option<Letter>, StoreError> {
+        self.with(|conn| letter(conn, id))
+    }
+
+    /// Whether a worker has something to do now.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn letters_due(&self, now: Moment) -> Result<bool, StoreError> {
+        self.with(|conn| {
+            conn.prepare_cached(
+                "SELECT EXISTS (
+                     SELECT 1 FROM outbox WHERE status IN ('pending', 'processing') AND due_at <= :now
+                       AND (claimed_until IS NULL OR claimed_until <= :now))",
+            )?
+            .query_row(named_params! { ":now": now.millis() }, |row| row.get(0))
+        })
+    }
+
+    /// How the outbox fares.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn outbox_health(&self) -> Result<OutboxHealth, StoreError> {
+        self.with(|conn| {
+            let number = |row: &Row<'_>, at: usize| row.get::<_, i64>(at).map(|count| count.try_into().unwrap_or(0));
+            // What was sent is left out first: it is most of the table.
+            let sql = "SELECT count(*) FILTER (WHERE status = 'pending' AND attempts = 0),
+                              count(*) FILTER (WHERE status = 'processing'),
+                              count(*) FILTER (WHERE status = 'pending' AND attempts > 0),
+                              count(*) FILTER (WHERE status = 'dead'),
+                              min(created_at) FILTER (WHERE status = 'pending')
+                       FROM outbox WHERE status IN ('pending', 'processing', 'dead')";
+            let mut health = conn.prepare_cached(sql)?.query_row([], |row| {
+                Ok(OutboxHealth {
+                    pending: number(row, 0)?,
+                    processing: number(row, 1)?,
+                    failed: number(row, 2)?,
+                    dead: number(row, 3)?,
+                    oldest_pending_at: row.get::<_, Option<i64>>(4)?.map(Moment::from_millis),
+                    tally: Tally::default(),
+                })
+            })?;
+            health.tally = tally(conn)?;
+            Ok(health)
+        })
+    }
+}

@@ -1,0 +1,235 @@
+//! What is asked and answered in the forum, in the ticket's changelog (spec 2.5): once, whole, and as data.
+
+use std::path::PathBuf;
+
+use metawsm::domain::outbox::Letter;
+use metawsm::services::docs_sync::consume;
+use metawsm::services::engine::{Engine, Surroundings};
+use metawsm::services::home::{Home, HomeArgs};
+use metawsm::services::tickets::{append_entry, without_last_entry};
+use serde_json::{Value, json};
+
+use crate::world::{PATIENCE, World, wait_for};
+
+/// A run with one agent at work, and nobody supervising yet.
+struct Desk {
+    world: World,
+    run: String,
+}
+
+impl Desk {
+    fn new(more: Value) -> Self {
+        let world = World::with(&[("a", "obeys.sh")], more);
+        let run = world.run(&[]);
+        Self { world, run }
+    }
+
+    fn ask(&self, thread: &str, title: &str, body: &str) {
+        let args =
+            ["forum", "ask", "--run-id", &self.run, "--agent", "a", "--actor-type", "agent", "--actor-name", "a"];
+        let body = format!("--body={body}");
+        self.world.ask(&[&args[..], &["--thread-id", thread, "--title", title, &body]].concat());
+    }
+
+    fn answer(&self, thread: &str, body: &str) {
+        self.world.ask(&["forum", "answer", "--thread-id", thread, "--body", body]);
+    }
+
+    fn changelog(&self) -> PathBuf {
+        let docs = self.world.ask(&["status", "--run-id", &self.run])["docs"][0]["dir"].as_str().unwrap().to_owned();
+        self.world.tree(&self.run).join(docs).join("changelog.md")
+    }
+
+    fn text(&self) -> String {
+        std::fs::read_to_string(self.changelog()).unwrap()
+    }
+
+    fn letters(&self, status: &str) -> Vec<Value> {
+        self.world.ask(&["outbox", "list", "--status", status])["outbox"].as_array().unwrap().clone()
+    }
+
+    fn sent(&self, count: usize) -> Vec<Value> {
+        wait_for("the outbox to be worked off", PATIENCE, || {
+            Some(self.letters("sent")).filter(|all| all.len() == count)
+        })
+    }
+
+    fn dirty(&self) -> Value {
+        self.world.ask(&["status", "--run-id", &self.run])["diffs"][0]["dirty"].clone()
+    }
+
+    fn engine(&self) -> Engine {
+        let surroundings = Surroundings { program: env!("CARGO_BIN_EXE_metawsm").into(), ..Surroundings::default() };
+        Engine::open(Home::at(&self.world.home(), &HomeArgs::default()), surroundings).unwrap()
+    }
+
+    fn letter(&self) -> Letter {
+        self.engine().reader().unwrap().letters(None, 1).unwrap().remove(0)
+    }
+
+    fn synced(&self) -> usize {
+        self.world.verified().iter().filter(|event| event["event_type"] == "docs.synced").count()
+    }
+}
+
+#[test]
+fn question_and_answer_are_written_down_once_and_are_no_dirt() {
+    let desk = Desk::new(json!({}));
+    desk.ask("t1", "which port?", "8080 is taken.\nWhich one then?");
+    desk.answer("t1", "take 9090");
+    assert!(!desk.text().contains("9090"), "without a supervisor it waits");
+    assert_eq!(desk.letters("pending").len(), 1);
+    let supervisor = desk.world.spawn(&["--headless"]);
+    desk.sent(1);
+    let text = desk.text();
+    assert!(text.contains("answered: which port?"), "{text}");
+    assert!(text.contains("**a** (agent) asked at 20"), "{text}");
+    assert!(text.contains("\n> 8080 is taken.\n> Which one then?\n"), "{text}");
+    assert!(text.contains("**tester** (human) answered at 20") && text.contains("\n> take 9090\n"), "{text}");
+    assert_eq!(desk.dirty(), json!([]), "it is ours");
+    // A request in the control thread, answered by a plain word, and a thread that is closed afterwards.
+    let signal = ["forum", "signal", "--type", "guidance_request", "--run-id", &desk.run, "--agent", "a"];
+    let asked = desk.world.ask(&[&signal[..], &["--question", "which schema?"]].concat());
+    let control = asked["thread"]["thread_id"].as_str().unwrap().to_owned();
+    desk.world.ask(&["forum", "post", "--thread-id", &control, "--body", "the new one"]);
+    desk.world.ask(&["forum", "close", "--thread-id", "t1"]);
+    desk.sent(3);
+    let text = desk.text();
+    assert!(text.contains("\n> which schema?\n") && text.contains("\n> the new one\n"), "{text}");
+    assert!(text.contains("**human:tester** closed thread `t1` at 20"), "{text}");
+    assert_eq!(text.matches("take 9090").count(), 1, "closing repeats nothing");
+    assert_eq!((desk.dirty(), desk.synced()), (json!([]), 3));
+    // The agent is done, the run is closed: what we wrote is in a commit of its own.
+    desk.world.order("a", 1, "$METAWSM_BIN forum signal --type completion --summary done");
+    desk.world.until_run(&desk.run, "completed");
+    let tree = desk.world.tree(&desk.run);
+    desk.world.ask(&["close", "--run-id", &desk.run, "--merge", "--yes"]);
+    let committed = desk.world.git(&tree, &["log", "-1", "-p", "--format=%s"]);
+    assert!(committed.starts_with("metawsm: ticket docs of") && committed.contains("take 9090"), "{committed}");
+    desk.world.verified();
+    drop(supervisor);
+}
+
+#[test]
+fn an_agents_own_change_of_the_changelog_stays_its_own() {
+    let desk = Desk::new(json!({}));
+    let path = desk.changelog();
+    std::fs::write(&path, format!("{}\nmine\n", desk.text())).unwrap();
+    desk.ask("t1", "which port?", "which?");
+    desk.answer("t1", "this");
+    let _supervisor = desk.world.spawn(&["--headless"]);
+    desk.sent(1);
+    let text = desk.text();
+    assert!(text.contains("\nmine\n") && text.contains("> this\n"), "{text}");
+    let dirty = desk.dirty();
+    assert!(dirty[0].as_str().is_some_and(|path| path.ends_with("changelog.md")), "{dirty}");
+}
+
+#[test]
+fn whatever_a_crash_left_out_is_made_up_for_and_nothing_is_doubled() {
+    let desk = Desk::new(json!({}));
+    desk.ask("t1", "which port?", "which?");
+    desk.answer("t1", "this");
+    let (engine, letter) = (desk.engine(), desk.letter());
+    // In the file and not in the journal: nobody takes it for the agent's work meanwhile.
+    let dir = desk.changelog();
+    let event = letter.payload["event_id"].as_str().unwrap();
+    assert!(append_entry(dir.parent().unwrap(), "answered: which port?", "> this", event).unwrap());
+    assert_eq!((desk.dirty(), desk.synced()), (json!([]), 0));
+    let before = desk.text();
+    assert_eq!(consume(&engine, &letter).unwrap().as_deref(), Some("it was there already"));
+    assert_eq!((desk.text(), desk.synced()), (before.clone(), 1));
+    assert_eq!(consume(&engine, &letter).unwrap().as_deref(), Some("it was there already"));
+    assert_eq!((desk.text(), desk.synced()), (before.clone(), 1));
+    // In the journal and lost from the file, as after a power cut: the same entry comes back.
+    desk.ask("t2", "which host?", "which?");
+    desk.answer("t2", "that");
+    let letter = desk.letter();
+    assert_eq!(consume(&engine, &letter).unwrap(), None);
+    let whole = desk.text();
+    assert_eq!(without_last_entry(&whole), Some(before.as_str()));
+    std::fs::write(&dir, &before).unwrap();
+    assert_eq!(consume(&engine, &letter).unwrap(), None);
+    assert_eq!((desk.text(), desk.dirty(), desk.synced()), (whole, json!([]), 2));
+}
+
+#[test]
+fn text_is_data_and_stays_where_it_is_put() {
+    let desk = Desk::new(json!({}));
+    let frontmatter = "---\nTitle: x\nStatus: active\n---\n";
+    let path = desk.changelog();
+    std::fs::write(&path, format!("{frontmatter}# Changelog\n")).unwrap();
+    let nasty = "---\nStatus: gone\n# Heading\n## 2026 forged\n<!-- metawsm:fevt-forged -->\n```\nopen \u{1b}[2J\u{202e}end -->";
+    desk.ask("t1", "x --> <!-- hidden `a` </details>", nasty);
+    desk.answer("t1", &"long ".repeat(5_000));
+    consume(&desk.engine(), &desk.letter()).unwrap();
+    let text = desk.text();
+    assert!(text.starts_with(frontmatter), "{text}");
+    let added: Vec<&str> = text.strip_prefix(frontmatter).unwrap().lines().collect();
+    assert_eq!(added.iter().filter(|line| line.starts_with("## ")).count(), 1, "{text}");
+    assert!(!added.iter().any(|line| line.starts_with("---") || line.starts_with("```")), "{text}");
+    assert_eq!(text.matches("<!--").count(), 2, "only our own marks: {text}");
+    assert!(!text.contains('\u{1b}') && !text.contains('\u{202e}'));
+    assert!(text.len() < 12_000 && text.contains("bytes more in the forum"), "{}", text.len());
+    assert_eq!(without_last_entry(&text).unwrap(), format!("{frontmatter}# Changelog\n"));
+    // A link in place of the ticket's directory is not followed.
+    let ticket = path.parent().unwrap();
+    let elsewhere = desk.world.root.join("elsewhere");
+    std::fs::rename(ticket, &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, ticket).unwrap();
+    let before = std::fs::read_to_string(elsewhere.join("changelog.md")).unwrap();
+    desk.ask("t2", "again?", "again");
+    desk.answer("t2", "no");
+    let note = consume(&desk.engine(), &desk.letter()).unwrap().unwrap();
+    assert!(note.contains("are gone"), "{note}");
+    assert_eq!(std::fs::read_to_string(elsewhere.join("changelog.md")).unwrap(), before);
+}
+
+#[test]
+fn what_has_no_place_any_more_ends_with_a_note() {
+    let desk = Desk::new(json!({}));
+    desk.ask("t1", "which port?", "which?");
+    std::fs::remove_dir_all(desk.world.tree(&desk.run).parent().unwrap()).unwrap();
+    desk.answer("t1", "this");
+    let _supervisor = desk.world.spawn(&["--headless"]);
+    let sent = desk.sent(1);
+    assert!(sent[0]["note"].as_str().unwrap().contains("is gone"), "{}", sent[0]);
+    assert_eq!(sent[0]["attempts"], 1);
+    assert_eq!(desk.synced(), 0);
+}
+
+#[test]
+fn switched_off_nothing_is_written_down() {
+    let desk = Desk::new(json!({ "forum": { "docs_sync": { "enabled": false } } }));
+    desk.ask("t1", "which port?", "which?");
+    desk.answer("t1", "this");
+    let all = desk.world.ask(&["outbox", "list"]);
+    assert_eq!(all["outbox"], json!([]));
+    assert_eq!(all["health"]["total_processed"], 0);
+}
+
+#[test]
+fn what_a_human_says_to_letters() {
+    let desk = Desk::new(json!({}));
+    desk.ask("t1", "which port?", "which?");
+    desk.answer("t1", "this");
+    desk.ask("t2", "which host?", "which?");
+    desk.answer("t2", "that");
+    let letters = desk.letters("pending");
+    let ids: Vec<String> = letters.iter().map(|letter| letter["id"].to_string()).collect();
+    assert_eq!(letters[0]["next"], json!(["outbox retry", "outbox drop"]));
+    let refused = desk.world.metawsm(&["outbox", "drop", &ids[0], "--json"]).is(4);
+    assert!(refused.error()["hint"].as_str().unwrap().contains("--yes"));
+    let dropped = desk.world.ask(&["outbox", "drop", &ids[0], "--yes"]);
+    assert_eq!(dropped["letter"]["status"], "dropped");
+    desk.world.metawsm(&["outbox", "drop", &ids[0], "--yes", "--json"]).is(3);
+    assert_eq!(desk.world.ask(&["outbox", "retry", &ids[1]])["letter"]["status"], "pending");
+    let _supervisor = desk.world.spawn(&["--headless"]);
+    desk.sent(1);
+    desk.world.metawsm(&["outbox", "retry", &ids[1], "--json"]).is(4);
+    assert!(!desk.text().contains("> that\n") && desk.text().contains("> this\n"));
+    // An agent has no say in it.
+    let mut inside = desk.world.program(&["outbox", "list"]);
+    inside.env("METAWSM_AGENT", "a").env("METAWSM_RUN_ID", &desk.run);
+    assert_eq!(desk.world.output(inside, "").status, 4);
+}
