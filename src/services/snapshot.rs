@@ -167,6 +167,8 @@ pub struct EscalationRow {
     pub acknowledged: bool,
     /// Why a human is needed.
     pub reason: String,
+    /// Its ticket.
+    pub ticket: Option<String>,
     /// Its run.
     pub run_id: Option<String>,
     /// The workspace of its agent.
@@ -197,6 +199,8 @@ pub struct SuggestionRow {
     pub offer: String,
     /// Why.
     pub reason: String,
+    /// Its ticket.
+    pub ticket: Option<String>,
     /// Its run.
     pub run_id: Option<String>,
     /// The workspace of its agent.

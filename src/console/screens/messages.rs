@@ -20,8 +20,8 @@ pub fn draw(app: &App, scroll: &Scroll, area: Rect, buffer: &mut Buffer) {
     let width = area.width.min(100);
     let room = usize::from(width.saturating_sub(4));
     let mut lines = Vec::new();
-    for words in troubles(app) {
-        paragraph("now", &words, theme.bad(), room, app, &mut lines);
+    for (words, style) in troubles(app) {
+        paragraph("now", &words, style, room, app, &mut lines);
     }
     for said in app.said.iter().rev() {
         let style = if said.error { theme.bad() } else { theme.plain() };
