@@ -104,7 +104,9 @@ impl Digest {
             if matches!(agent.status, AgentStatus::Dead | AgentStatus::Failed | AgentStatus::Stalled) {
                 let words = digest.unwell.entry(agent.key.run_id.clone()).or_default();
                 let and = if words.is_empty() { "" } else { ", " };
-                words.push_str(&format!("{and}{} is {}", agent.key.name, agent.status));
+                let is = if agent.status == AgentStatus::Failed { "" } else { "is " };
+
+                words.push_str(&format!("{and}{} {is}{}", agent.key.name, agent.status));
             }
             match agent.status {
                 AgentStatus::Stalled => digest.stalled += 1,

@@ -218,7 +218,12 @@ fn message(app: &App, area: Rect, buffer: &mut Buffer) {
         (_, Some(words)) => Row::new()
             .text(&format!(" {} {}", theme.sign(Mark::Starting), theme.under_way(words)), theme.accent())
             .text(&format!("  {}", app.held_up().unwrap_or_default()), theme.warn()),
-        (Some(toast), None) => Row::new().text(&format!(" {} {}", theme.sign(Mark::Done), toast.text), theme.good()),
+        (Some(toast), None) => {
+            let (sign, style) = if toast.done { (theme.sign(Mark::Done), theme.good()) } else { ("", theme.plain()) };
+            let room = usize::from(area.width).saturating_sub(sign.width() + 3);
+            let gap = if toast.done { " " } else { "" };
+            Row::new().text(&format!(" {sign}{gap}{}", cut(&one_line(&toast.text), room)), style)
+        }
         (None, None) => {
             let reason = cut(&one_line(&reason(app)), usize::from(area.width).saturating_sub(2));
             Row::new().text(&format!(" {reason}"), theme.dim())
