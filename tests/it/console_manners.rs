@@ -50,6 +50,12 @@ fn what_is_overdue_says_for_how_long() {
     let mut desk = Desk::new(WIDE);
     desk.look(home);
     assert!(desk.shows("overdue 5m") && desk.shows("due 27m"), "{}", desk.drawn());
+    // What presses calls at once: it is not overdue from its first second.
+    let at_once = ThreadRow { due_at: Some(before(60)), ..thread("t1", "which schema?", Some(60)) };
+    let mut home = snapshot();
+    home.queues.needs_me.rows = vec![at_once];
+    desk.look(home);
+    assert!(desk.shows("waiting 1m") && !desk.shows("overdue"));
 }
 
 #[test]

@@ -56,7 +56,7 @@ impl Needs {
         for thread in crate::services::snapshot::Tab::ALL.iter().flat_map(|tab| &snapshot.queues.of(*tab).rows) {
             needs.ticket = needs.ticket.max(thread.ticket.width());
             needs.opener = needs.opener.max(thread.speaker().width());
-            let due = thread.due_at.map_or(0, |due| if due <= now { "overdue <10s".len() } else { "due <10s".len() });
+            let due = thread.due().map_or(0, |due| if due <= now { "overdue <10s".len() } else { "due <10s".len() });
             needs.due = needs.due.max(due);
         }
         needs

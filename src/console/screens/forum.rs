@@ -44,7 +44,7 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
 fn row(app: &App, thread: &ThreadRow, width: usize) -> Line<'static> {
     let (theme, now, needs) = (app.theme, app.time.now, app.digest.needs);
     let pressing = thread.priority >= Priority::High;
-    let (due, late) = due_words(thread.due_at, now);
+    let (due, late) = due_words(thread.due(), now);
     let ticket = needs.ticket.min(12);
     // The columns are the same in all rows, whatever each has to say.
     let ([wide, title, due_wide, ticket, who], spare) = share(

@@ -41,7 +41,9 @@ pub fn draw(app: &App, frame: &mut Frame<'_>) {
     let mut body = area;
     header(app, take_top(&mut body, 1), buffer);
     banners(app, &mut body, buffer);
-    if app.page == Page::Home && body.height > 18 {
+    // Half a hint is none: the guide is shown where all of it fits.
+    let fits = |line: &String| line.replace('`', "").width() + 4 <= usize::from(area.width);
+    if app.page == Page::Home && body.height > 18 && app.opening.guide.iter().all(fits) {
         for line in &app.opening.guide {
             guide(app, line, take_top(&mut body, 1), buffer);
         }
