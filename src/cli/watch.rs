@@ -21,6 +21,9 @@ use crate::domain::time::Moment;
 use crate::services::wake::Wake;
 use crate::store::{Reader, StoreError};
 
+/// So many runs are named when the watching begins.
+const NAMED: usize = 6;
+
 pub fn run(session: &Session, args: &WatchArgs) -> Result<Reply, Failure> {
     let (home, reader) = session.reader()?;
     let only = if args.which.all { None } else { Some(select::run(session, &reader, &args.which.selector)?) };
@@ -62,13 +65,15 @@ fn greeting(session: &Session, reader: &Reader, only: Option<&Run>) -> Result<St
         Some(run) => format!("{} ({}), which is {}", run.id(), run.spec.tickets.join(", "), run.status),
         None if runs.is_empty() => "this home; no run is open yet".to_owned(),
         None => {
-            let names: Vec<String> = runs.iter().map(|run| run.spec.tickets.join("+")).collect();
-            let count = if names.len() == 1 { "the one run".to_owned() } else { format!("all {} runs", names.len()) };
-            format!("{count} of this home: {}", print::one_line(&names.join(", ")))
+            let names: Vec<String> = runs.iter().take(NAMED).map(|run| run.spec.tickets.join("+")).collect();
+            let more = runs.len().saturating_sub(NAMED);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            let count = if runs.len() == 1 { "the one run".to_owned() } else { format!("all {} runs", runs.len()) };
+            format!("{count} of this home ({}{more})", print::one_line(&names.join(", ")))
         }
     };
     let calls = alerts(session, reader, only.map(Run::id))?.len();
-    let how = if calls == 0 { "; nothing needs a human now" } else { "" };
+    let how = if calls == 0 { "; nothing needs a human now" } else { "; this needs a human now" };
     Ok(format!("Watching {what}{how}. Ctrl-C ends it."))
 }
 

@@ -88,6 +88,8 @@ pub struct Toast {
     pub text: String,
     /// An error stays until it is dismissed.
     pub error: bool,
+    /// Something that was wished for has been done; else it is only said.
+    pub done: bool,
     /// When it goes by itself.
     pub until: Option<Duration>,
 }
@@ -367,10 +369,18 @@ impl App {
 
     /// Says something.
     fn say(&mut self, text: impl Into<String>) {
-        let (text, until) = (text.into(), Some(self.time.up + TOLD_FOR));
+        self.tell(text.into(), false);
+    }
+
+    /// Says that something was done.
+    fn report(&mut self, text: impl Into<String>) {
+        self.tell(text.into(), true);
+    }
+
+    fn tell(&mut self, text: String, done: bool) {
         self.remember(&text, false);
         self.toasts.retain(|toast| toast.error);
-        self.toasts.push(Toast { text, error: false, until });
+        self.toasts.push(Toast { text, error: false, done, until: Some(self.time.up + TOLD_FOR) });
     }
 
     /// Says what went wrong.
@@ -378,7 +388,7 @@ impl App {
         let text = text.into();
         self.remember(&text, true);
         self.toasts.retain(|toast| toast.text != text);
-        self.toasts.push(Toast { text, error: true, until: None });
+        self.toasts.push(Toast { text, error: true, done: false, until: None });
     }
 
     fn remember(&mut self, text: &str, error: bool) {

@@ -148,7 +148,7 @@ impl Theme {
     /// The ground of the selected row.
     pub fn selected(self, focused: bool) -> Style {
         match self.palette {
-            Palette::None => Style::new().add_modifier(if focused { Modifier::BOLD } else { Modifier::empty() }),
+            Palette::None => Style::new().add_modifier(if focused { Modifier::REVERSED } else { Modifier::empty() }),
             Palette::Dark if focused && self.deep => Style::new().bg(Color::Indexed(236)),
             Palette::Light if focused && self.deep => Style::new().bg(Color::Indexed(254)),
             Palette::Dark | Palette::Light => Style::new(),

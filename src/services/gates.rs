@@ -52,7 +52,7 @@ fn completed(run: &Run) -> Gate {
         RunStatus::Paused | RunStatus::Stopped | RunStatus::Failed => format!("metawsm resume --run-id {}", run.id()),
         _ => format!("metawsm wait --run-id {} --for completed", run.id()),
     };
-    gate("completed", ok, format!("the run is {}", run.status), mend)
+    gate("completed", ok, format!("the run is {}", run.status.word().replace('_', " ")), mend)
 }
 
 fn nobody_works(agents: &[Agent]) -> Gate {

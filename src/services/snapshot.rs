@@ -216,6 +216,8 @@ pub struct EscalationRow {
     pub acknowledged: bool,
     /// Why a human is needed.
     pub reason: String,
+    /// Its ticket.
+    pub ticket: Option<String>,
     /// Its run.
     pub run_id: Option<String>,
     /// The workspace of its agent.
@@ -246,6 +248,8 @@ pub struct SuggestionRow {
     pub offer: String,
     /// Why.
     pub reason: String,
+    /// Its ticket.
+    pub ticket: Option<String>,
     /// Its run.
     pub run_id: Option<String>,
     /// The workspace of its agent.
@@ -370,6 +374,11 @@ pub struct ThreadRow {
 }
 
 impl ThreadRow {
+    /// When it becomes an escalation, where that is not at once.
+    pub fn due(&self) -> Option<Moment> {
+        self.due_at.filter(|due| self.waiting_since.is_none_or(|since| since < *due))
+    }
+
     /// Who speaks in it: its agent, else who opened it.
     pub fn speaker(&self) -> &str {
         self.agent.as_ref().map_or(self.opened_by.as_str(), |agent| agent.name.as_str())

@@ -118,8 +118,8 @@ fn run(from: RunStatus, to: RunStatus, reason: &str) -> String {
 fn agent_turned(agent: &str, to: AgentStatus, reason: &str) -> String {
     match to {
         AgentStatus::Pending => because(&format!("{agent} was to be started"), reason),
-        AgentStatus::Running => because(&format!("{agent} was at work again"), reason),
-        AgentStatus::Idle => because(&format!("{agent} became quiet"), reason),
+        AgentStatus::Running => format!("{agent} was at work again"),
+        AgentStatus::Idle => format!("{agent} became quiet"),
         AgentStatus::Stalled => because(&format!("{agent} stalled"), reason),
         AgentStatus::Dead => because(&format!("{agent} died"), reason),
         AgentStatus::Failed => because(&format!("{agent} failed"), reason),

@@ -7,7 +7,7 @@ use metawsm::domain::run::RunStatus;
 use metawsm::services::snapshot::{EscalationRow, Facts, RunRow, Snapshot, ThreadRow, Trouble};
 
 use super::console_e2e::{Seat, bin, home};
-use super::console_world::{Desk, before, run, snapshot, thread};
+use super::console_world::{Desk, before, page, run, snapshot, thread};
 use super::harness::wait_for;
 use metawsm::console::action::Action;
 use metawsm::console::msg::Msg;
@@ -50,6 +50,12 @@ fn what_is_overdue_says_for_how_long() {
     let mut desk = Desk::new(WIDE);
     desk.look(home);
     assert!(desk.shows("overdue 5m") && desk.shows("due 27m"), "{}", desk.drawn());
+    // What presses calls at once: it is not overdue from its first second.
+    let at_once = ThreadRow { due_at: Some(before(60)), ..thread("t1", "which schema?", Some(60)) };
+    let mut home = snapshot();
+    home.queues.needs_me.rows = vec![at_once];
+    desk.look(home);
+    assert!(desk.shows("waiting 1m") && !desk.shows("overdue"));
 }
 
 #[test]
@@ -190,4 +196,24 @@ fn the_terminals_own_title_comes_back() {
     seat.types(&["q"]);
     seat.sees("back 0");
     assert_eq!(title(), "mine");
+}
+
+#[test]
+fn what_was_not_done_is_not_ticked_off() {
+    let mut desk = Desk::new(WIDE);
+    desk.keys("C");
+    assert!(desk.shows(" close: only a completed run") && !desk.shows("✓ close"));
+    desk.tell(Msg::Done(1, Ok("run-1 is paused".to_owned())));
+    assert!(desk.shows("✓ run-1 is paused"));
+}
+
+#[test]
+fn a_long_title_leaves_room_for_what_the_thread_is_and_stands_in_full_below() {
+    let mut desk = Desk::new((80, 24));
+    let mut open = page("t1");
+    open.thread.title = "which schema for the outbox, ".repeat(4) + "and why?";
+    desk.keys("4<enter>").look(Snapshot { thread: Some(open), ..snapshot() }).keys("<home>");
+    let drawn = desk.drawn();
+    assert!(drawn.contains("… · ACME-12 · planner · waiting human · high ─"), "{drawn}");
+    assert!(drawn.contains("and why?"), "{drawn}");
 }

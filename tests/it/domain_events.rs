@@ -9,6 +9,7 @@ use metawsm::domain::plan::{StepKind, StepSpec, StepStatus};
 use metawsm::domain::run::{Brief, RunMode, RunStatus};
 use metawsm::domain::thread::{Priority, ThreadState};
 use metawsm::domain::time::Moment;
+use metawsm::services::words::words_of;
 use proptest::prelude::*;
 
 use crate::core_world::*;
@@ -304,6 +305,22 @@ fn the_json_of_each_event() {
         assert_eq!(Fact::join(&event_type, payload).unwrap(), event.fact, "{name}");
         insta::assert_json_snapshot!(name.replace(' ', "_"), event.to_json());
     }
+}
+
+/// For people: no times of the journal, no identities, no words of programs.
+#[test]
+fn each_event_in_words() {
+    let lines: Vec<String> = facts()
+        .into_iter()
+        .map(|fact| (name(&fact), words_of(&event(fact))))
+        .filter(|(_, words)| !words.is_empty())
+        .map(|(name, words)| format!("{name}: {words}"))
+        .collect();
+    for line in &lines {
+        let words = line.split_once(": ").map_or(line.as_str(), |(_, words)| words);
+        assert!(!words.contains('_') && !words.contains("T0") && !words.contains("00Z"), "{line}");
+    }
+    insta::assert_snapshot!(lines.join("\n"));
 }
 
 #[test]

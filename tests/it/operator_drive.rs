@@ -260,6 +260,9 @@ fn watch_tells_and_ends_with_the_run_and_a_rehearsal_changes_nothing() {
     home.json(&["stop", "--yes"]);
     let out = watch.wait_with_output().unwrap();
     assert_eq!(out.status.code(), Some(4), "{}", String::from_utf8_lossy(&out.stderr));
+    let greeting = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(greeting.starts_with("Watching ") && greeting.contains("(T-1)"), "{greeting}");
+    assert!(greeting.contains("this needs a human now"), "{greeting}");
     let text = String::from_utf8(out.stdout).unwrap();
     assert!(text.contains("blocked: crasher is dead") && text.contains("run_stopped"), "{text}");
     assert_eq!(std::fs::read_to_string(&told).unwrap().matches("blocked").count(), 1, "told once");

@@ -23,14 +23,18 @@ pub struct Needs {
     pub workspace: usize,
     /// An agent's restarts.
     pub restarts: usize,
+    /// The ticket of an escalation or suggestion.
+    pub called: usize,
     /// A thread's ticket.
     pub ticket: usize,
     /// Who opened a thread.
     pub opener: usize,
+    /// When a thread is due: more where one is overdue.
+    pub due: usize,
 }
 
 impl Needs {
-    fn of(snapshot: &Snapshot) -> Self {
+    fn of(snapshot: &Snapshot, now: Moment) -> Self {
         let mut needs = Self::default();
         for run in &snapshot.runs {
             let tickets: usize = run.tickets.iter().map(|ticket| ticket.width() + 1).sum();
@@ -45,9 +49,15 @@ impl Needs {
                 needs.restarts = needs.restarts.max(4);
             }
         }
+        let tickets = snapshot.escalations.iter().map(|row| &row.ticket);
+        for ticket in tickets.chain(snapshot.suggestions.iter().map(|row| &row.ticket)).flatten() {
+            needs.called = needs.called.max(ticket.width());
+        }
         for thread in crate::services::snapshot::Tab::ALL.iter().flat_map(|tab| &snapshot.queues.of(*tab).rows) {
             needs.ticket = needs.ticket.max(thread.ticket.width());
             needs.opener = needs.opener.max(thread.speaker().width());
+            let due = thread.due().map_or(0, |due| if due <= now { "overdue <10s".len() } else { "due <10s".len() });
+            needs.due = needs.due.max(due);
         }
         needs
     }
@@ -78,6 +88,8 @@ pub struct Digest {
     pub questions: usize,
     /// How wide what stands in columns is.
     pub needs: Needs,
+    /// What is not as it should be with the agents of a run, in words.
+    pub unwell: HashMap<String, String>,
     /// The thread in which an agent waits for a human.
     pub asks: HashMap<AgentKey, String>,
     /// The most pressing thread of a run that waits for a human.
@@ -89,6 +101,13 @@ impl Digest {
     pub fn of(snapshot: &Snapshot, now: Moment) -> Self {
         let mut digest = Self::default();
         for agent in &snapshot.agents {
+            if matches!(agent.status, AgentStatus::Dead | AgentStatus::Failed | AgentStatus::Stalled) {
+                let words = digest.unwell.entry(agent.key.run_id.clone()).or_default();
+                let and = if words.is_empty() { "" } else { ", " };
+                let is = if agent.status == AgentStatus::Failed { "" } else { "is " };
+
+                words.push_str(&format!("{and}{} {is}{}", agent.key.name, agent.status));
+            }
             match agent.status {
                 AgentStatus::Stalled => digest.stalled += 1,
                 AgentStatus::Dead | AgentStatus::Failed => digest.dead += 1,
@@ -103,7 +122,7 @@ impl Digest {
         let calls = snapshot.escalations.iter().filter(|row| row.calls(now)).count();
         digest.escalations = (calls, snapshot.escalations.len() - calls);
         digest.waiting = calls;
-        digest.needs = Needs::of(snapshot);
+        digest.needs = Needs::of(snapshot, now);
         for row in snapshot.queues.needs_me.rows.iter().filter(|row| row.waits()) {
             digest.questions += 1;
             digest.waiting += usize::from(!escalated.contains(row.thread_id.as_str()));

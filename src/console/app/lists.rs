@@ -91,8 +91,12 @@ impl App {
             count,
             |at| attention_id(&snapshot, at),
             |at| match attention_at(&snapshot, at) {
-                Some(Attention::Escalation(row)) => holds(&filter, &[&row.reason, &row.kind]),
-                Some(Attention::Suggestion(row)) => holds(&filter, &[&row.reason, &row.offer]),
+                Some(Attention::Escalation(row)) => {
+                    holds(&filter, &[&row.reason, &row.kind, row.ticket.as_deref().unwrap_or_default()])
+                }
+                Some(Attention::Suggestion(row)) => {
+                    holds(&filter, &[&row.reason, &row.offer, row.ticket.as_deref().unwrap_or_default()])
+                }
                 None => false,
             },
         );

@@ -237,7 +237,7 @@ impl App {
                     self.scroll.edge(true);
                 }
                 if !text.is_empty() {
-                    self.say(text);
+                    self.report(text);
                 }
             }
             Err(trouble) => {

@@ -39,11 +39,10 @@ fn row(app: &App, agent: &AgentRow, width: usize) -> Line<'static> {
     let (theme, now) = (app.theme, app.time.now);
     let (word, mark) = state(agent, now);
     let needs = app.digest.needs;
-    let ([wide, name, spent, place, output, progress], spare) = share(
+    let ([wide, name, spent, output, progress, place], spare) = share(
         width.saturating_sub(2),
-        [(11, 8), (needs.agent.min(20), 4), (needs.restarts, 4), (needs.workspace.min(16), 5), (8, 8), (9, 9)],
+        [(11, 8), (needs.agent.min(20), 4), (needs.restarts, 4), (8, 8), (9, 9), (needs.workspace, 7)],
     );
-    let (name, place) = if place > 0 { (name, place + spare) } else { (name + spare, 0) };
     let restarts =
         if agent.restarts.1 > 0 { format!("{}/{}", agent.restarts.0, agent.restarts.1) } else { String::new() };
     let used_up = agent.restarts.1 > 0 && agent.restarts.0 >= agent.restarts.1;
@@ -56,6 +55,7 @@ fn row(app: &App, agent: &AgentRow, width: usize) -> Line<'static> {
         .left(&word, wide, theme.tone(mark))
         .left(&quiet("out", agent.last_output_at), output, theme.dim())
         .left(&quiet("prog", agent.last_progress_at), progress, theme.dim())
+        .text(&" ".repeat(spare), theme.plain())
         .right(&restarts, spent, if used_up { theme.warn() } else { theme.dim() })
         .line()
 }

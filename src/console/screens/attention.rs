@@ -41,30 +41,34 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
 }
 
 fn row(app: &App, item: Attention<'_>, width: usize) -> Line<'static> {
-    let (theme, now) = (app.theme, app.time.now);
+    let (theme, now, needs) = (app.theme, app.time.now, app.digest.needs.called.min(12));
     match item {
         Attention::Escalation(row) => {
             let (due, late) = due(row, now);
             let mark = if row.thread_id.is_some() { Mark::Waits } else { Mark::Dead };
             let (tone, plain) =
                 if row.calls(now) { (theme.tone(mark), theme.strong()) } else { (theme.dim(), theme.dim()) };
-            // What is due matters more than since when it stands.
-            let ([reason, wide, since], spare) = share(width.saturating_sub(2), [(20, 4), (due.width(), 1), (4, 4)]);
+            let ticket = row.ticket.as_deref().unwrap_or_default();
+            let ([reason, place, wide, since], spare) =
+                share(width.saturating_sub(2), [(12, 4), (needs, needs), (due.width(), due.width()), (4, 4)]);
             Row::new()
                 .left(theme.sign(mark), 1, tone)
                 .left(&row.reason, reason + spare, plain)
+                .left(ticket, place, theme.dim())
                 .right(&ago(now, Some(row.opened_at)), since, theme.dim())
                 .right(&due, wide, if late { theme.bad() } else { theme.dim() })
                 .line()
         }
         Attention::Suggestion(row) => {
-            let ([offer, since, reason], spare) =
-                share(width.saturating_sub(2), [(row.offer.width(), 4), (4, 4), (row.reason.width(), 4)]);
+            let ticket = row.ticket.as_deref().unwrap_or_default();
+            let ([offer, place, since, reason], spare) =
+                share(width.saturating_sub(2), [(row.offer.width(), 4), (needs, 4), (4, 4), (row.reason.width(), 8)]);
             let (offer, reason) = if reason > 0 { (offer, reason + spare) } else { (offer + spare, 0) };
             Row::new()
                 .left("→", 1, theme.accent())
                 .left(&row.offer, offer, theme.plain())
                 .left(&row.reason, reason, theme.dim())
+                .left(ticket, place, theme.dim())
                 .right(&ago(now, Some(row.created_at)), since, theme.dim())
                 .line()
         }

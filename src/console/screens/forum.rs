@@ -53,11 +53,12 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
 fn row(app: &App, thread: &ThreadRow, width: usize) -> Line<'static> {
     let (theme, now, needs) = (app.theme, app.time.now, app.digest.needs);
     let pressing = thread.priority >= Priority::High;
-    let (due, late) = due_words(thread.due_at, now);
+    let (due, late) = due_words(thread.due(), now);
+    let ticket = needs.ticket.min(12);
     // The columns are the same in all rows, whatever each has to say.
     let ([wide, title, due_wide, ticket, who], spare) = share(
         width.saturating_sub(2),
-        [(12, 8), (24, 4), (12, 12), (needs.ticket.min(12), 4), (needs.opener.min(12), 4)],
+        [(12, 8), (24, 4), (needs.due, needs.due), (ticket, ticket), (needs.opener.min(12), 4)],
     );
     let (word, tone) = match thread.waiting_since {
         Some(since) => {

@@ -66,7 +66,7 @@ fn narrow(app: &App, area: Rect, buffer: &mut Buffer) {
         let count = match pane {
             Pane::Runs => app.snapshot.runs.len(),
             Pane::Agents => app.snapshot.agents.len(),
-            Pane::Attention => app.attention.len(),
+            Pane::Attention => app.digest.escalations.0,
             Pane::Forum => app.snapshot.queues.needs_me.rows.len(),
             Pane::Live => 0,
         };

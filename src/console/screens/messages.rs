@@ -14,14 +14,16 @@ use crate::console::widgets::list::Scroll;
 use crate::console::widgets::pane;
 use crate::services::text::{harmless, wrap};
 
+/// Its title needs so much.
+const TITLE: usize = 52;
+
 /// Draws them over the screen.
 pub fn draw(app: &App, scroll: &Scroll, area: Rect, buffer: &mut Buffer) {
     let theme = app.theme;
-    let width = area.width.min(100);
-    let room = usize::from(width.saturating_sub(4));
+    let room = usize::from(area.width.min(100).saturating_sub(4));
     let mut lines = Vec::new();
-    for words in troubles(app) {
-        paragraph("now", &words, theme.bad(), room, app, &mut lines);
+    for (words, style) in troubles(app) {
+        paragraph("now", &words, style, room, app, &mut lines);
     }
     for said in app.said.iter().rev() {
         let style = if said.error { theme.bad() } else { theme.plain() };
@@ -30,7 +32,8 @@ pub fn draw(app: &App, scroll: &Scroll, area: Rect, buffer: &mut Buffer) {
     if lines.is_empty() {
         lines.push(Row::new().text("Nothing was said yet.", theme.dim()).line());
     }
-    let place = over(area, width, lines.len(), buffer);
+    let widest = lines.iter().map(Line::width).max().unwrap_or_default().max(TITLE) + 4;
+    let place = over(area, u16::try_from(widest).unwrap_or(area.width), lines.len(), buffer);
     let inner = pane::frame(title("Messages", lines.len(), place, theme), true, theme, place, buffer);
     let first = scroll.first(lines.len(), usize::from(inner.height));
     for (y, line) in (inner.y..inner.bottom()).zip(lines.iter().skip(first)) {

@@ -42,7 +42,9 @@ pub fn draw(app: &App, frame: &mut Frame<'_>) {
     let mut body = area;
     header(app, take_top(&mut body, 1), buffer);
     banners(app, &mut body, buffer);
-    if app.page == Page::Home && body.height > 18 {
+    // Half a hint is none: the guide is shown where all of it fits.
+    let fits = |line: &String| line.replace('`', "").width() + 4 <= usize::from(area.width);
+    if app.page == Page::Home && body.height > 18 && app.opening.guide.iter().all(fits) {
         for line in &app.opening.guide {
             guide(app, line, take_top(&mut body, 1), buffer);
         }
@@ -146,7 +148,7 @@ const BANNER: usize = 3;
 
 fn banners(app: &App, body: &mut Rect, buffer: &mut Buffer) {
     let all = format!("  {} tells all", key(Action::Messages, app.theme));
-    for words in troubles(app) {
+    for (words, style) in troubles(app) {
         let room = usize::from(body.width.saturating_sub(2));
         let mut lines = wrap(&one_line(&words), room);
         let longer = lines.len() > BANNER;
@@ -154,28 +156,31 @@ fn banners(app: &App, body: &mut Rect, buffer: &mut Buffer) {
         for (at, line) in lines.iter().enumerate() {
             let row = if longer && at + 1 == BANNER {
                 let line = cut(&format!("{line}…"), room.saturating_sub(all.width()));
-                Row::new().text(&format!(" {line}"), app.theme.bad()).text(&all, app.theme.dim())
+                Row::new().text(&format!(" {line}"), style).text(&all, app.theme.dim())
             } else {
-                Row::new().text(&format!(" {line}"), app.theme.bad())
+                Row::new().text(&format!(" {line}"), style)
             };
             row.draw(take_top(body, 1), buffer);
         }
     }
 }
 
-/// What is wrong with the home as a whole, in words.
-fn troubles(app: &App) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
+/// What is wrong with the home as a whole, in words; loud where a human has to do something about it.
+fn troubles(app: &App) -> Vec<(String, Style)> {
+    let (loud, calm) = (app.theme.bad(), app.theme.dim());
+    let mut lines: Vec<(String, Style)> = Vec::new();
     if let Some(reason) = &app.store_trouble {
-        lines.push(format!("{reason}; shown is what was last read"));
+        lines.push((format!("{reason}; shown is what was last read"), loud));
     }
     for trouble in &app.snapshot.facts.troubles {
         lines.push(match trouble {
-            Trouble::TmuxGone => "the tmux server is gone: R restarts an agent, which starts it again".to_owned(),
-            Trouble::Policy(reason) => format!("policy not valid, the last good one is in force: {reason}"),
-            Trouble::Store(reason) => reason.clone(),
+            Trouble::TmuxGone => {
+                ("the tmux server is gone: R restarts an agent, which starts it again".to_owned(), loud)
+            }
+            Trouble::Policy(reason) => (format!("policy not valid, the last good one is in force: {reason}"), loud),
+            Trouble::Store(reason) => (reason.clone(), loud),
             Trouble::Elsewhere(pid) => {
-                format!("not supervising: process {pid} does; this console observes, keys work all the same")
+                (format!("not supervising: process {pid} does; this console observes, keys work all the same"), calm)
             }
         });
     }
@@ -217,8 +222,16 @@ fn message(app: &App, area: Rect, buffer: &mut Buffer) {
         (_, Some(words)) => Row::new()
             .text(&format!(" {} {}", theme.sign(Mark::Starting), theme.under_way(words)), theme.accent())
             .text(&format!("  {}", app.held_up().unwrap_or_default()), theme.warn()),
-        (Some(toast), None) => Row::new().text(&format!(" {} {}", theme.sign(Mark::Done), toast.text), theme.good()),
-        (None, None) => Row::new().text(&format!(" {}", reason(app)), theme.dim()),
+        (Some(toast), None) => {
+            let (sign, style) = if toast.done { (theme.sign(Mark::Done), theme.good()) } else { ("", theme.plain()) };
+            let room = usize::from(area.width).saturating_sub(sign.width() + 3);
+            let gap = if toast.done { " " } else { "" };
+            Row::new().text(&format!(" {sign}{gap}{}", cut(&one_line(&toast.text), room)), style)
+        }
+        (None, None) => {
+            let reason = cut(&one_line(&reason(app)), usize::from(area.width).saturating_sub(2));
+            Row::new().text(&format!(" {reason}"), theme.dim())
+        }
     };
     row.draw(area, buffer);
 }

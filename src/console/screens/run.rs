@@ -132,8 +132,11 @@ fn gates(page: &RunPage, width: usize, theme: Theme, lines: &mut Vec<Line<'stati
             let (sign, name) = if at == 0 { (theme.sign(mark), gate.name) } else { ("", "") };
             lines.push(Row::new().left(sign, 1, tone).left(name, 10, theme.plain()).text(text, theme.dim()).line());
         }
-        for text in gate.mend.iter().flat_map(|mend| wrap(&harmless(mend), width.saturating_sub(16))) {
-            lines.push(Row::new().text("             → ", theme.dim()).text(&text, theme.plain()).line());
+        let mend = gate.mend.iter().flat_map(|mend| wrap(&harmless(mend), width.saturating_sub(16)));
+        for (at, text) in mend.enumerate() {
+            let arrow = if at == 0 { "→ " } else { "  " };
+            lines
+                .push(Row::new().text(&format!("             {arrow}"), theme.dim()).text(&text, theme.plain()).line());
         }
     }
 }

@@ -10,12 +10,13 @@ use crate::console::app::App;
 use crate::console::theme::Mark;
 use crate::console::widgets::cells::{Row, share};
 use crate::console::widgets::pane;
-use crate::domain::agent::AgentStatus;
 use crate::domain::run::RunStatus;
-use crate::services::snapshot::{AgentRow, RunRow};
+use crate::services::snapshot::RunRow;
 
 /// The most agents of a run that get a sign.
 const SIGNS: usize = 6;
+/// The least room for a reason.
+const REASON: usize = 16;
 
 /// Draws the pane.
 pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
@@ -45,7 +46,7 @@ fn row(app: &App, run: &RunRow, width: usize) -> Line<'static> {
     );
     let mut line = Row::new()
         .left(theme.sign(mark), 1, theme.tone(mark))
-        .left(&run.tickets.join(" "), tickets + spare, super::bold_if(run.needs_human(), theme.plain()))
+        .left(&run.tickets.join(" "), tickets, super::bold_if(run.needs_human(), theme.plain()))
         .left(word, wide, theme.tone(mark))
         .right(&format!("{}/{}", run.steps.0, run.steps.1), steps, theme.dim());
     if signs > 0 {
@@ -55,6 +56,12 @@ fn row(app: &App, run: &RunRow, width: usize) -> Line<'static> {
         }
         line = line.text(&" ".repeat(signs + 1 - run.agents.len().min(signs)), theme.plain());
     }
+    // Where there is room to spare, it says why.
+    let line = if spare >= REASON {
+        line.left(&why(app, run).unwrap_or_default(), spare - 1, theme.dim())
+    } else {
+        line.text(&" ".repeat(spare), theme.plain())
+    };
     line.right(&ago(app.time.now, Some(run.updated_at)), since, theme.dim()).line()
 }
 
@@ -67,26 +74,9 @@ pub fn why(app: &App, run: &RunRow) -> Option<String> {
             thread.map(|thread| format!("{} asks: {}", thread.speaker(), thread.title))
         }
         // Why it once began to run says nothing about now.
-        RunStatus::Running => unwell(app, run),
+        RunStatus::Running => app.digest.unwell.get(&run.run_id).cloned(),
         _ => (!run.reason.is_empty() && run.reason != word).then(|| run.reason.clone()),
     }
-}
-
-/// The agents of a run that are not as they should be.
-fn unwell(app: &App, run: &RunRow) -> Option<String> {
-    let bad = |agent: &&AgentRow| {
-        let status = matches!(agent.status, AgentStatus::Dead | AgentStatus::Failed | AgentStatus::Stalled);
-        status && agent.key.run_id == run.run_id
-    };
-    let words: Vec<String> = app
-        .snapshot
-        .agents
-        .iter()
-        .filter(bad)
-        .take(3)
-        .map(|agent| format!("{} is {}", agent.key.name, agent.status))
-        .collect();
-    (!words.is_empty()).then(|| words.join(", "))
 }
 
 /// A run's state in a word and a sign.

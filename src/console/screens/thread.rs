@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
+use unicode_width::UnicodeWidthStr;
 
 use super::ago;
 use crate::console::app::App;
@@ -16,7 +17,7 @@ use crate::domain::signal::{Signal, SignalType};
 use crate::domain::thread::{Post, Priority};
 use crate::domain::time::Moment;
 use crate::services::snapshot::ThreadPage;
-use crate::services::text::{harmless, wrap};
+use crate::services::text::{cut, harmless, one_line, wrap};
 
 /// Of a longer post only so much is laid out.
 const LONGEST: usize = 48 * 1024;
@@ -36,24 +37,33 @@ pub fn draw(app: &App, thread_id: &str, area: Rect, buffer: &mut Buffer) {
         return pane::empty(&theme.under_way("looking"), theme, inner, buffer);
     };
     let thread = &page.thread;
-    let mut title = Row::new().text(&format!(" {} ", thread.title), theme.strong());
-    title = title.text(&format!("{dot} {} ", thread.ticket), theme.dim());
+    let mut facts = Row::new().text(&format!("{dot} {} ", thread.ticket), theme.dim());
     if let Some(agent) = &thread.agent_name {
-        title = title.text(&format!("{dot} {agent} "), theme.dim());
+        facts = facts.text(&format!("{dot} {agent} "), theme.dim());
     }
     let state = thread.state.word().replace('_', " ");
     let waits = thread.waits_for_human();
-    title = title.text(&format!("{dot} {state} "), if waits { theme.warn() } else { theme.dim() });
+    facts = facts.text(&format!("{dot} {state} "), if waits { theme.warn() } else { theme.dim() });
     if thread.priority >= Priority::High {
-        title = title.text(&format!("{dot} {} ", thread.priority.word()), theme.bad());
+        facts = facts.text(&format!("{dot} {} ", thread.priority.word()), theme.bad());
     }
+    // Where both do not fit, the title gives way: the conversation begins with all of it.
+    let room = usize::from(area.width).saturating_sub(6 + facts.width()).max(12);
+    let title = Row::new().text(&format!(" {} ", cut(&one_line(&thread.title), room)), theme.strong()).and(facts);
     let inner = pane::frame(title, app.composer.is_none(), theme, area, buffer);
     let inner = Rect { x: inner.x + 1, width: inner.width.saturating_sub(2), ..inner };
     let (seq, width) = (thread.last_event_sequence, usize::from(inner.width));
     let key = (thread_id.to_owned(), seq, page.open.len(), width, app.time.now, theme);
     let mut cache = app.wrapped.0.borrow_mut();
     if cache.as_ref().is_none_or(|(known, _)| *known != key) {
-        *cache = Some((key, conversation(page, usize::from(inner.width), app.time.now, theme)));
+        let mut lines = Vec::new();
+        if one_line(&thread.title).width() > room {
+            let words = wrap(&one_line(&thread.title), usize::from(inner.width));
+            lines.extend(words.iter().map(|line| Row::new().text(line, theme.strong()).line()));
+            lines.push(Line::default());
+        }
+        lines.extend(conversation(page, usize::from(inner.width), app.time.now, theme));
+        *cache = Some((key, lines));
     }
     let Some((_, lines)) = cache.as_ref() else { return };
     let first = app.scroll.first(lines.len(), usize::from(inner.height));

@@ -30,6 +30,13 @@ impl Row {
         self
     }
 
+    /// Another line after this one.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.spans.extend(other.spans);
+        self
+    }
+
     /// A column of text at its left, and a blank column after it.
     #[must_use]
     pub fn left(mut self, text: &str, width: usize, style: Style) -> Self {

@@ -59,11 +59,13 @@ pub fn settle(buffer: &mut Buffer, ascii: bool) {
         let mut x = area.left();
         while x < area.right() {
             let symbol = buffer[(x, y)].symbol();
-            let wide = u16::try_from(symbol.width()).unwrap_or(1).max(1);
-            if !symbol.is_ascii() {
-                let text = one_cell(symbol, ascii);
-                put(buffer, x, y, &text, wide);
+            if symbol.is_ascii() {
+                x += 1;
+                continue;
             }
+            let wide = u16::try_from(symbol.width()).unwrap_or(1).max(1);
+            let text = one_cell(symbol, ascii);
+            put(buffer, x, y, &text, wide);
             x = x.saturating_add(wide);
         }
     }
