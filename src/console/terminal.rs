@@ -1,6 +1,7 @@
 //! The terminal, taken and given back: also after a panic.
 
 use std::io::{self, Stdout, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossterm::cursor::Show;
 use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
@@ -161,15 +162,27 @@ impl<W: Write> Backend for Quiet<W> {
     }
 }
 
+/// Whether the terminal is ours now. Leaving the alternate screen twice would write over what was said in between.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
 fn enter() -> io::Result<()> {
     enable_raw_mode()?;
+    TAKEN.store(true, Ordering::SeqCst);
     execute!(io::stdout(), EnterAlternateScreen, EnableBracketedPaste).inspect_err(|_| give_back())
 }
 
-/// Gives the terminal back as it was found. Doing so twice does no harm.
+/// Gives the terminal back as it was found, once.
 pub fn give_back() {
+    if !TAKEN.swap(false, Ordering::SeqCst) {
+        return;
+    }
     let _ = execute!(io::stdout(), DisableBracketedPaste, LeaveAlternateScreen, Show);
     let _ = disable_raw_mode();
+}
+
+/// Says something on a terminal that was given back.
+pub fn say(words: &str) {
+    let _ = writeln!(io::stderr(), "{words}");
 }
 
 /// Sets the terminal's title.

@@ -5,6 +5,8 @@ mod console_e2e;
 mod console_fuzz;
 mod console_keys;
 mod console_screens;
+mod console_seat;
+mod console_trouble;
 mod console_world;
 mod core_world;
 mod crash;
