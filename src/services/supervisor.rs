@@ -4,6 +4,7 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +16,7 @@ use super::closing;
 use super::engine::{Caller, Engine};
 use super::error::EngineError;
 use super::executor::{execute, no_drill};
-use super::launcher::read_record;
+use super::launcher::{Record, read_record};
 use super::operator::{Conduct, Operator};
 use super::process::lease::{Lease, LeaseError};
 use super::stopping;
@@ -53,7 +54,12 @@ pub struct Supervisor {
     operator: Operator,
     /// Age of each worktree's last commit as last seen.
     heads: BTreeMap<PathBuf, SystemTime>,
+    /// Launch records as last read: one that is the same file still is not read again.
+    records: BTreeMap<PathBuf, (Stamp, Record)>,
 }
+
+/// What tells one state of a file from another: a record is replaced, never changed.
+type Stamp = (u64, u64, Option<SystemTime>);
 
 impl std::fmt::Debug for Supervisor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -95,6 +101,7 @@ impl Supervisor {
             checkpoint_at: engine.now(),
             operator: Operator::new(conduct),
             heads: BTreeMap::new(),
+            records: BTreeMap::new(),
         }))
     }
 
@@ -166,7 +173,9 @@ impl Supervisor {
         let policy = agents.iter().any(Agent::program_may_live).then(|| self.engine.policy_of(run.id())).transpose()?;
         for agent in agents.iter().filter(|agent| agent.program_may_live()) {
             let Some(policy) = &policy else { continue };
-            if let Some(seen) = self.observe(run, agent, policy, self.panes(seen), now)? {
+            let files = LaunchFiles::new(&self.engine, &agent.spec.session, agent.launch);
+            let Some(record) = self.record(&files.record)? else { continue };
+            if let Some(seen) = self.observe(run, (agent, &files, &record), policy, self.panes(seen), now)? {
                 vitals.push((agent.key.clone(), seen));
             }
         }
@@ -175,19 +184,35 @@ impl Supervisor {
         Ok(())
     }
 
+    /// The launch record, read again only where it was written again.
+    fn record(&mut self, path: &Path) -> Result<Option<Record>, EngineError> {
+        let stamp = std::fs::metadata(path).map(|meta| (meta.ino(), meta.len(), meta.modified().ok())).ok();
+        if let (Some(now), Some((then, record))) = (stamp, self.records.get(path))
+            && now == *then
+        {
+            return Ok(Some(record.clone()));
+        }
+        let record = read_record(path)?;
+        match (stamp, &record) {
+            // What has ended is not asked for again.
+            (Some(stamp), Some(record)) if exit_of(record).is_none() => {
+                drop(self.records.insert(path.to_path_buf(), (stamp, record.clone())));
+            }
+            (_, _) => drop(self.records.remove(path)),
+        }
+        Ok(record)
+    }
+
     /// One agent whose program may live: its end, or what its signals say.
     fn observe(
         &self,
         run: &Run,
-        agent: &Agent,
+        (agent, files, record): (&Agent, &LaunchFiles, &Record),
         policy: &Policy,
         panes: Option<&Panes>,
         now: Moment,
     ) -> Result<Option<Vitals>, EngineError> {
-        let files = LaunchFiles::new(&self.engine, &agent.spec.session, agent.launch);
-        let record = read_record(&files.record)?;
-        let Some(record) = record else { return Ok(None) };
-        if let Some(exit) = exit_of(&record) {
+        if let Some(exit) = exit_of(record) {
             self.ended(agent, Exit { source: "record".to_owned(), ..exit })?;
             return Ok(None);
         }

@@ -54,6 +54,8 @@ impl Seat {
     pub fn is_restored(&self, status: &str) {
         self.sees(&format!("back {status}"));
         assert_eq!(self.alternate(), "0");
+        // What `stty` says of it comes last.
+        self.sees("echoke");
         let text = self.text();
         assert!(text.contains(" icanon") && text.contains(" echo "), "{text}");
     }

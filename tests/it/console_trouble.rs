@@ -72,7 +72,9 @@ fn suspended_it_gives_back_the_terminal_and_the_lease() {
         // Keys arrive as before.
         seat.types(&["?"]);
         seat.sees("any other key closes");
+        // Together with the next key it would be another one.
         seat.types(&["Escape"]);
+        seat.sees_no_more("any other key closes");
     }
     seat.types(&["C-c", "C-c"]);
     seat.sees_no_more("No run yet");
