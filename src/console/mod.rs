@@ -19,11 +19,11 @@ use crate::services::engine::{Caller, Engine};
 use crate::services::error::EngineError;
 use crate::services::handle::Handle;
 use crate::services::live::Live;
-use crate::services::log::Log;
 use crate::services::snapshot::{Look, Source, Watch};
 
 pub mod action;
 pub mod app;
+mod defect;
 mod editor;
 mod input;
 pub mod keymap;
@@ -64,7 +64,7 @@ pub fn open(engine: &Arc<Engine>, caller: &Caller, opening: Opening) -> Result<(
     let handle = Handle::new(Arc::clone(engine), caller.clone());
     let (sender, messages) = channel();
     let signals = signals(&sender)?;
-    report_panics(engine);
+    defect::report(engine, &sender);
     let mut screen = Screen::take()?;
     let variables = engine.surroundings.variables.clone();
     let theme = Theme::of(|name| variables.get(name).cloned());
@@ -88,7 +88,7 @@ pub fn open(engine: &Arc<Engine>, caller: &Caller, opening: Opening) -> Result<(
     drop(screen);
     running.end();
     signals.close();
-    let _ = std::panic::take_hook();
+    defect::report_no_more();
     Ok(done?)
 }
 
@@ -159,7 +159,10 @@ impl Running {
         for effect in self.app.update(msg, time) {
             match effect {
                 Effect::Quit => return Ok(Next::Leave),
-                Effect::Redraw => screen.clear()?,
+                Effect::Redraw => {
+                    defect::drill(self.handle.engine());
+                    screen.clear()?;
+                }
                 Effect::Attach(key) => self.attach(&key, screen)?,
                 Effect::Edit(name, text) => self.edit(name, &text, screen)?,
                 Effect::Suspend => self.suspend(screen)?,
@@ -282,17 +285,4 @@ fn signals(sender: &Sender<Msg>) -> io::Result<signal_hook::iterator::Handle> {
         }
     })?;
     Ok(handle)
-}
-
-/// A defect gives the terminal back before it is reported; one on another thread is only written down.
-fn report_panics(engine: &Arc<Engine>) {
-    let (before, log) = (std::panic::take_hook(), Log::new(&engine.home));
-    let screen = std::thread::current().id();
-    std::panic::set_hook(Box::new(move |info| {
-        log.line("panic", &info.to_string());
-        if std::thread::current().id() == screen {
-            terminal::give_back();
-            before(info);
-        }
-    }));
 }

@@ -37,6 +37,8 @@ pub enum Msg {
     Tick,
     /// The screen is ours again after something else had it.
     Back(Option<String>),
+    /// A part of the program failed; the rest goes on.
+    Defect(String),
     /// The program is to end: a signal, or the terminal is gone.
     End,
 }

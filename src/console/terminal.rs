@@ -171,6 +171,9 @@ impl<W: Write> Backend for Quiet<W> {
     }
 }
 
+/// Whether the terminal is ours now. Leaving the alternate screen twice would write over what was said in between.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
 fn enter() -> io::Result<()> {
     enable_raw_mode()?;
     if !KEPT.swap(true, Ordering::SeqCst) {
@@ -180,17 +183,26 @@ fn enter() -> io::Result<()> {
     if !known.is_empty() {
         let _ = execute!(io::stdout(), SetTitle(known));
     }
+    TAKEN.store(true, Ordering::SeqCst);
     execute!(io::stdout(), EnterAlternateScreen, EnableBracketedPaste).inspect_err(|_| give_back())
 }
 
-/// Gives the terminal back as it was found. Doing so twice does no harm.
+/// Gives the terminal back as it was found, once.
 pub fn give_back() {
+    if !TAKEN.swap(false, Ordering::SeqCst) {
+        return;
+    }
     let _ = execute!(io::stdout(), DisableBracketedPaste, LeaveAlternateScreen, Show);
     if KEPT.swap(false, Ordering::SeqCst) {
         // Where nothing was kept, no title is better than ours.
         let _ = execute!(io::stdout(), SetTitle(""), FETCH_TITLE);
     }
     let _ = disable_raw_mode();
+}
+
+/// Says something on a terminal that was given back.
+pub fn say(words: &str) {
+    let _ = writeln!(io::stderr(), "{words}");
 }
 
 /// Sets the terminal's title.

@@ -3,6 +3,7 @@
 //! It takes no input and keeps nothing that matters: another process may take over at any tick.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -66,7 +67,12 @@ pub struct Supervisor {
     missing: BTreeMap<AgentKey, u32>,
     /// Whether an agent lives whose server is gone.
     orphans: bool,
+    /// Launch records as last read: one that is the same file still is not read again.
+    records: BTreeMap<PathBuf, (Stamp, Record)>,
 }
+
+/// What tells one state of a file from another: a record is replaced, never changed.
+type Stamp = (u64, u64, Option<SystemTime>);
 
 impl std::fmt::Debug for Supervisor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -116,6 +122,7 @@ impl Supervisor {
             server: ServerWatch::default(),
             missing: BTreeMap::new(),
             orphans: false,
+            records: BTreeMap::new(),
         }))
     }
 
@@ -181,7 +188,9 @@ impl Supervisor {
         let policy = agents.iter().any(Agent::program_may_live).then(|| self.engine.policy_of(run.id())).transpose()?;
         for agent in agents.iter().filter(|agent| agent.program_may_live()) {
             let Some(policy) = &policy else { continue };
-            if let Some(seen) = self.observe(run, agent, policy, panes, now)? {
+            let files = LaunchFiles::new(&self.engine, &agent.spec.session, agent.launch);
+            let Some(record) = self.record(&files.record)? else { continue };
+            if let Some(seen) = self.observe(run, (agent, &files, &record), policy, panes, now)? {
                 vitals.push((agent.key.clone(), seen));
             }
         }
@@ -194,22 +203,38 @@ impl Supervisor {
         Ok(())
     }
 
+    /// The launch record, read again only where it was written again.
+    fn record(&mut self, path: &Path) -> Result<Option<Record>, EngineError> {
+        let stamp = std::fs::metadata(path).map(|meta| (meta.ino(), meta.len(), meta.modified().ok())).ok();
+        if let (Some(now), Some((then, record))) = (stamp, self.records.get(path))
+            && now == *then
+        {
+            return Ok(Some(record.clone()));
+        }
+        let record = read_record(path)?;
+        match (stamp, &record) {
+            // What has ended is not asked for again.
+            (Some(stamp), Some(record)) if record.ended_at_ms.is_none() => {
+                drop(self.records.insert(path.to_path_buf(), (stamp, record.clone())));
+            }
+            (_, _) => drop(self.records.remove(path)),
+        }
+        Ok(record)
+    }
+
     /// One agent whose program may live: its end, or what its signals say.
     fn observe(
         &mut self,
         run: &Run,
-        agent: &Agent,
+        (agent, files, record): (&Agent, &LaunchFiles, &Record),
         policy: &Policy,
         panes: Option<&Panes>,
         now: Moment,
     ) -> Result<Option<Vitals>, EngineError> {
-        let files = LaunchFiles::new(&self.engine, &agent.spec.session, agent.launch);
-        let record = read_record(&files.record)?;
-        let Some(record) = record else { return Ok(None) };
         let processes = self.engine.processes.as_ref();
         let launcher_lives = processes.alive(record.launcher_pid, record.launcher_start);
         let server_gone = record.server_gone(processes).is_some();
-        if let Some(exit) = exit_of(&record, processes) {
+        if let Some(exit) = exit_of(record, processes) {
             let fresh = exit.at.is_some_and(|at| now.since(at) < LAUNCHER_WORD);
             if record.hung_up && !server_gone && launcher_lives && fresh {
                 // It is just finding out whether its server is gone as well.
@@ -223,7 +248,7 @@ impl Supervisor {
             return self.launcher_gone(agent, &files.record).map(|()| None);
         }
         self.orphans |= server_gone;
-        if self.is_missing(agent, &record, panes) {
+        if self.is_missing(agent, record, panes) {
             return self.launcher_gone(agent, &files.record).map(|()| None);
         }
         let pane = panes.and_then(|panes| {

@@ -6,7 +6,7 @@ use metawsm::domain::agent::AgentStatus;
 use metawsm::domain::run::RunStatus;
 use metawsm::services::snapshot::{EscalationRow, Facts, RunRow, Snapshot, ThreadRow, Trouble};
 
-use super::console_e2e::{Seat, bin, home};
+use super::console_seat::{Seat, bin, home};
 use super::console_world::{Desk, before, page, run, snapshot, thread};
 use super::harness::wait_for;
 use metawsm::console::action::Action;
@@ -178,7 +178,7 @@ fn flags_and_families_leave_nothing_behind() {
     assert!(stepwise.as_ref().is_some_and(|text| !text.contains("family")), "{stepwise:?}");
     seat.types(&["C-l"]);
     seat.types(&["-l", "?"]);
-    seat.sees("Everywhere");
+    seat.sees("any other key closes");
     seat.types(&["x"]);
     seat.sees("plain one");
     assert_eq!(below(), stepwise);

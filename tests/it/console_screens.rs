@@ -81,7 +81,7 @@ fn no_control_character_reaches_the_screen() {
     }
 }
 
-fn run_page() -> RunPage {
+pub fn run_page() -> RunPage {
     let step = |index: u32, name: &str, status, error: Option<&str>| Step {
         run_id: "run-1".to_owned(),
         spec: StepSpec {

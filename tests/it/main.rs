@@ -8,6 +8,8 @@ mod console_fuzz;
 mod console_keys;
 mod console_manners;
 mod console_screens;
+mod console_seat;
+mod console_trouble;
 mod console_world;
 mod core_world;
 mod crash;

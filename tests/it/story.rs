@@ -90,6 +90,7 @@ fn a_stream_ends_with_the_run_and_0_when_it_is_completed() {
     let thread = asked["thread_id"].as_str().unwrap();
     world.ask(&["forum", "answer", "--thread-id", thread, "--body", "right"]);
     assert_eq!(live.ended(), 0, "{}", live.errors());
+    live.line("the run", |line| line["run"].is_object());
     let lines = live.json();
     let (last, events) = lines.split_last().unwrap();
     assert_eq!(last["run"]["status"], "completed");

@@ -61,6 +61,7 @@ impl App {
                 }
                 effects.push(Effect::Redraw);
             }
+            Msg::Defect(words) => self.complain(words),
             Msg::End => self.leave(effects),
         }
     }

@@ -1,6 +1,7 @@
 //! From the store to a snapshot.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -108,7 +109,7 @@ impl Source {
         match self.home.load_policy(&[]) {
             Ok(loaded) => self.policy = loaded.policy,
             Err(error) => {
-                facts.troubles.insert(Trouble::Policy(policy_words(&error)));
+                facts.troubles.insert(Trouble::Policy(policy_words(&self.home, &error)));
             }
         }
         facts.bell = self.policy.notify.bell;
@@ -467,9 +468,11 @@ fn agent_row(agent: &Agent, vitals: Option<&Vitals>) -> AgentRow {
 }
 
 /// Where the policy is wrong and why, on one line.
-fn policy_words(error: &EngineError) -> String {
+fn policy_words(home: &Home, error: &EngineError) -> String {
     match error {
         EngineError::Policy { path, faults } => {
+            // What is wrong stands behind it and must not be pushed off the screen.
+            let path = Path::new(path).strip_prefix(&home.root).map_or(path.clone(), |path| path.display().to_string());
             let first = faults.first().map(ToString::to_string).unwrap_or_default();
             let more = faults.len().saturating_sub(1);
             let tail = if more > 0 { format!(" (and {more} more)") } else { String::new() };

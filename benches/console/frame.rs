@@ -1,9 +1,6 @@
-//! The console's speed: a frame with few and with many rows (P12), the first full frame (P9), a key's way (P11).
-//! Bare times are reported; ratios judge.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, missing_docs, reason = "a bench prints")]
+//! P12: a frame.
 
 use std::hint::black_box;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,31 +9,17 @@ use metawsm::console::app::{App, Opening};
 use metawsm::console::msg::{Msg, Time};
 use metawsm::console::screens::draw;
 use metawsm::console::theme::{Palette, Theme};
-use metawsm::domain::actor::Actor;
 use metawsm::domain::agent::{AgentKey, AgentStatus, Health, WaitingFor};
-use metawsm::domain::command::{Command as Wish, ThreadWish};
 use metawsm::domain::run::RunStatus;
 use metawsm::domain::thread::{Priority, ThreadState};
 use metawsm::domain::time::Moment;
-use metawsm::services::engine::Caller;
-use metawsm::services::home::{Home, HomeArgs};
-use metawsm::services::snapshot::{AgentRow, Facts, Look, Queue, Queues, RunRow, Snapshot, Source, ThreadRow, Want};
-use metawsm::store::ids::{RandomIds, SystemClock};
-use metawsm::store::{Ledger, Order};
+use metawsm::services::snapshot::{AgentRow, Facts, Look, Queue, Queues, RunRow, Snapshot, ThreadRow};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
+use super::median;
+
 const NOW: Moment = Moment::from_millis(1_795_248_000_000);
-
-fn main() {
-    frame();
-    cold_start();
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    times[times.len() / 2]
-}
 
 fn app(snapshot: Snapshot) -> App {
     let theme = Theme { palette: Palette::Dark, deep: true, ascii: false };
@@ -46,7 +29,7 @@ fn app(snapshot: Snapshot) -> App {
 }
 
 /// P12: a frame of 200×50 with 50 and with 50,000 rows in every list; with it a key that moves the selection.
-fn frame() {
+pub fn measure() {
     let mut times = Vec::new();
     for rows in [50, 50_000] {
         let mut app = app(snapshot(rows));
@@ -125,62 +108,5 @@ fn snapshot(rows: usize) -> Snapshot {
         queues: Queues { needs_me: queue(), unseen: queue(), assigned: queue(), all: queue() },
         facts: Facts::default(),
         ..Snapshot::default()
-    }
-}
-
-/// P9: the way to the first full frame without the terminal (open, snapshot, draw), and the program in a pty, beside
-/// `sqlite3 db .tables`, small and large.
-fn cold_start() {
-    for threads in [10, 20_000] {
-        let dir = tempfile::tempdir().unwrap();
-        let home = Home::at(dir.path(), &HomeArgs::default());
-        home.make().unwrap();
-        fill(&home, threads);
-        let caller = Caller { actor: Actor::human("bench"), identity: None };
-        let inside = median((0..9).map(|_| first_frame(&home, &caller)).collect());
-        let spawned = median((0..9).map(|_| timed(Command::new("sqlite3").arg(&home.db).arg(".tables"))).collect());
-        println!("first frame, {threads:>6} threads: open + snapshot + draw {inside:?}; sqlite3 .tables {spawned:?}");
-        println!("P9 (in process) {:.2}x sqlite3 (goal 2.5, limit 4)", inside.as_secs_f64() / spawned.as_secs_f64());
-    }
-}
-
-fn first_frame(home: &Home, caller: &Caller) -> Duration {
-    let began = Instant::now();
-    let mut source = Source::open(home, caller).unwrap();
-    let facts = source.facts(&[]);
-    let snapshot = source.read(&Want::default(), &facts).unwrap();
-    let app = app(snapshot);
-    let mut terminal = Terminal::new(TestBackend::new(200, 50)).unwrap();
-    terminal.draw(|frame| draw(&app, frame)).unwrap();
-    began.elapsed()
-}
-
-fn timed(command: &mut Command) -> Duration {
-    let began = Instant::now();
-    let _ = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
-    began.elapsed()
-}
-
-fn fill(home: &Home, threads: usize) {
-    let ledger = Ledger::open(&home.db, Arc::new(SystemClock), Arc::new(RandomIds::default())).unwrap();
-    let actor = Actor::human("somebody");
-    let wishes: Vec<Wish> = (0..threads)
-        .map(|at| Wish::Thread {
-            thread_id: format!("t{at}"),
-            run_id: None,
-            wish: ThreadWish::Ask {
-                ticket: "ACME-1".to_owned(),
-                agent: None,
-                title: format!("thread {at}"),
-                body: "a question".to_owned(),
-                priority: Priority::Normal,
-                wait: false,
-                author: None,
-            },
-        })
-        .collect();
-    for batch in wishes.chunks(500) {
-        let orders: Vec<Order<'_>> = batch.iter().map(|wish| Order::new(wish, &actor)).collect();
-        ledger.execute_all(&orders).unwrap();
     }
 }
