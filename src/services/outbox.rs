@@ -21,6 +21,8 @@ use crate::domain::time::Moment;
 pub const CLAIM: Duration = Duration::from_secs(60);
 /// So many letters are claimed at a time.
 const BATCH: usize = 4;
+/// How long a worker that is told to end may take to bring its letter home.
+const LEAVE: Duration = Duration::from_secs(5);
 /// How often the table is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How often letters that were sent long ago are removed.
@@ -142,8 +144,14 @@ impl Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         self.ending.store(true, Ordering::SeqCst);
-        if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
+        let Some(thread) = self.thread.take() else { return };
+        thread.thread().unpark();
+        let deadline = Instant::now() + LEAVE;
+        while !thread.is_finished() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        // One that hangs does not keep the program from ending; its letter goes to the next holder of the lease.
+        if thread.is_finished() {
             let _ = thread.join();
         }
     }

@@ -137,7 +137,7 @@ fn a_consumer_that_is_killed_in_the_middle_leaves_its_letter_to_the_next_one() {
     held.unlock().unwrap();
     let _second = world.spawn(&["--headless"]);
     let sent = wait_for("the letter to be carried out", PATIENCE, || letters("sent").into_iter().next());
-    assert_eq!(sent["attempts"], 2);
+    assert!(sent["attempts"].as_u64() >= Some(2), "{sent}");
     let text = std::fs::read_to_string(ticket.join("changelog.md")).unwrap();
     assert_eq!(text.matches("> this\n").count(), 1, "{text}");
     let health = world.ask(&["outbox", "list"])["health"].clone();

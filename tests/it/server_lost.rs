@@ -212,6 +212,18 @@ fn a_killed_server_takes_nobodys_restarts_and_everybody_comes_back() {
     });
     assert_eq!(back["restarts"]["used"], 1);
     assert_eq!(of_kind(&world, "tmux_server_lost").len(), 1);
+    // Ended in an orderly way it is gone all the same, and that is another occurrence. What was used stays used.
+    world.tmux(&["kill-server"]);
+    for (run, name, launch, used) in [(&one, "a", 3, 0), (&one, "b", 3, 0), (&two, "c", 4, 1)] {
+        let back = wait_for(&format!("{name} to be back once more"), PATIENCE, || {
+            Some(world.agent(run, name)).filter(|agent| agent["launch"] == launch && agent["status"] == "running")
+        });
+        assert_eq!(back["restarts"]["used"], used, "{back}");
+    }
+    wait_for("the second call to be taken back", PATIENCE, || {
+        let told = of_kind(&world, "tmux_server_lost");
+        (told.len() == 2 && told.iter().all(|found| found["state"] == "resolved")).then_some(())
+    });
     world.verified();
 }
 
@@ -257,5 +269,37 @@ fn a_server_that_hangs_is_told_and_nobody_is_restarted() {
             (&json!(1), &json!("running"))
         );
     }
+    world.verified();
+}
+
+#[test]
+fn a_server_that_goes_while_nobody_supervises_is_reckoned_with_afterwards() {
+    let world = World::with(
+        &[("a", "obeys.sh"), ("b", "obeys.sh"), ("c", "obeys.sh")],
+        json!({ "operator": { "interval_seconds": 1 } }),
+    );
+    let run = world.run(&[]);
+    let record = |name: &str| world.record(world.agent(&run, name)["session"].as_str().unwrap(), 1);
+    let (server, launcher) = (server(&world), record("c").launcher_pid);
+    // As where memory runs out, c loses its launcher too: nobody is left to report its end.
+    signal(launcher, "KILL");
+    signal(server, "KILL");
+    for name in ["a", "b"] {
+        let dead = world.until_agent(&run, name, "dead");
+        assert!(dead["reason"].as_str().unwrap().starts_with("went with the tmux server"), "{dead}");
+    }
+    assert_eq!(world.run_status(&run), "running", "its launchers' reports alone say that it can go on");
+    assert!(of_kind(&world, "tmux_server_lost").is_empty(), "calling is the supervisor's");
+    let _supervisor = world.spawn(&["--headless"]);
+    for name in ["a", "b", "c"] {
+        let back = wait_for(&format!("{name} to be back"), PATIENCE, || {
+            Some(world.agent(&run, name)).filter(|agent| agent["launch"] == 2 && agent["status"] == "running")
+        });
+        assert_eq!(back["restarts"]["used"], 0);
+    }
+    wait_for("the call to be taken back", PATIENCE, || {
+        let told = of_kind(&world, "tmux_server_lost");
+        (told.len() == 1 && told[0]["state"] == "resolved").then_some(())
+    });
     world.verified();
 }

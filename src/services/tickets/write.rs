@@ -1,9 +1,10 @@
 //! Files that appear whole or not at all, in directories that stay where they seem to be.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::TicketError;
 use super::error::io;
@@ -11,14 +12,20 @@ use super::error::io;
 /// Mode of a new document, before the umask.
 pub(super) const DOCUMENT_MODE: u32 = 0o644;
 
+/// How long another writer is waited for: a write takes milliseconds, so one that takes longer hangs.
+const LOCK_PATIENCE: Duration = Duration::from_secs(30);
+
 /// One writer per directory at a time, across processes, until dropped.
 pub(super) fn lock_dir(dir: &Path) -> Result<File, TicketError> {
     let file = File::open(dir).map_err(io("open", dir))?;
+    let deadline = Instant::now() + LOCK_PATIENCE;
     loop {
-        match file.lock() {
+        match file.try_lock() {
             Ok(()) => return Ok(file),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(io("lock", dir)(error)),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(2)),
+            Err(TryLockError::WouldBlock) => return Err(io("lock", dir)(ErrorKind::TimedOut.into())),
+            Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Interrupted => {}
+            Err(TryLockError::Error(error)) => return Err(io("lock", dir)(error)),
         }
     }
 }
