@@ -10,7 +10,9 @@ use super::reply::Reply;
 use super::session::Session;
 use crate::console::app::Opening;
 use crate::console::{ConsoleError, open as open_screen};
+use crate::domain::policy::OperatorMode;
 use crate::services::engine::{Caller, Engine};
+use crate::services::operator::Conduct;
 
 /// Opens the console on the home, which is made here if there is none.
 pub fn run(session: &Session) -> Result<Reply, Failure> {
@@ -32,8 +34,14 @@ pub fn wanted(session: &Session) -> bool {
 }
 
 /// Executes a run's plan, the console on it meanwhile.
-pub fn on_run(session: &Session, engine: &Arc<Engine>, run_id: &str) -> Result<Reply, Failure> {
-    let opening = Opening { title: title(engine), run_id: Some(run_id.to_owned()), ..Opening::default() };
+pub fn on_run(
+    session: &Session,
+    engine: &Arc<Engine>,
+    run_id: &str,
+    mode: Option<OperatorMode>,
+) -> Result<Reply, Failure> {
+    let conduct = Conduct { mode, ..Conduct::default() };
+    let opening = Opening { title: title(engine), run_id: Some(run_id.to_owned()), conduct, ..Opening::default() };
     beside_executor(engine, &session.caller(), run_id, opening)?;
     let run = engine.run(run_id)?;
     let words = format!("Run {run_id} is {}. `metawsm` opens the console on it again.\n", run.status);

@@ -40,7 +40,7 @@ fn begin(session: &Session, args: &StartArgs, brief: Option<Brief>) -> Result<Re
     }
     let (engine, run_id) = create(session, args, brief)?;
     if console::wanted(session) && !args.exit_on_guidance {
-        return console::on_run(session, &engine, &run_id);
+        return console::on_run(session, &engine, &run_id, args.operator.map(Into::into));
     }
     follow::run(session, &engine, &run_id, args.exit_on_guidance, args.operator.map(Into::into))
 }

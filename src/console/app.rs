@@ -17,6 +17,7 @@ use super::widgets::terminal::Emulated;
 use crate::domain::agent::AgentKey;
 use crate::domain::time::Moment;
 use crate::services::live::Target;
+use crate::services::operator::Conduct;
 use crate::services::snapshot::{AgentRow, Asked, RunPage, RunRow, Snapshot, Tab, ThreadPage, ThreadRow, Want};
 
 mod act;
@@ -136,6 +137,8 @@ pub struct Opening {
     pub guide: Vec<String>,
     /// The run to begin at.
     pub run_id: Option<String>,
+    /// What this process was told about the operator.
+    pub conduct: Conduct,
     /// What leaving means, instead of the usual words.
     pub farewell: Option<String>,
 }

@@ -75,7 +75,7 @@ pub fn open(engine: &Arc<Engine>, caller: &Caller, opening: Opening) -> Result<(
     let mut running = Running {
         watch: Watch::begin(source, tell(&sender, Msg::Look)),
         live: Live::begin(&engine.home, tell(&sender, Msg::Screen)),
-        duty: Some(handle.begin_duty()),
+        duty: Some(handle.begin_duty(&app.opening.conduct)),
         handle,
         sender,
         messages,
@@ -247,7 +247,7 @@ impl Running {
         self.duty = None;
         screen.lend();
         let _ = rustix::process::kill_current_process_group(rustix::process::Signal::TSTP);
-        self.duty = Some(self.handle.begin_duty());
+        self.duty = Some(self.handle.begin_duty(&self.app.opening.conduct));
         self.input.resume();
         screen.resume()?;
         let (width, height) = screen.size();

@@ -11,6 +11,7 @@ use super::engine::{Caller, Engine};
 use super::error::{EngineError, Gate};
 use super::home::{make_dir, write_private};
 use super::log::Log;
+use super::operator::Conduct;
 use super::snapshot::{RunPage, run_page};
 use super::tmux::Attach;
 use super::words::offer;
@@ -166,9 +167,9 @@ impl Handle {
         &self.caller
     }
 
-    /// Supervises in the background while it may.
-    pub fn begin_duty(&self) -> Duty {
-        Duty::begin(&self.engine)
+    /// Supervises in the background while it may, the operator conducted as this process was told.
+    pub fn begin_duty(&self, conduct: &Conduct) -> Duty {
+        Duty::begin_as(&self.engine, conduct.clone())
     }
 
     /// Does `work` on a thread of its own, and hands what came of it to `tell`.

@@ -19,7 +19,8 @@ use super::console_world::{Desk, HOSTILE, page, snapshot};
 
 /// Keys that do something somewhere, so that every view and every dialog is come to.
 fn meant() -> impl Strategy<Value = KeyEvent> {
-    let plain = "12345rARSaPuMCyXKvw/.?qmnhjklspgco".chars().map(|c| KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE));
+    let plain =
+        "12345rARSaPuMCyXKvw/.?qmnhjklspgco".chars().map(|c| KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE));
     let control = "slzcue".chars().map(|c| KeyEvent::new(KeyCode::Char(c), KeyModifiers::CONTROL));
     let send = KeyEvent::new(KeyCode::Enter, KeyModifiers::ALT);
     let enter = KeyEvent::new(KeyCode::Enter, KeyModifiers::NONE);

@@ -172,6 +172,7 @@ fn flags_and_families_leave_nothing_behind() {
     seat.sees("/ plain");
     seat.types(&["Enter"]);
     seat.sees("found 1");
+    seat.sees("? help");
     // Who has the lease is said as soon as it is known.
     let below = || seat.text().split_once('\n').map(|(_, rest)| rest.to_owned());
     let stepwise = below();

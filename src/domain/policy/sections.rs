@@ -194,6 +194,17 @@ pub enum OperatorMode {
     Auto,
 }
 
+impl OperatorMode {
+    /// The word in the policy and on the command line.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Assist => "assist",
+            Self::Auto => "auto",
+        }
+    }
+}
+
 /// What one rule of the operator may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
