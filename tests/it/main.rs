@@ -17,6 +17,7 @@ mod domain_settle;
 mod dry_runs;
 mod faces;
 mod faces_forum;
+mod faces_forum_reads;
 mod gates;
 mod git;
 mod git_merge;
