@@ -67,8 +67,7 @@ pub fn from_row(row: &Row<'_>) -> Result<Event, StoreError> {
         table: "journal",
         reason: format!("event {} ({event_type}): {reason}", event.seq),
     };
-    let payload = serde_json::from_str(&payload).map_err(bad)?;
-    event.fact = Fact::join(&event_type, payload).map_err(bad)?;
+    event.fact = Fact::parse(&event_type, &payload).map_err(bad)?;
     Ok(event)
 }
 

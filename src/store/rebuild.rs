@@ -22,11 +22,13 @@ const BATCH: usize = 10_000;
 /// Bytes of posts in a batch at most, but for one more post.
 const BATCH_BYTES: usize = 16 * 1024 * 1024;
 /// Threads kept in memory; an event about another one reads it again.
-const KEPT_THREADS: usize = 50_000;
+const KEPT_THREADS: usize = 20_000;
 /// Posts indexed at once after a rebuild: a small forum is searchable when it is done.
 const INDEXED_AT_ONCE: usize = 2_000;
 /// Pages of the write-ahead log before it is moved into the file, while the fresh tables are written.
 const LOG_PAGES: i64 = 20_000;
+/// Memory for pages, in KiB.
+const CACHE_KIB: i64 = 48 * 1024;
 
 /// A row that differs between the live tables and the rebuilt ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +49,10 @@ pub fn verify(path: &Path) -> Result<Vec<Difference>, StoreError> {
     let fail = |error| named(path, error);
     let conn = schema::open_beside(path, LIVE)?;
     // A temporary file: what does not fit into the cache goes there, and it is gone with the connection.
-    conn.execute_batch("ATTACH DATABASE '' AS apart").map_err(fail)?;
+    conn.execute_batch(&format!(
+        "ATTACH DATABASE '' AS apart; PRAGMA apart.cache_size = -{CACHE_KIB}; PRAGMA {LIVE}.cache_size = -{CACHE_KIB}"
+    ))
+    .map_err(fail)?;
     // One read transaction: journal and tables are compared as they stood at one moment.
     conn.execute_batch("BEGIN").map_err(fail)?;
     let check: String = conn.query_row(&format!("PRAGMA {LIVE}.quick_check(1)"), [], |row| row.get(0)).map_err(fail)?;
