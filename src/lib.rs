@@ -33,7 +33,8 @@
 //! when it makes sense in `console/app/sense.rs`, how a pane looks in `console/screens/`. What the operator concludes is in
 //! `domain/operator/rules.rs`, what comes of it in `domain/decide/operator.rs`, when an escalation's cause is gone
 //! in `domain/decide/escalation.rs`, and who asks the rules in `services/operator.rs`. What is kept counted and who has
-//! seen what stands in `store/kept.rs`, the search index in `store/search.rs`, pages and hits in `store/read/forum/`.
+//! seen what stands in `store/kept.rs`, the search index in `store/search.rs`, pages and hits in `store/read/forum/`; who follows the journal reads it through
+//! `services/feed.rs`, who searches while typing through `services/search.rs`.
 
 pub mod cli;
 pub mod console;

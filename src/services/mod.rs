@@ -23,6 +23,7 @@ pub mod planning;
 pub mod policy_file;
 pub mod process;
 pub mod progress;
+pub mod search;
 pub mod skills;
 pub mod snapshot;
 pub mod stopping;

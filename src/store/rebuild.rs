@@ -84,6 +84,14 @@ pub fn verify(path: &Path) -> Result<Vec<Difference>, StoreError> {
 /// # Errors
 /// [`StoreError`] when the file or the journal cannot be read or written; then the live tables are as they were.
 pub fn rebuild(path: &Path) -> Result<i64, StoreError> {
+    rebuild_telling(path, |_, _| {})
+}
+
+/// The same; `tell` hears after each batch up to which place of the journal it came, and where that ends.
+///
+/// # Errors
+/// Those of [`rebuild`].
+pub fn rebuild_telling(path: &Path, tell: impl FnMut(i64, i64)) -> Result<i64, StoreError> {
     let fail = |error| named(path, error);
     let mut conn = schema::open_writer(path)?;
     // A table is renamed under the view that names it.
@@ -91,7 +99,7 @@ pub fn rebuild(path: &Path) -> Result<i64, StoreError> {
     // The fresh tables are nobody's truth yet; only the last transaction has to outlive a power cut.
     conn.execute_batch(&format!("PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = {LOG_PAGES}"))
         .map_err(fail)?;
-    let filled = fill_fresh(&mut conn, path);
+    let filled = fill_fresh(&mut conn, path, tell);
     if filled.is_err() {
         // What was begun is of no use to anybody; the error that matters is the first.
         let _ = drop_fresh(&conn);
@@ -110,7 +118,7 @@ pub fn rebuild(path: &Path) -> Result<i64, StoreError> {
 }
 
 /// Folds what the journal holds into fresh tables, in transactions between which others have their turn.
-fn fill_fresh(conn: &mut Connection, path: &Path) -> Result<Fold, StoreError> {
+fn fill_fresh(conn: &mut Connection, path: &Path, mut tell: impl FnMut(i64, i64)) -> Result<Fold, StoreError> {
     let fail = |error| named(path, error);
     // A rebuild that was killed leaves its tables behind.
     drop_fresh(conn).map_err(fail)?;
@@ -121,7 +129,9 @@ fn fill_fresh(conn: &mut Connection, path: &Path) -> Result<Fold, StoreError> {
     loop {
         let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fail)?;
         let more = fold.some(&tx, "main.journal")?;
+        let end = journal::last_seq(&tx).map_err(fail)?;
         tx.commit().map_err(fail)?;
+        tell(fold.since, end);
         if !more {
             return Ok(fold);
         }

@@ -1,7 +1,13 @@
 //! The forum's reading commands from outside: search, inbox, queues of others, stats, debug, tails and marks.
 
+use metawsm::domain::actor::Actor;
+use metawsm::services::engine::Caller;
+use metawsm::services::home::{Home, HomeArgs};
+use metawsm::services::snapshot::{Source, Want};
+use metawsm::store::Order;
 use serde_json::{Value, json};
 
+use crate::core_world::ask_by;
 use crate::faces_forum::{agent_says, hostile};
 use crate::world::World;
 
@@ -186,4 +192,23 @@ fn a_tail_is_the_end_of_a_thread() {
     assert_eq!(tail["thread"]["posts_count"], 5);
     assert_eq!(world.ask(&["forum", "thread", "--thread-id", &id, "--tail", "0"])["posts"], json!([]));
     world.metawsm(&["forum", "thread", "--thread-id", "absent", "--json"]).is(3).error();
+}
+
+#[test]
+fn the_consoles_tabs_count_what_they_do_not_show() {
+    let world = World::new(&[]);
+    asked(&world, "the first", "words");
+    let ledger = crate::store_crash::ledger(&world.db());
+    let agent = Actor::agent("coder");
+    let asks: Vec<_> = (0..230).map(|n| ask_by(&format!("t{n}"), None, agent.clone(), "which?", false)).collect();
+    let orders: Vec<Order<'_>> = asks.iter().map(|ask| Order::new(ask, &agent)).collect();
+    ledger.execute_all(&orders).unwrap();
+    let home = Home::at(&world.home(), &HomeArgs::default());
+    let caller = Caller { actor: Actor::human("ada"), identity: None };
+    let queues = Source::open(&home, &caller).unwrap().read(&Want::default(), &Default::default()).unwrap().queues;
+    for (queue, rows, total) in
+        [(&queues.needs_me, 200, 230), (&queues.unseen, 200, 230), (&queues.all, 200, 231), (&queues.assigned, 0, 0)]
+    {
+        assert_eq!((queue.rows.len(), queue.total, queue.count()), (rows, total, total.to_string()));
+    }
 }

@@ -8,6 +8,7 @@ use metawsm::domain::actor::Actor;
 use metawsm::domain::command::{Command, ThreadWish};
 use metawsm::domain::signal::SignalType;
 use metawsm::domain::thread::Priority;
+use metawsm::services::search::Seeker;
 use metawsm::store::read::forum::{Hits, ThreadFilter, Viewer};
 use metawsm::store::rebuild::{rebuild, verify};
 use metawsm::store::search::Indexer;
@@ -203,12 +204,12 @@ fn a_search_that_is_stopped_says_so() {
     let orders: Vec<Order<'_>> = commands.iter().map(|command| Order::new(command, &actor)).collect();
     shop.ledger.execute_all(&orders).unwrap();
     let reader = shop.reader();
-    let stop = reader.interrupter();
+    let stop = reader.stopper();
     let over = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let told = over.clone();
     let stopper = std::thread::spawn(move || {
         while !told.load(std::sync::atomic::Ordering::SeqCst) {
-            stop.interrupt();
+            stop.stop();
             std::thread::sleep(Duration::from_micros(200));
         }
     });
@@ -228,6 +229,82 @@ fn a_search_that_is_stopped_says_so() {
     stopper.join().unwrap();
     assert!(stopped);
     assert_eq!(search(&reader, "common").hits.len(), 50, "the reader is usable afterwards");
+}
+
+#[test]
+fn whoever_types_is_answered_for_the_last_query() {
+    let shop = Shop::new();
+    let actor = human();
+    let commands: Vec<Command> =
+        (0..400).map(|n| question(&format!("t{n}"), "what?", &format!("common word{n}"))).collect();
+    let orders: Vec<Order<'_>> = commands.iter().map(|command| Order::new(command, &actor)).collect();
+    shop.ledger.execute_all(&orders).unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    let seeker = Seeker::begin(shop.reader(), move |found| tell.send(found).unwrap());
+    for round in 0..20 {
+        for query in ["c", "c*", "co*", "com*", "common", "(("] {
+            seeker.look_for(query);
+        }
+        let last = format!("word{round}");
+        seeker.look_for(&*last);
+        let found = loop {
+            let found = told.recv_timeout(Duration::from_secs(30)).expect("the last query is answered");
+            if found.query == last {
+                break found;
+            }
+        };
+        assert_eq!(found.threads[0].thread_id, format!("t{round}"));
+        assert_eq!((found.threads.len(), found.more, found.trouble), (1, false, None));
+        assert_eq!(&found.threads[0].snippet[found.threads[0].marks[0].clone()], last);
+    }
+    seeker.look_for("");
+    let nothing = told.recv_timeout(Duration::from_secs(30)).unwrap();
+    assert!(nothing.trouble.unwrap().contains("search"), "an empty query is told, not answered");
+    drop(seeker);
+    assert!(told.recv_timeout(Duration::from_secs(30)).is_err(), "the thread ends with its owner");
+}
+
+#[test]
+fn a_rebuild_goes_on_beside_those_who_write_and_read() {
+    let shop = Shop::new();
+    shop.must(&Plan::of(&["a"]).create());
+    for number in 0..300 {
+        shop.must(&question(&format!("t{number}"), "what?", "words"));
+    }
+    // A rebuild that was killed left its tables behind.
+    let conn = rusqlite::Connection::open(shop.path()).unwrap();
+    conn.execute_batch("CREATE TABLE fresh_thread (x); CREATE TABLE fresh_post (y)").unwrap();
+    let over = std::sync::atomic::AtomicBool::new(false);
+    let written = std::thread::scope(|scope| {
+        let writing = scope.spawn(|| {
+            let mut written = 0;
+            while !over.load(std::sync::atomic::Ordering::SeqCst) || written < 50 {
+                shop.must(&post(&format!("t{}", written % 300), human(), "more words"));
+                written += 1;
+            }
+            written
+        });
+        let reading = scope.spawn(|| {
+            let (reader, none) = (shop.reader(), ThreadFilter::default());
+            while !over.load(std::sync::atomic::Ordering::SeqCst) {
+                assert_eq!(reader.threads(&none, None, 500).unwrap().threads.len(), 300);
+                assert_eq!(reader.queue_counts(&Viewer::Operator).unwrap().all, 300);
+            }
+        });
+        for _ in 0..3 {
+            rebuild(&shop.path()).unwrap();
+        }
+        over.store(true, std::sync::atomic::Ordering::SeqCst);
+        reading.join().unwrap();
+        writing.join().unwrap()
+    });
+    shop.assert_sound();
+    let stats = shop.reader().stats(&ThreadFilter::default()).unwrap();
+    assert_eq!(stats.posts.values().sum::<u32>(), 300 + written);
+    let left: i64 =
+        conn.query_row("SELECT count(*) FROM sqlite_master WHERE name LIKE 'fresh%'", [], |row| row.get(0)).unwrap();
+    assert_eq!(left, 0);
+    assert_eq!(found(&shop.reader(), "words").len(), 50);
 }
 
 proptest! {
