@@ -162,6 +162,8 @@ fn tune(conn: &mut Connection) -> rusqlite::Result<()> {
     conn.set_prepared_statement_cache_capacity(64);
     // One-shot commands come and go; the file is checkpointed by size, not by each of them leaving.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    // A prepared statement stays as it is: SQLite would else plan it anew for each value of a range.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(())
 }
 
