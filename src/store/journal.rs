@@ -71,6 +71,11 @@ pub fn from_row(row: &Row<'_>) -> Result<Event, StoreError> {
     Ok(event)
 }
 
+/// The bytes of the payload in a row of [`COLUMNS`].
+pub fn payload_size(row: &Row<'_>) -> usize {
+    row.get_ref(13).ok().and_then(|payload| payload.as_str().ok().map(str::len)).unwrap_or(0)
+}
+
 /// What a key was used for before: its place, thread, and the fingerprint of its command.
 pub struct KeyUse {
     /// Place of the first event.
