@@ -26,8 +26,6 @@ const BATCH_BYTES: usize = 16 * 1024 * 1024;
 const READ_AHEAD: usize = 1;
 /// Threads kept in memory; an event about another one reads it again.
 const KEPT_THREADS: usize = 20_000;
-/// Posts indexed at once after a rebuild: a small forum is searchable when it is done.
-const INDEXED_AT_ONCE: usize = 2_000;
 /// Pages of the write-ahead log before it is moved into the file, while the fresh tables are written.
 const LOG_PAGES: i64 = 20_000;
 /// Memory for pages, in KiB.
@@ -118,7 +116,7 @@ pub fn rebuild_telling(path: &Path, tell: impl FnMut(i64, i64)) -> Result<i64, S
     put_in_place(&tx).map_err(fail)?;
     kept::recount(&tx, Target::Live.at()).map_err(fail)?;
     search::begin_anew(&tx).map_err(fail)?;
-    search::index_some(&tx, INDEXED_AT_ONCE).map_err(fail)?;
+    search::index_newest(&tx).map_err(fail)?;
     tx.commit().map_err(fail)?;
     Ok(fold.events)
 }
