@@ -26,6 +26,7 @@ use crate::services::error::EngineError;
 use crate::services::executor::{execute, no_drill};
 use crate::services::home::{Home, HomeArgs, make_dir, write_private};
 use crate::services::merging;
+use crate::services::operator::Conduct;
 use crate::services::planning::Request;
 use crate::services::process::exec::Exec;
 use crate::services::stopping;
@@ -144,6 +145,7 @@ impl Demo {
     fn show(&self) -> Result<(), Failure> {
         let run_id = self.begin()?;
         let opening = Opening {
+            conduct: Conduct::default(),
             title: "demo".to_owned(),
             guide: GUIDE.map(str::to_owned).to_vec(),
             run_id: Some(run_id.clone()),

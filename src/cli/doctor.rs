@@ -24,6 +24,9 @@ use crate::services::tmux::{KEEPER, Observe, Tmux, TmuxError};
 use crate::services::view::RESPONDS_WITHIN;
 use crate::store::{Reader, rebuild};
 
+/// How often long work says how far it is.
+const SAY_EVERY: Duration = Duration::from_secs(1);
+
 struct Finding {
     name: &'static str,
     ok: bool,
@@ -271,7 +274,13 @@ fn rebuild_tables(session: &Session) -> Result<Reply, Failure> {
     let holder = engine.holder("rebuild", &session.login());
     let lease =
         Lease::try_acquire(&engine.home.supervisor_lease(), holder).map_err(crate::services::engine::lease_error)?;
-    let events = rebuild::rebuild(&engine.home.db)?;
+    let mut said = std::time::Instant::now();
+    let events = rebuild::rebuild_telling(&engine.home.db, |place, end| {
+        if said.elapsed() >= SAY_EVERY {
+            print::err(&format!("made anew from {place} of {end} events"));
+            said = std::time::Instant::now();
+        }
+    })?;
     drop(lease);
     Ok(Reply::new(
         json!({ "rebuilt": true, "events": events }),

@@ -8,6 +8,7 @@ use super::print;
 use super::reply::Reply;
 use super::session::Session;
 use crate::domain::event::Event;
+use crate::services::feed::Feed;
 use crate::services::wake::Wake;
 use crate::store::read::EventFilter;
 use crate::store::{Reader, StoreError};
@@ -28,27 +29,26 @@ fn follow(session: &Session, args: &EventsArgs, event_type: Option<String>) -> R
     session.only_waits();
     let (home, reader) = session.reader()?;
     let filter = EventFilter { event_type, ticket: args.ticket.clone(), run_id: args.run_id.clone(), thread_id: None };
-    let mut since = args.since;
+    let mut feed = Feed::new(reader, filter, args.since);
     let mut left = args.limit.unwrap_or(usize::MAX);
+    // Watched before the first look: nothing is written in between.
     let wake = args.follow.then(|| Wake::on(&home.db));
-    loop {
-        let page = reader.events(since, &filter, PAGE.min(left))?;
-        for event in &page {
-            since = event.seq;
+    while left > 0 {
+        let batch = feed.next(PAGE.min(left))?;
+        for event in &batch.events {
             if !line(event)? {
                 return Ok(Reply::silent(exit::DONE));
             }
         }
-        left -= page.len();
-        if left == 0 {
-            return Ok(Reply::silent(exit::DONE));
-        }
+        left -= batch.events.len();
         match &wake {
-            _ if page.len() == PAGE => {}
-            None => return Ok(Reply::silent(exit::DONE)),
+            _ if batch.more => {}
+            None => break,
+            Some(_) if print::reader_gone() => break,
             Some(wake) => wake.wait(Duration::from_secs(1)),
         }
     }
+    Ok(Reply::silent(exit::DONE))
 }
 
 /// Prints an event; `false` when nobody reads any more.

@@ -75,7 +75,11 @@ pub fn run(session: &Session, command: Forum) -> Result<Reply, Failure> {
         Forum::Seen { thread_id, viewer, seq } => {
             let viewer = viewer.map_or_else(|| Ok(session.viewer()), |text| Viewer::parse(&text))?;
             let wish = ThreadWish::Seen { viewer: viewer.id(), seq };
-            written(session, &give(session, &thread_id, None, wish, &Speaker::default())?)
+            let receipt = give(session, &thread_id, None, wish, &Speaker::default())?;
+            let mut reply = written(session, &receipt)?;
+            let mark = session.reader()?.1.seen_mark(&thread_id, &viewer)?;
+            reply.json["seen"] = json!({ "viewer": viewer.id(), "last_seen_event_sequence": mark });
+            Ok(reply)
         }
         Forum::Signal(args) => signal(session, &args),
         Forum::Wait { thread_id, post_id, timeout } => {

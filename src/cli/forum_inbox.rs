@@ -85,17 +85,17 @@ fn page(
             return Ok(page);
         }
     }
-    let inner = inner.filter(|_| !waits);
-    let mut new = reader.queue(Queue::Unseen, viewer, filter, inner, limit - page.threads.len())?;
-    let mut kept = Vec::with_capacity(new.threads.len());
-    for thread in new.threads.drain(..) {
-        if !viewer.is_needed_in(&thread) {
-            kept.push(thread);
+    let mut from = inner.filter(|_| !waits).map(str::to_owned);
+    loop {
+        // What waits was shown before; the rest of a page is filled from the next.
+        let new = reader.queue(Queue::Unseen, viewer, filter, from.as_deref(), limit - page.threads.len())?;
+        page.threads.extend(new.threads.into_iter().filter(|thread| !viewer.is_needed_in(thread)));
+        from = new.next_cursor;
+        if from.is_none() || page.threads.len() == limit {
+            page.next_cursor = from.map(|next| format!("n{next}"));
+            return Ok(page);
         }
     }
-    page.threads.append(&mut kept);
-    page.next_cursor = new.next_cursor.map(|next| format!("n{next}"));
-    Ok(page)
 }
 
 fn new_posts(reader: &Reader, thread: &Thread, viewer: &Viewer) -> Result<Vec<Post>, Failure> {

@@ -55,17 +55,17 @@ pub fn stats(session: &Session, args: &FilterArgs) -> Result<Reply, Failure> {
     let mut table = Table::new(&["WHAT", "HOW MANY"]);
     let mut row = |what: String, n: u32| table.row(vec![what, n.to_string()]);
     row("threads".to_owned(), stats.threads);
-    row("  control".to_owned(), stats.control);
+    row("control threads".to_owned(), stats.control);
     for (word, kinds) in [
         ("state", &stats.by_state),
         ("open, priority", &stats.open_by_priority),
         ("waiting for", &stats.waiting_on),
         ("assigned to", &stats.assigned),
     ] {
-        kinds.iter().for_each(|(kind, n)| row(format!("  {word} {kind}"), *n));
+        kinds.iter().for_each(|(kind, n)| row(format!("{word} {kind}"), *n));
     }
     row("posts".to_owned(), posts);
-    stats.posts.iter().for_each(|(kind, n)| row(format!("  by {kind}"), *n));
+    stats.posts.iter().for_each(|(kind, n)| row(format!("posts by {kind}"), *n));
     for (word, n) in [("needs you", counts.needs_me), ("assigned to you", counts.assigned), ("unseen", counts.unseen)] {
         row(word.to_owned(), n);
     }

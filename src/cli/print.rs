@@ -148,6 +148,16 @@ pub fn out(text: &str) -> std::io::Result<bool> {
     }
 }
 
+/// Whether whoever read our output has gone, so that waiting for more to say is for nothing.
+pub fn reader_gone() -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let stdout = std::io::stdout();
+    let mut output = [PollFd::new(&stdout, PollFlags::empty())];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    // A pipe without a reader says so unasked; what cannot be asked is taken to be read.
+    poll(&mut output, Some(&at_once)).is_ok_and(|_| output[0].revents().intersects(PollFlags::ERR | PollFlags::HUP))
+}
+
 /// Writes a line to stderr; where that is not possible there is nobody to tell.
 pub fn err(line: &str) {
     let mut stderr = std::io::stderr().lock();

@@ -24,26 +24,34 @@ mod apply_run;
 /// Rows by key, remembering which were touched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rows<K: Ord, V> {
-    rows: BTreeMap<K, V>,
-    touched: BTreeSet<K>,
+    rows: BTreeMap<K, Row<V>>,
+    touched: Vec<K>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Row<V> {
+    value: V,
+    touched: bool,
 }
 
 impl<K: Ord, V> Default for Rows<K, V> {
     fn default() -> Self {
-        Self { rows: BTreeMap::new(), touched: BTreeSet::new() }
+        Self { rows: BTreeMap::new(), touched: Vec::new() }
     }
 }
 
 impl<K: Ord + Clone, V> Rows<K, V> {
     /// Puts a row in as it stands in the store.
-    pub fn load(&mut self, key: K, row: V) {
-        self.rows.insert(key, row);
+    pub fn load(&mut self, key: K, value: V) {
+        self.rows.insert(key, Row { value, touched: false });
     }
 
     /// Puts a new or changed row in.
-    pub fn put(&mut self, key: K, row: V) {
-        self.touched.insert(key.clone());
-        self.rows.insert(key, row);
+    pub fn put(&mut self, key: K, value: V) {
+        let before = self.rows.insert(key.clone(), Row { value, touched: true });
+        if before.is_none_or(|row| !row.touched) {
+            self.touched.push(key);
+        }
     }
 
     /// The row with this key.
@@ -51,7 +59,7 @@ impl<K: Ord + Clone, V> Rows<K, V> {
     where
         K: Borrow<Q>,
     {
-        self.rows.get(key)
+        self.rows.get(key).map(|row| &row.value)
     }
 
     /// The row with this key, to be changed.
@@ -59,19 +67,26 @@ impl<K: Ord + Clone, V> Rows<K, V> {
     where
         K: Borrow<Q>,
     {
-        let (owned, _) = self.rows.get_key_value(key)?;
-        self.touched.insert(owned.clone());
-        self.rows.get_mut(key)
+        // A long fold touches the same row again and again: only the first time asks for its key.
+        if !self.rows.get(key)?.touched
+            && let Some((owned, _)) = self.rows.get_key_value(key)
+        {
+            self.touched.push(owned.clone());
+        }
+        self.rows.get_mut(key).map(|row| {
+            row.touched = true;
+            &mut row.value
+        })
     }
 
     /// All rows in order of their keys.
     pub fn iter(&self) -> impl Iterator<Item = &V> {
-        self.rows.values()
+        self.rows.values().map(|row| &row.value)
     }
 
     /// The rows from `first` on in order of their keys, as long as `within` holds of the key.
     pub fn from<'a>(&'a self, first: K, within: impl Fn(&K) -> bool + 'a) -> impl Iterator<Item = (&'a K, &'a V)> {
-        self.rows.range(first..).take_while(move |(key, _)| within(key))
+        self.rows.range(first..).map(|(key, row)| (key, &row.value)).take_while(move |(key, _)| within(key))
     }
 
     /// How many rows there are.
@@ -86,13 +101,19 @@ impl<K: Ord + Clone, V> Rows<K, V> {
 
     /// Lets go of the rows of which `keep` does not hold; they stand in the store.
     fn retain(&mut self, mut keep: impl FnMut(&K, &V) -> bool) {
-        self.rows.retain(|key, row| keep(key, row));
+        self.rows.retain(|key, row| keep(key, &row.value));
     }
 
-    /// The rows that were touched since the last call, with their keys.
+    /// The rows that were touched since the last call, in order of their keys.
     pub fn take_touched(&mut self) -> Vec<(&K, &V)> {
-        let touched = std::mem::take(&mut self.touched);
-        touched.iter().filter_map(|key| self.rows.get_key_value(key)).collect()
+        let mut touched = std::mem::take(&mut self.touched);
+        touched.sort_unstable();
+        for key in &touched {
+            if let Some(row) = self.rows.get_mut(key) {
+                row.touched = false;
+            }
+        }
+        touched.iter().filter_map(|key| self.rows.get_key_value(key)).map(|(key, row)| (key, &row.value)).collect()
     }
 }
 

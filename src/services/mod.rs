@@ -8,6 +8,7 @@ pub mod duty;
 pub mod engine;
 pub mod error;
 pub mod executor;
+pub mod feed;
 pub mod gates;
 pub mod git;
 pub mod handle;

@@ -34,7 +34,7 @@ pub fn words_of(event: &Event) -> String {
         }
         Fact::GitMerged { repo, base, .. } => format!("{repo} was merged into {base}"),
         Fact::AgentProgressed { note: Some(note), .. } => format!("{agent} reported: {note}"),
-        Fact::OutboxDead { topic, key, error, .. } => format!("{topic} for {key} was given up: {error}"),
+        Fact::OutboxDead { key, error, .. } => format!("what was to be done for {key} was given up: {error}"),
         Fact::OperatorDecided(Decision { action: Action::Nothing, intent, due_at: Some(due), reason, .. }) => {
             let span = age(due.since(event.occurred_at));
             format!("rule {} was going to {} in {span}: {reason}", intent.rule(), aim(*intent, agent))

@@ -1,6 +1,6 @@
 //! The journal table: appending and reading events.
 
-use rusqlite::{Connection, Row, named_params};
+use rusqlite::{Connection, Row, named_params, params};
 
 use super::error::StoreError;
 use crate::domain::actor::{Actor, ActorType};
@@ -17,25 +17,24 @@ pub fn append(conn: &Connection, event: &mut Event, command: Option<&str>) -> ru
     let mut insert = conn.prepare_cached(
         "INSERT INTO journal (event_id, event_type, event_version, occurred_at, run_id, ticket, workspace, agent_name,
                               thread_id, actor_type, actor_name, correlation_id, causation_id, payload, command)
-         VALUES (:event_id, :event_type, 1, :occurred_at, :run_id, :ticket, :workspace, :agent_name,
-                 :thread_id, :actor_type, :actor_name, :correlation_id, :causation_id, :payload, :command)",
+         VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
     )?;
-    insert.execute(named_params! {
-        ":event_id": event.event_id,
-        ":event_type": event_type,
-        ":occurred_at": event.occurred_at.millis(),
-        ":run_id": event.subject.run_id,
-        ":ticket": event.subject.ticket,
-        ":workspace": event.subject.workspace,
-        ":agent_name": event.subject.agent_name,
-        ":thread_id": event.subject.thread_id,
-        ":actor_type": event.actor.kind.word(),
-        ":actor_name": event.actor.name,
-        ":correlation_id": event.correlation_id,
-        ":causation_id": event.causation_id,
-        ":payload": payload.to_string(),
-        ":command": command,
-    })?;
+    insert.execute(params![
+        event.event_id,
+        event_type,
+        event.occurred_at.millis(),
+        event.subject.run_id,
+        event.subject.ticket,
+        event.subject.workspace,
+        event.subject.agent_name,
+        event.subject.thread_id,
+        event.actor.kind.word(),
+        event.actor.name,
+        event.correlation_id,
+        event.causation_id,
+        payload.to_string(),
+        command,
+    ])?;
     event.seq = conn.last_insert_rowid();
     Ok(())
 }
@@ -67,9 +66,13 @@ pub fn from_row(row: &Row<'_>) -> Result<Event, StoreError> {
         table: "journal",
         reason: format!("event {} ({event_type}): {reason}", event.seq),
     };
-    let payload = serde_json::from_str(&payload).map_err(bad)?;
-    event.fact = Fact::join(&event_type, payload).map_err(bad)?;
+    event.fact = Fact::parse(&event_type, &payload).map_err(bad)?;
     Ok(event)
+}
+
+/// The bytes of the payload in a row of [`COLUMNS`].
+pub fn payload_size(row: &Row<'_>) -> usize {
+    row.get_ref(13).ok().and_then(|payload| payload.as_str().ok().map(str::len)).unwrap_or(0)
 }
 
 /// What a key was used for before: its place, thread, and the fingerprint of its command.

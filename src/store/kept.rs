@@ -223,14 +223,26 @@ fn tally_assignee(conn: &Connection, (assignee, waiting): (&str, &str), by: i64)
     Ok(())
 }
 
-/// The end of the stretch of `viewer` that holds the place `seq`, and where it begins.
-pub fn stretch_over(conn: &Connection, viewer: &str, seq: i64) -> rusqlite::Result<Option<(i64, i64)>> {
+/// The first and the last place of the stretch of `viewer` that holds the place `seq`.
+fn stretch_over(conn: &Connection, viewer: &str, seq: i64) -> rusqlite::Result<Option<(i64, i64)>> {
     conn.prepare_cached(
         "SELECT first, last FROM seen_stretch WHERE viewer = :viewer AND last >= :seq ORDER BY last LIMIT 1",
     )?
     .query_row(named_params! { ":viewer": viewer, ":seq": seq }, |row| Ok((row.get(0)?, row.get(1)?)))
     .optional()
     .map(|found: Option<(i64, i64)>| found.filter(|(first, _)| *first <= seq))
+}
+
+/// The newest stretch of `viewer` that holds a place below `seq`: its first place and its last.
+pub fn stretch_below(conn: &Connection, viewer: &str, seq: i64) -> rusqlite::Result<Option<(i64, i64)>> {
+    if let Some(over) = stretch_over(conn, viewer, seq - 1)? {
+        return Ok(Some(over));
+    }
+    conn.prepare_cached(
+        "SELECT first, last FROM seen_stretch WHERE viewer = :viewer AND last < :seq ORDER BY last DESC LIMIT 1",
+    )?
+    .query_row(named_params! { ":viewer": viewer, ":seq": seq }, |row| Ok((row.get(0)?, row.get(1)?)))
+    .optional()
 }
 
 /// The stretches of one viewer. Places are values of `thread.last_seq`.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rusqlite::{Connection, Transaction, TransactionBehavior, named_params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, named_params};
 
 use super::error::{StoreError, named};
 use super::ids::{Clock, Ids};
@@ -183,6 +183,7 @@ impl Ledger {
         }
         if receipt.events.is_empty() {
             receipt.seq = journal::last_seq(tx).map_err(StoreError::Sqlite)?;
+            idle(tx, order, &receipt).map_err(StoreError::Sqlite)?;
         }
         Ok(receipt)
     }
@@ -323,12 +324,41 @@ fn replay(tx: &Transaction<'_>, order: &Order<'_>) -> Result<Option<Receipt>, St
     if key.is_empty() || key.len() > 200 || !key.chars().all(usable) {
         return Err(Refusal::invalid("--event-id is 1 to 200 printable characters without blanks").into());
     }
-    let Some(used) = journal::key_use(tx, key).map_err(StoreError::Sqlite)? else { return Ok(None) };
+    let Some(used) = journal::key_use(tx, key).map_err(StoreError::Sqlite)? else { return replay_idle(tx, order, key) };
     if used.command != Some(order.fingerprint()) {
         return Err(Refusal::key_reused(key, &format!("event {} ({})", used.seq, used.event_type)).into());
     }
     let events = journal::of_command(tx, key, used.seq)?;
     Ok(Some(Receipt { replayed: true, ..receipt(events, order.command) }))
+}
+
+/// The key of an order that changed nothing: no event carries it.
+fn idle(tx: &Transaction<'_>, order: &Order<'_>, receipt: &Receipt) -> rusqlite::Result<()> {
+    let Some(key) = order.key else { return Ok(()) };
+    tx.prepare_cached("INSERT INTO idle_key (key, command, seq, thread_id) VALUES (:key, :command, :seq, :thread_id)")?
+        .execute(named_params! {
+            ":key": key,
+            ":command": order.fingerprint(),
+            ":seq": receipt.seq,
+            ":thread_id": receipt.thread_id,
+        })?;
+    Ok(())
+}
+
+fn replay_idle(tx: &Transaction<'_>, order: &Order<'_>, key: &str) -> Result<Option<Receipt>, StoreError> {
+    let used = tx
+        .prepare_cached("SELECT command, seq, thread_id FROM idle_key WHERE key = :key")
+        .and_then(|mut select| {
+            let read = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?));
+            select.query_row(named_params! { ":key": key }, read).optional()
+        })
+        .map_err(StoreError::Sqlite)?;
+    let Some((command, seq, thread_id)) = used else { return Ok(None) };
+    if command != order.fingerprint() {
+        let first = format!("a command that changed nothing, after event {seq}");
+        return Err(Refusal::key_reused(key, &first).into());
+    }
+    Ok(Some(Receipt { seq, thread_id, replayed: true, ..Receipt::default() }))
 }
 
 fn receipt(events: Vec<Event>, command: &Command) -> Receipt {

@@ -1,6 +1,6 @@
 //! Writes what the fold touched: one row of a table for each row of the scene.
 
-use rusqlite::{Connection, ToSql, named_params};
+use rusqlite::{Connection, Statement, ToSql, params};
 use serde::Serialize;
 
 use super::error::StoreError;
@@ -96,11 +96,12 @@ fn save_rows(conn: &Connection, at: &str, scene: &mut Scene) -> rusqlite::Result
 }
 
 /// Posts first: what is kept of threads and marks is judged by them.
+///
+/// A rebuild writes a million rows here: each statement is prepared once, and its values are bound by place.
 fn save_forum(conn: &Connection, target: Target, scene: &mut Scene) -> rusqlite::Result<()> {
+    let at = target.at();
     let posts: Vec<Post> = scene.posts.drain(..).collect();
-    for post in &posts {
-        save_post(conn, target.at(), post)?;
-    }
+    save_posts(conn, at, &posts)?;
     let live = target == Target::Live;
     if live {
         kept::posted(conn, &posts)?;
@@ -108,18 +109,22 @@ fn save_forum(conn: &Connection, target: Target, scene: &mut Scene) -> rusqlite:
     let mut threads: Vec<&Thread> = scene.threads.take_touched().into_iter().map(|(_, thread)| thread).collect();
     // Each comes to the end of the order in its turn.
     threads.sort_by_key(|thread| thread.last_event_sequence);
+    let mut save = conn.prepare_cached(&thread_upsert(at))?;
     for thread in threads {
         let before = if live { Standing::read(conn, &thread.thread_id)? } else { None };
-        save_thread(conn, target.at(), thread)?;
+        save_thread(&mut save, thread)?;
         if live {
             let written: Vec<&Post> = posts.iter().filter(|post| post.thread_id == thread.thread_id).collect();
             kept::moved(conn, before.as_ref(), &Standing::of(thread), &written)?;
             search::index(conn, thread, &written)?;
         }
     }
+    let mut save = conn.prepare_cached(&format!(
+        "INSERT INTO {at}seen (thread_id, viewer, seq) VALUES (?1, ?2, ?3)
+         ON CONFLICT (thread_id, viewer) DO UPDATE SET seq = excluded.seq"
+    ))?;
     for ((thread_id, viewer), seq) in scene.seen.take_touched() {
-        let keys: [(&str, &dyn ToSql); 2] = [("thread_id", thread_id), ("viewer", viewer)];
-        upsert(conn, target.at(), "seen", &keys, ("seq", seq))?;
+        save.execute(params![thread_id, viewer, seq])?;
         if live {
             kept::marked(conn, thread_id, viewer)?;
         }
@@ -127,53 +132,57 @@ fn save_forum(conn: &Connection, target: Target, scene: &mut Scene) -> rusqlite:
     Ok(())
 }
 
-fn save_thread(conn: &Connection, at: &str, thread: &Thread) -> rusqlite::Result<()> {
-    let mut upsert = conn.prepare_cached(&format!(
+fn thread_upsert(at: &str) -> String {
+    format!(
         "INSERT INTO {at}thread (thread_id, doc, run_id, ticket, workspace, agent_name, state, urgency, waiting_on,
                                  since, blocking, control, assignee, last_seq)
-         VALUES (:thread_id, :doc, :run_id, :ticket, :workspace, :agent_name, :state, :urgency, :waiting_on,
-                 :since, :blocking, :control, :assignee, :last_seq)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
          ON CONFLICT (thread_id) DO UPDATE SET
              doc = excluded.doc, run_id = excluded.run_id, ticket = excluded.ticket, workspace = excluded.workspace,
              agent_name = excluded.agent_name, state = excluded.state, urgency = excluded.urgency,
              waiting_on = excluded.waiting_on, since = excluded.since, blocking = excluded.blocking,
              control = excluded.control, assignee = excluded.assignee, last_seq = excluded.last_seq"
-    ))?;
-    upsert.execute(named_params! {
-        ":thread_id": thread.thread_id,
-        ":doc": json(thread),
-        ":run_id": thread.run_id,
-        ":ticket": thread.ticket,
-        ":workspace": thread.workspace,
-        ":agent_name": thread.agent_name,
-        ":state": thread.state.word(),
-        ":urgency": kept::urgency(thread.priority),
-        ":waiting_on": thread.waiting_on.map(Side::word),
-        ":since": thread.waiting_since.unwrap_or(thread.opened_at).to_string(),
-        ":blocking": thread.blocking,
-        ":control": thread.control,
-        ":assignee": kept::assignee(thread),
-        ":last_seq": thread.last_event_sequence,
-    })?;
+    )
+}
+
+fn save_thread(upsert: &mut Statement<'_>, thread: &Thread) -> rusqlite::Result<()> {
+    upsert.execute(params![
+        thread.thread_id,
+        json(thread),
+        thread.run_id,
+        thread.ticket,
+        thread.workspace,
+        thread.agent_name,
+        thread.state.word(),
+        kept::urgency(thread.priority),
+        thread.waiting_on.map(Side::word),
+        thread.waiting_since.unwrap_or(thread.opened_at).to_string(),
+        thread.blocking,
+        thread.control,
+        kept::assignee(thread),
+        thread.last_event_sequence,
+    ])?;
     Ok(())
 }
 
-fn save_post(conn: &Connection, at: &str, post: &Post) -> rusqlite::Result<()> {
+fn save_posts(conn: &Connection, at: &str, posts: &[Post]) -> rusqlite::Result<()> {
     let mut insert = conn.prepare_cached(&format!(
         "INSERT INTO {at}post (seq, post_id, thread_id, author_type, author_name, created_at, signal, in_reply_to, body)
-         VALUES (:seq, :post_id, :thread_id, :author_type, :author_name, :created_at, :signal, :in_reply_to, :body)"
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
     ))?;
-    insert.execute(named_params! {
-        ":seq": post.seq,
-        ":post_id": post.post_id,
-        ":thread_id": post.thread_id,
-        ":author_type": post.author_type.word(),
-        ":author_name": post.author_name,
-        ":created_at": post.created_at.millis(),
-        ":signal": post.signal.as_ref().map(json),
-        ":in_reply_to": post.in_reply_to,
-        ":body": post.body,
-    })?;
+    for post in posts {
+        insert.execute(params![
+            post.seq,
+            post.post_id,
+            post.thread_id,
+            post.author_type.word(),
+            post.author_name,
+            post.created_at.millis(),
+            post.signal.as_ref().map(json),
+            post.in_reply_to,
+            post.body,
+        ])?;
+    }
     Ok(())
 }
 

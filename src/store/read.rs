@@ -43,6 +43,22 @@ pub struct EventFilter {
     pub thread_id: Option<String>,
 }
 
+/// Stops the queries of a reader.
+pub struct Stopper(InterruptHandle);
+
+impl Stopper {
+    /// What is under way ends with [`StoreError::Interrupted`]; what begins later is not touched.
+    pub fn stop(&self) {
+        self.0.interrupt();
+    }
+}
+
+impl std::fmt::Debug for Stopper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stopper").finish_non_exhaustive()
+    }
+}
+
 /// A read-only view of the database.
 pub struct Reader {
     path: PathBuf,
@@ -96,8 +112,8 @@ impl Reader {
     }
 
     /// What stops a query of this reader that is under way, from another thread.
-    pub fn interrupter(&self) -> InterruptHandle {
-        self.conn.get_interrupt_handle()
+    pub fn stopper(&self) -> Stopper {
+        Stopper(self.conn.get_interrupt_handle())
     }
 
     /// Reads what has a module of its own.

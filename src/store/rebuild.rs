@@ -4,6 +4,7 @@
 //! their place in one. What is folded is not kept: memory is bounded by [`KEPT_THREADS`], whatever the journal's length.
 
 use std::path::Path;
+use std::sync::mpsc::sync_channel;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Row, TransactionBehavior, named_params};
@@ -21,12 +22,14 @@ const LIVE: &str = "live";
 const BATCH: usize = 10_000;
 /// Bytes of posts in a batch at most, but for one more post.
 const BATCH_BYTES: usize = 16 * 1024 * 1024;
+/// Batches read ahead of the one that is folded.
+const READ_AHEAD: usize = 1;
 /// Threads kept in memory; an event about another one reads it again.
-const KEPT_THREADS: usize = 50_000;
-/// Posts indexed at once after a rebuild: a small forum is searchable when it is done.
-const INDEXED_AT_ONCE: usize = 2_000;
+const KEPT_THREADS: usize = 20_000;
 /// Pages of the write-ahead log before it is moved into the file, while the fresh tables are written.
 const LOG_PAGES: i64 = 20_000;
+/// Memory for pages, in KiB.
+const CACHE_KIB: i64 = 48 * 1024;
 
 /// A row that differs between the live tables and the rebuilt ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +50,10 @@ pub fn verify(path: &Path) -> Result<Vec<Difference>, StoreError> {
     let fail = |error| named(path, error);
     let conn = schema::open_beside(path, LIVE)?;
     // A temporary file: what does not fit into the cache goes there, and it is gone with the connection.
-    conn.execute_batch("ATTACH DATABASE '' AS apart").map_err(fail)?;
+    conn.execute_batch(&format!(
+        "ATTACH DATABASE '' AS apart; PRAGMA apart.cache_size = -{CACHE_KIB}; PRAGMA {LIVE}.cache_size = -{CACHE_KIB}"
+    ))
+    .map_err(fail)?;
     // One read transaction: journal and tables are compared as they stood at one moment.
     conn.execute_batch("BEGIN").map_err(fail)?;
     let check: String = conn.query_row(&format!("PRAGMA {LIVE}.quick_check(1)"), [], |row| row.get(0)).map_err(fail)?;
@@ -58,8 +64,11 @@ pub fn verify(path: &Path) -> Result<Vec<Difference>, StoreError> {
     for table in tables() {
         make_table(&conn, LIVE, table, Target::Apart).map_err(fail)?;
     }
+    let until = conn
+        .query_row(&format!("SELECT coalesce(max(seq), 0) FROM {LIVE}.journal"), [], |row| row.get(0))
+        .map_err(fail)?;
     let mut fold = Fold::into(Target::Apart);
-    while fold.some(&conn, "live.journal")? {}
+    with_journal(path, until, |events| fold.fold(&conn, &events))?;
     conn.execute_batch(
         "CREATE INDEX apart.post_thread ON post (thread_id); CREATE INDEX apart.thread_newest ON thread (last_seq DESC)",
     )
@@ -79,6 +88,14 @@ pub fn verify(path: &Path) -> Result<Vec<Difference>, StoreError> {
 /// # Errors
 /// [`StoreError`] when the file or the journal cannot be read or written; then the live tables are as they were.
 pub fn rebuild(path: &Path) -> Result<i64, StoreError> {
+    rebuild_telling(path, |_, _| {})
+}
+
+/// The same; `tell` hears after each batch up to which place of the journal it came, and where that ends.
+///
+/// # Errors
+/// Those of [`rebuild`].
+pub fn rebuild_telling(path: &Path, tell: impl FnMut(i64, i64)) -> Result<i64, StoreError> {
     let fail = |error| named(path, error);
     let mut conn = schema::open_writer(path)?;
     // A table is renamed under the view that names it.
@@ -86,7 +103,7 @@ pub fn rebuild(path: &Path) -> Result<i64, StoreError> {
     // The fresh tables are nobody's truth yet; only the last transaction has to outlive a power cut.
     conn.execute_batch(&format!("PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = {LOG_PAGES}"))
         .map_err(fail)?;
-    let filled = fill_fresh(&mut conn, path);
+    let filled = fill_fresh(&mut conn, path, tell);
     if filled.is_err() {
         // What was begun is of no use to anybody; the error that matters is the first.
         let _ = drop_fresh(&conn);
@@ -95,32 +112,81 @@ pub fn rebuild(path: &Path) -> Result<i64, StoreError> {
     conn.execute_batch("PRAGMA synchronous = FULL").map_err(fail)?;
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fail)?;
     // What was written since the last look at the journal.
-    while fold.some(&tx, "main.journal")? {}
+    fold.rest(&tx)?;
     put_in_place(&tx).map_err(fail)?;
     kept::recount(&tx, Target::Live.at()).map_err(fail)?;
     search::begin_anew(&tx).map_err(fail)?;
-    search::index_some(&tx, INDEXED_AT_ONCE).map_err(fail)?;
+    search::index_newest(&tx).map_err(fail)?;
     tx.commit().map_err(fail)?;
     Ok(fold.events)
 }
 
 /// Folds what the journal holds into fresh tables, in transactions between which others have their turn.
-fn fill_fresh(conn: &mut Connection, path: &Path) -> Result<Fold, StoreError> {
+fn fill_fresh(conn: &mut Connection, path: &Path, mut tell: impl FnMut(i64, i64)) -> Result<Fold, StoreError> {
     let fail = |error| named(path, error);
     // A rebuild that was killed leaves its tables behind.
     drop_fresh(conn).map_err(fail)?;
     for table in schema::PROJECTIONS {
         make_table(conn, "main", table, Target::Fresh).map_err(fail)?;
     }
+    let until = journal::last_seq(conn).map_err(fail)?;
     let mut fold = Fold::into(Target::Fresh);
-    loop {
+    with_journal(path, until, |events| {
         let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fail)?;
-        let more = fold.some(&tx, "main.journal")?;
+        fold.fold(&tx, &events)?;
         tx.commit().map_err(fail)?;
-        if !more {
-            return Ok(fold);
+        tell(fold.since, until);
+        Ok(())
+    })?;
+    Ok(fold)
+}
+
+/// Hands the events up to a place over, batch by batch. They are read and understood ahead, on a thread of their own.
+fn with_journal(
+    path: &Path,
+    until: i64,
+    mut take: impl FnMut(Vec<Event>) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    std::thread::scope(|scope| {
+        let (sender, batches) = sync_channel(READ_AHEAD);
+        scope.spawn(move || {
+            let read = || -> Result<(), StoreError> {
+                let conn = schema::open_reader(path)?;
+                let mut since = 0;
+                loop {
+                    let batch = next_batch(&conn, since, until)?;
+                    let Some(last) = batch.last() else { return Ok(()) };
+                    since = last.seq;
+                    if sender.send(Ok(batch)).is_err() {
+                        return Ok(());
+                    }
+                }
+            };
+            if let Err(error) = read() {
+                // Whoever has left already has an error of its own.
+                let _ = sender.send(Err(error));
+            }
+        });
+        batches.into_iter().try_for_each(|batch| take(batch?))
+    })
+}
+
+fn next_batch(conn: &Connection, since: i64, until: i64) -> Result<Vec<Event>, StoreError> {
+    let sql = format!(
+        "SELECT {} FROM journal WHERE seq > :since AND seq <= :until ORDER BY seq LIMIT {BATCH}",
+        journal::COLUMNS
+    );
+    let mut select = conn.prepare_cached(&sql).map_err(StoreError::Sqlite)?;
+    let mut rows = select.query(named_params! { ":since": since, ":until": until }).map_err(StoreError::Sqlite)?;
+    let (mut events, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.next().map_err(StoreError::Sqlite)? {
+        bytes += journal::payload_size(row);
+        events.push(journal::from_row(row)?);
+        if bytes > BATCH_BYTES {
+            break;
         }
     }
+    Ok(events)
 }
 
 fn drop_fresh(conn: &Connection) -> rusqlite::Result<()> {
@@ -164,30 +230,30 @@ impl Fold {
         Self { target, scene: Scene::default(), since: 0, events: 0 }
     }
 
-    /// Folds the next events and writes what they touched. Says whether there may be more.
-    fn some(&mut self, conn: &Connection, source: &str) -> Result<bool, StoreError> {
-        let sql = format!("SELECT {} FROM {source} WHERE seq > :since ORDER BY seq LIMIT {BATCH}", journal::COLUMNS);
-        let mut select = conn.prepare_cached(&sql).map_err(StoreError::Sqlite)?;
-        let mut rows = select.query(named_params! { ":since": self.since }).map_err(StoreError::Sqlite)?;
-        let (mut events, mut bytes) = (0, 0);
-        while let Some(row) = rows.next().map_err(StoreError::Sqlite)? {
-            let before = self.scene.posts.len();
-            let event = journal::from_row(row)?;
-            self.recall(conn, &event)?;
-            self.scene.apply(&event);
+    /// Folds the next events and writes what they touched.
+    fn fold(&mut self, conn: &Connection, events: &[Event]) -> Result<(), StoreError> {
+        for event in events {
+            self.recall(conn, event)?;
+            self.scene.apply(event);
             self.since = event.seq;
-            events += 1;
-            bytes += self.scene.posts.iter().skip(before).map(|post| post.body.len()).sum::<usize>();
-            if bytes > BATCH_BYTES {
-                break;
-            }
+            self.events += 1;
         }
         project::save(conn, self.target, &mut self.scene)?;
         if self.scene.threads.len() + self.scene.seen.len() > KEPT_THREADS {
             self.scene.forget_settled();
         }
-        self.events += i64::try_from(events).unwrap_or(0);
-        Ok(events == BATCH || bytes > BATCH_BYTES)
+        Ok(())
+    }
+
+    /// Folds what was written since.
+    fn rest(&mut self, conn: &Connection) -> Result<(), StoreError> {
+        loop {
+            let events = next_batch(conn, self.since, i64::MAX)?;
+            if events.is_empty() {
+                return Ok(());
+            }
+            self.fold(conn, &events)?;
+        }
     }
 
     /// Reads the event's thread again if it was let go of.

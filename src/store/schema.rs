@@ -21,8 +21,9 @@ const MIGRATIONS: &[&str] = &[
 
 /// The version from which on counts and stretches are kept.
 const COUNTS_KEPT: i64 = 3;
-/// Posts of an older file that are searchable as soon as it is migrated.
-const INDEXED_AT_ONCE: usize = 2_000;
+
+/// What is left of the write-ahead log after something large, in bytes.
+const LARGEST_LOG: i64 = 64 * 1024 * 1024;
 
 /// The version this program writes.
 pub const VERSION: i64 = MIGRATIONS.len() as i64;
@@ -68,7 +69,8 @@ pub fn open_writer(path: &Path) -> Result<Connection, StoreError> {
         migrate(&mut conn, path)?;
     }
     // Commits are acknowledged to people and agents: they must outlive a power cut.
-    conn.execute_batch("PRAGMA synchronous = FULL").map_err(fail)?;
+    conn.execute_batch(&format!("PRAGMA synchronous = FULL; PRAGMA journal_size_limit = {LARGEST_LOG}"))
+        .map_err(fail)?;
     Ok(conn)
 }
 
@@ -164,6 +166,8 @@ fn tune(conn: &mut Connection) -> rusqlite::Result<()> {
     conn.set_prepared_statement_cache_capacity(64);
     // One-shot commands come and go; the file is checkpointed by size, not by each of them leaving.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    // A prepared statement stays as it is: SQLite would else plan it anew for each value of a range.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(())
 }
 
@@ -213,7 +217,7 @@ fn migrate(conn: &mut Connection, path: &Path) -> Result<(), StoreError> {
     }
     if found < COUNTS_KEPT {
         kept::recount(&tx, Target::Live.at()).map_err(fail)?;
-        search::index_some(&tx, INDEXED_AT_ONCE).map_err(fail)?;
+        search::index_newest(&tx).map_err(fail)?;
     }
     tx.pragma_update(None, "user_version", VERSION).map_err(fail)?;
     tx.commit().map_err(fail)

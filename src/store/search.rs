@@ -9,8 +9,11 @@ use super::error::{StoreError, named};
 use super::schema;
 use crate::domain::thread::{Post, Thread};
 
-/// Bytes of posts in a batch at most, but for its first.
-const BATCH_BYTES: i64 = 256 * 1024;
+/// Posts in a batch that is indexed at once, and how many of those there are.
+const BATCH: usize = 250;
+const BATCHES_AT_ONCE: usize = 8;
+/// Characters of posts in a batch at most, but for its first.
+const BATCH_LENGTH: i64 = 256 * 1024;
 
 /// Indexes the posts of a thread that were just written.
 pub fn index(conn: &Connection, thread: &Thread, posts: &[&Post]) -> rusqlite::Result<()> {
@@ -51,13 +54,13 @@ pub fn index_some(conn: &Connection, most: usize) -> rusqlite::Result<bool> {
             "SELECT min(seq) FROM (
                  SELECT seq, sum(length(body)) OVER (ORDER BY seq DESC) - length(body) AS before
                  FROM (SELECT seq, body FROM post WHERE seq < :below ORDER BY seq DESC LIMIT :most))
-             WHERE before < :bytes",
+             WHERE before < :length",
         )?
         .query_row(
             named_params! {
                 ":below": below,
                 ":most": i64::try_from(most).unwrap_or(i64::MAX),
-                ":bytes": BATCH_BYTES,
+                ":length": BATCH_LENGTH,
             },
             |row| row.get(0),
         )?;
@@ -71,6 +74,16 @@ pub fn index_some(conn: &Connection, most: usize) -> rusqlite::Result<bool> {
     conn.prepare_cached("UPDATE search_state SET below = :from")?.execute(named_params! { ":from": from })?;
     conn.prepare_cached("SELECT EXISTS (SELECT 1 FROM post WHERE seq < :from)")?
         .query_row(named_params! { ":from": from }, |row| row.get(0))
+}
+
+/// Indexes the newest posts at once, in a moment: a small forum is searchable when this is done.
+pub fn index_newest(conn: &Connection) -> rusqlite::Result<()> {
+    for _ in 0..BATCHES_AT_ONCE {
+        if !index_some(conn, BATCH)? {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Fills the index in the background, on a connection of its own.

@@ -128,7 +128,7 @@ fn a_tmux_server_that_is_gone_is_said() {
     let seat = at_work_with((120, 30), "", "--operator assist");
     agents_tmux(&seat, &["kill-server"]);
     seat.sees("the tmux server is gone");
-    seat.sees("the tmux server went, and with it");
+    seat.sees("✖ the tmux serve");
     seat.types(&["2"]);
     seat.types(&["R"]);
     seat.sees("Restart worker?");

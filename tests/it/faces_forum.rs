@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::world::{Live, Output, PATIENCE, World, wait_for};
 
 /// An agent of a run that only follows orders, and its environment.
-fn inside(world: &World, run: &str, args: &[&str]) -> std::process::Command {
+pub fn inside(world: &World, run: &str, args: &[&str]) -> std::process::Command {
     let agent = world.agent(run, "coder");
     let mut command = world.program(args);
     for (name, key) in [("METAWSM_WORKSPACE", "workspace"), ("METAWSM_AGENT", "name"), ("METAWSM_TICKET", "ticket")] {
@@ -15,7 +15,7 @@ fn inside(world: &World, run: &str, args: &[&str]) -> std::process::Command {
     command
 }
 
-fn agent_says(world: &World, run: &str, args: &[&str]) -> Output {
+pub fn agent_says(world: &World, run: &str, args: &[&str]) -> Output {
     world.output(inside(world, run, args), "")
 }
 
@@ -156,7 +156,7 @@ fn an_agent_is_itself_and_leaves_runs_alone() {
 }
 
 /// What no face may send to a terminal: control characters and marks that turn text around.
-fn hostile(text: &str) -> Vec<char> {
+pub fn hostile(text: &str) -> Vec<char> {
     text.chars()
         .filter(|c| {
             (c.is_control() && !"\n\t".contains(*c)) || ('\u{202a}'..='\u{202e}').contains(c) || *c == '\u{2066}'

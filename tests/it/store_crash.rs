@@ -18,11 +18,11 @@ use metawsm::store::{Ledger, Order, Reader, StoreError};
 use crate::core_world::*;
 
 /// Which database the child writes to; without it the child's test is an empty one.
-const DATABASE: &str = "METAWSM_TEST_CRASH_DB";
+pub const DATABASE: &str = "METAWSM_TEST_CRASH_DB";
 /// After how many orders it leaves by itself.
-const ORDERS: &str = "METAWSM_TEST_CRASH_ORDERS";
+pub const ORDERS: &str = "METAWSM_TEST_CRASH_ORDERS";
 
-fn ledger(path: &Path) -> Ledger {
+pub fn ledger(path: &Path) -> Ledger {
     Ledger::open(path, Arc::new(SystemClock), Arc::new(RandomIds::default())).unwrap()
 }
 
@@ -46,7 +46,8 @@ fn orders(number: usize, me: &str) -> Vec<Command> {
     }
 }
 
-fn acknowledge(seq: i64) {
+/// Tells the parent that an event was written.
+pub fn acknowledge(seq: i64) {
     let mut out = std::io::stdout().lock();
     writeln!(out, "\nacknowledged {seq}").unwrap();
     out.flush().unwrap();
@@ -86,10 +87,15 @@ fn the_child_that_writes() {
 }
 
 fn spawn(path: &Path, most: usize) -> (Child, BufReader<ChildStdout>) {
+    spawn_test("store_crash::the_child_that_writes", path, most)
+}
+
+/// Starts a test of this program as a process, with a database and a number.
+pub fn spawn_test(name: &str, path: &Path, number: usize) -> (Child, BufReader<ChildStdout>) {
     let mut child = Process::new(std::env::current_exe().unwrap())
-        .args(["store_crash::the_child_that_writes", "--exact", "--nocapture"])
+        .args([name, "--exact", "--nocapture"])
         .env(DATABASE, path)
-        .env(ORDERS, most.to_string())
+        .env(ORDERS, number.to_string())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -98,7 +104,8 @@ fn spawn(path: &Path, most: usize) -> (Child, BufReader<ChildStdout>) {
     (child, out)
 }
 
-fn next(out: &mut BufReader<ChildStdout>) -> Option<i64> {
+/// The next place that was acknowledged.
+pub fn next(out: &mut BufReader<ChildStdout>) -> Option<i64> {
     loop {
         let mut line = String::new();
         if out.read_line(&mut line).unwrap() == 0 {
@@ -117,7 +124,7 @@ fn journal(path: &Path) -> BTreeSet<i64> {
 }
 
 /// Everything acknowledged is there, the file is whole, and its tables are what the journal says.
-fn assert_sound(path: &Path, acknowledged: &BTreeSet<i64>) {
+pub fn assert_sound(path: &Path, acknowledged: &BTreeSet<i64>) {
     let there = journal(path);
     let lost: Vec<&i64> = acknowledged.difference(&there).collect();
     assert!(lost.is_empty(), "{lost:?} of {}", there.len());

@@ -84,6 +84,24 @@ fn the_same_key_with_other_content_is_refused_naming_the_first() {
 }
 
 #[test]
+fn the_key_of_a_command_that_changed_nothing_is_used_too() {
+    let shop = Shop::new();
+    shop.must(&Plan::of(&["a"]).create());
+    shop.must(&ask("t1", "a", "which?", true));
+    let end = shop.must(&thread("t1", ThreadWish::Close)).seq;
+    let first = shop.give(&human(), Some("k"), &thread("t1", ThreadWish::Close)).unwrap();
+    assert_eq!((first.events.len(), first.seq, first.replayed), (0, end, false));
+    let later = shop.must(&thread("t1", ThreadWish::Reopen)).seq;
+    let again = shop.give(&human(), Some("k"), &thread("t1", ThreadWish::Close)).unwrap();
+    assert_eq!((again.seq, again.thread_id.as_deref(), again.replayed), (end, Some("t1"), true));
+    assert_eq!(shop.reader().last_seq().unwrap(), later, "it is not carried out now that it would change something");
+    let refused = refusal(shop.give(&human(), Some("k"), &post("t1", human(), "x")).unwrap_err());
+    assert_eq!(refused.kind, RefusalKind::KeyReused);
+    assert!(refused.message.contains(&format!("after event {end}")), "{refused}");
+    shop.assert_sound();
+}
+
+#[test]
 fn a_batch_is_carried_out_whole_or_not_at_all() {
     let shop = Shop::new();
     shop.must(&Plan::of(&["a"]).create());

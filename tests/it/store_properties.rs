@@ -381,7 +381,7 @@ proptest! {
             prop_assert_eq!(event.seq, i64::try_from(place).unwrap() + 1);
             told.check(event)?;
             let (event_type, payload) = event.fact.split();
-            prop_assert_eq!(&Fact::join(&event_type, payload).unwrap(), &event.fact);
+            prop_assert_eq!(&Fact::parse(&event_type, &payload.to_string()).unwrap(), &event.fact);
         }
         for run in reader.runs().unwrap() {
             prop_assert_eq!(told.runs.get(run.id()), Some(&run.status));

@@ -202,6 +202,52 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// Whoever turns pages while others write sees nothing twice, and everything that stayed where it was.
+    #[test]
+    fn pages_turned_while_threads_change(
+        first in proptest::collection::vec((0_u8..12, any::<u8>()), 10..50),
+        between in proptest::collection::vec(proptest::collection::vec((4_u8..12, any::<u8>()), 0..3), 30),
+        limit in 1_usize..4,
+        which in 0_usize..5,
+    ) {
+        let shop = Shop::new();
+        shop.must(&Plan::of(&["a", "b"]).create());
+        let give = |(kind, x): &(u8, u8)| match shop.give(&human(), None, &wish(*kind, *x)) {
+            Ok(_) | Err(metawsm::store::StoreError::Refused(_)) => {}
+            Err(other) => panic!("{other:?}"),
+        };
+        first.iter().for_each(give);
+        let (reader, none, bo) = (shop.reader(), ThreadFilter::default(), Viewer::Human("bo".into()));
+        let page = |cursor: Option<&str>, limit| match which {
+            4 => reader.threads(&none, cursor, limit).unwrap(),
+            queue => reader.queue(QUEUES[queue], &bo, &none, cursor, limit).unwrap(),
+        };
+        let before = page(None, 500).threads;
+        let (mut seen, mut cursor, mut turns) = (Vec::new(), None::<String>, between.iter());
+        loop {
+            let next = page(cursor.as_deref(), limit);
+            seen.extend(next.threads);
+            cursor = next.next_cursor;
+            if cursor.is_none() {
+                break;
+            }
+            turns.next().into_iter().flatten().for_each(give);
+        }
+        let after = page(None, 500).threads;
+        let stayed = before.iter().filter(|thread| after.contains(thread));
+        let seen = ids(&seen);
+        let places: Vec<Option<usize>> = stayed.map(|thread| seen.iter().position(|id| *id == thread.thread_id)).collect();
+        prop_assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{:?} of {:?}", places, seen);
+        // What moved forward may be met again on a later page of a queue by urgency; by age it is behind us.
+        if which == 0 || which == 4 {
+            prop_assert_eq!(seen.iter().collect::<BTreeSet<_>>().len(), seen.len(), "{:?}", seen);
+        }
+    }
+}
+
 #[test]
 fn a_cursor_belongs_to_its_query() {
     let shop = Shop::new();

@@ -203,12 +203,12 @@ fn a_search_that_is_stopped_says_so() {
     let orders: Vec<Order<'_>> = commands.iter().map(|command| Order::new(command, &actor)).collect();
     shop.ledger.execute_all(&orders).unwrap();
     let reader = shop.reader();
-    let stop = reader.interrupter();
+    let stop = reader.stopper();
     let over = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let told = over.clone();
     let stopper = std::thread::spawn(move || {
         while !told.load(std::sync::atomic::Ordering::SeqCst) {
-            stop.interrupt();
+            stop.stop();
             std::thread::sleep(Duration::from_micros(200));
         }
     });
@@ -228,6 +228,49 @@ fn a_search_that_is_stopped_says_so() {
     stopper.join().unwrap();
     assert!(stopped);
     assert_eq!(search(&reader, "common").hits.len(), 50, "the reader is usable afterwards");
+}
+
+#[test]
+fn a_rebuild_goes_on_beside_those_who_write_and_read() {
+    let shop = Shop::new();
+    shop.must(&Plan::of(&["a"]).create());
+    for number in 0..300 {
+        shop.must(&question(&format!("t{number}"), "what?", "words"));
+    }
+    // A rebuild that was killed left its tables behind.
+    let conn = rusqlite::Connection::open(shop.path()).unwrap();
+    conn.execute_batch("CREATE TABLE fresh_thread (x); CREATE TABLE fresh_post (y)").unwrap();
+    let over = std::sync::atomic::AtomicBool::new(false);
+    let written = std::thread::scope(|scope| {
+        let writing = scope.spawn(|| {
+            let mut written = 0;
+            while !over.load(std::sync::atomic::Ordering::SeqCst) || written < 50 {
+                shop.must(&post(&format!("t{}", written % 300), human(), "more words"));
+                written += 1;
+            }
+            written
+        });
+        let reading = scope.spawn(|| {
+            let (reader, none) = (shop.reader(), ThreadFilter::default());
+            while !over.load(std::sync::atomic::Ordering::SeqCst) {
+                assert_eq!(reader.threads(&none, None, 500).unwrap().threads.len(), 300);
+                assert_eq!(reader.queue_counts(&Viewer::Operator).unwrap().all, 300);
+            }
+        });
+        for _ in 0..3 {
+            rebuild(&shop.path()).unwrap();
+        }
+        over.store(true, std::sync::atomic::Ordering::SeqCst);
+        reading.join().unwrap();
+        writing.join().unwrap()
+    });
+    shop.assert_sound();
+    let stats = shop.reader().stats(&ThreadFilter::default()).unwrap();
+    assert_eq!(stats.posts.values().sum::<u32>(), 300 + written);
+    let left: i64 =
+        conn.query_row("SELECT count(*) FROM sqlite_master WHERE name LIKE 'fresh%'", [], |row| row.get(0)).unwrap();
+    assert_eq!(left, 0);
+    assert_eq!(found(&shop.reader(), "words").len(), 50);
 }
 
 proptest! {

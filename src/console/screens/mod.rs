@@ -14,7 +14,6 @@ use super::theme::{Mark, Theme};
 use super::widgets::cells::{Row, ends};
 use super::widgets::certain::settle;
 use super::widgets::help;
-use crate::domain::policy::OperatorMode;
 use crate::domain::time::{Moment, age};
 use crate::services::snapshot::Trouble;
 use crate::services::text::{cut, one_line, wrap};
@@ -143,7 +142,7 @@ fn header(app: &App, area: Rect, buffer: &mut Buffer) {
     // What this process was told holds while it supervises.
     let told =
         app.opening.conduct.mode.filter(|_| snapshot.facts.supervisor.as_ref().is_some_and(|holder| holder.ours));
-    let mode = told.map_or(snapshot.facts.operator.as_str(), OperatorMode::word);
+    let mode = told.map_or(snapshot.facts.operator.as_str(), |mode| mode.word());
     let right = Row::new().text(&format!("operator {mode}{lease} "), theme.dim());
     ends(left, if app.loaded { right } else { Row::new() }, area, buffer);
 }

@@ -23,6 +23,7 @@ use crate::services::process::{Processes, default_table, own_pid};
 use crate::services::words::offer;
 use crate::store::Reader;
 use crate::store::error::StoreError;
+use crate::store::read::Stopper;
 use crate::store::read::Vitals;
 use crate::store::read::forum::{Page, Queue as StoreQueue, ThreadFilter, Viewer, viewer_of};
 
@@ -51,21 +52,18 @@ pub struct Source {
     steps: HashMap<String, (i64, (usize, usize))>,
 }
 
-type Stopper = Box<dyn Fn() + Send>;
-
 /// Stops the search that runs, if one does.
 #[derive(Clone, Default)]
 pub(super) struct Stop(Arc<Mutex<Option<Stopper>>>);
 
 impl Stop {
     fn arm(&self, finder: &Reader) {
-        let handle = finder.interrupter();
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(move || handle.interrupt()));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(finder.stopper());
     }
 
     pub(super) fn now(&self) {
         if let Some(stop) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            stop();
+            stop.stop();
         }
     }
 }

@@ -57,7 +57,7 @@ CREATE VIEW post_text AS
            post.body AS body
     FROM post;
 CREATE VIRTUAL TABLE search USING fts5 (
-    title, body, content = 'post_text', content_rowid = 'seq', tokenize = 'unicode61 remove_diacritics 2', prefix = '2 3'
+    title, body, content = 'post_text', content_rowid = 'seq', tokenize = 'unicode61 remove_diacritics 2', prefix = '2 3 4'
 );
 CREATE TABLE search_state (
     one   INTEGER PRIMARY KEY CHECK (one = 1),

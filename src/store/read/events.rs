@@ -17,6 +17,19 @@ impl Reader {
         self.read_events(&sql, pattern.as_ref(), filter, since, limit)
     }
 
+    /// The same, with the journal's end at that moment.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn events_to_end(
+        &self,
+        since: i64,
+        filter: &EventFilter,
+        limit: usize,
+    ) -> Result<(Vec<Event>, i64), StoreError> {
+        self.at_one_moment(|| Ok((self.events(since, filter, limit)?, self.last_seq()?)))
+    }
+
     fn read_events(
         &self,
         sql: &str,

@@ -135,35 +135,32 @@ impl Reader {
     ) -> Result<Vec<Thread>, StoreError> {
         let mut found = Vec::new();
         let mut select = self.conn.prepare_cached(&clauses.select(wanted)).map_err(|error| self.named(error))?;
-        'leap: loop {
+        loop {
+            // Nothing between here and the end of this stretch was seen.
+            let stretch = kept::stretch_below(&self.conn, viewer, below).map_err(|error| self.named(error))?;
+            let (first, last) = stretch.unwrap_or((0, 0));
             let params: Vec<(&str, &dyn ToSql)> = clauses
                 .values
                 .iter()
                 .map(|(name, value)| (name.as_str(), if name == ":seq" { &below as &dyn ToSql } else { &**value }))
                 .collect();
             let mut rows = select.query(params.as_slice()).map_err(|error| self.named(error))?;
-            let mut walked = 0;
+            let mut at_end = true;
             while let Some(row) = rows.next().map_err(|error| self.named(error))? {
                 let thread: Thread = doc("thread", row).map_err(|error| self.or_named(error))?;
-                let seq = thread.last_event_sequence;
-                let seen = kept::stretch_over(&self.conn, viewer, seq).map_err(|error| self.named(error))?;
-                match seen {
-                    Some((first, _)) if first < seq => {
-                        below = first;
-                        continue 'leap;
-                    }
-                    Some(_) => {}
-                    None => found.push(thread),
+                if thread.last_event_sequence <= last {
+                    at_end = false;
+                    break;
                 }
+                found.push(thread);
                 if found.len() == wanted {
                     return Ok(found);
                 }
-                walked += 1;
-                below = seq;
             }
-            if walked < wanted {
+            if at_end {
                 return Ok(found);
             }
+            below = first;
         }
     }
 

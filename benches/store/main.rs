@@ -1,6 +1,8 @@
-//! P4 and P5: what a durable event and a one-shot command cost, each beside its yardstick from the same run.
+//! P4 to P8: what a durable event, a one-shot command, a page, a search and a rebuild cost, each beside its yardstick
+//! from the same run.
 //!
-//! `cargo bench --bench store`. Times are reported; only the ratios say whether the goal is met.
+//! `cargo bench --bench store`, or with the figures wanted: `-- p6 p7`, and `-- quick` to leave the million out.
+//! Times are reported; only the ratios say whether the goal is met.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a bench prints, and a broken bench is to stop")]
 
 use std::fs::File;
@@ -20,10 +22,29 @@ const BODY: &str = "The outbox needs a key. Shall it be the event's id, which is
     the order of one conversation? The second is what the original does; the first is what the table can enforce. \
     I lean to the first and would add an index for the second. Please say which one it is to be.";
 
+mod data;
+mod pages;
+mod rebuild;
+
 fn main() {
     let dir = tempfile::tempdir().unwrap();
-    p4(dir.path());
-    p5(dir.path());
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let quick = words.iter().any(|word| word == "quick");
+    let named = words.iter().any(|word| word.starts_with('p'));
+    let wanted = |name: &str| !named || words.iter().any(|word| word == name);
+    let sizes: Vec<usize> = [1_000, 10_000, 100_000, 1_000_000].into_iter().take(if quick { 3 } else { 4 }).collect();
+    if wanted("p4") {
+        p4(dir.path());
+    }
+    if wanted("p5") {
+        p5(dir.path(), &sizes);
+    }
+    if wanted("p6") || wanted("p7") {
+        pages::run(dir.path(), &sizes, wanted("p7"));
+    }
+    if wanted("p8") {
+        rebuild::run(dir.path(), &sizes);
+    }
 }
 
 fn p4(dir: &Path) {
@@ -56,18 +77,22 @@ fn p4(dir: &Path) {
     }
 }
 
-fn p5(dir: &Path) {
+fn p5(dir: &Path, sizes: &[usize]) {
     println!("P5 · one-shot `metawsm forum ask` as a process");
     let mut before = None;
-    for events in [1_000, 100_000] {
+    for events in [sizes[0], sizes[sizes.len() - 1]] {
         let home = dir.join(format!("home-{events}"));
         std::fs::create_dir_all(home.join(".metawsm")).unwrap();
-        fill(&home.join(".metawsm/metawsm.db"), events);
-        let times: Vec<Duration> = (0..60).map(|_| timed(|| ask(&home))).collect();
-        let ours = p50(times);
-        let tables: Vec<Duration> = (0..60).map(|_| sqlite_tables(&home.join(".metawsm/metawsm.db"))).collect();
-        let tables = p50(tables);
-        print!("  beside {events:>7} events        {}", micros(ours));
+        let db = home.join(".metawsm/metawsm.db");
+        data::threads(&db, events);
+        // In turn: what disturbs one disturbs the other.
+        let (mut asks, mut tables) = (Vec::new(), Vec::new());
+        for _ in 0..60 {
+            asks.push(timed(|| ask(&home)));
+            tables.push(sqlite_tables(&db));
+        }
+        let (ours, tables) = (p50(asks), p50(tables));
+        print!("  beside {events:>7} threads       {}", micros(ours));
         if tables.is_zero() {
             print!("   (sqlite3 is not installed)");
         } else {
@@ -103,31 +128,6 @@ fn post(ledger: &Ledger, actor: &Actor, count: usize) {
     let command = Command::Thread { thread_id: "fthr-0".to_owned(), run_id: None, wish };
     let orders = vec![Order::new(&command, actor); count];
     ledger.execute_all(&orders).unwrap();
-}
-
-fn fill(path: &Path, events: usize) {
-    let ledger = open(path);
-    let actor = Actor::human("bench");
-    for chunk in 0..events / 500 {
-        let commands: Vec<Command> = (0..500)
-            .map(|at| Command::Thread {
-                thread_id: format!("fthr-{chunk}-{at}"),
-                run_id: None,
-                wish: ThreadWish::Ask {
-                    ticket: format!("BENCH-{}", at % 17),
-                    agent: None,
-                    title: format!("question {chunk}-{at}"),
-                    body: BODY.to_owned(),
-                    priority: Priority::Normal,
-                    wait: false,
-                    author: None,
-                },
-            })
-            .collect();
-        let orders: Vec<Order<'_>> = commands.iter().map(|command| Order::new(command, &actor)).collect();
-        ledger.execute_all(&orders).unwrap();
-    }
-    ledger.checkpoint().unwrap();
 }
 
 fn ask(home: &Path) {

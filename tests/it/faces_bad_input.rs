@@ -1,0 +1,132 @@
+//! What does not belong in the forum, and what comes too late (spec 2.1, 2.5, 7 Security).
+
+use std::io::Write;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use crate::faces_forum::hostile;
+use crate::world::{Output, World};
+
+const MIB: usize = 1024 * 1024;
+
+fn asked(world: &World, by_agent: bool) -> String {
+    let args = ["forum", "ask", "--ticket", "T-1", "--title", "t", "--body", "b", "--as", "ada"];
+    let agent = ["--actor-type", "agent", "--actor-name", "coder"];
+    let more = if by_agent { &agent[..] } else { &[] };
+    world.ask(&[&args[..], more].concat())["thread"]["thread_id"].as_str().unwrap().to_owned()
+}
+
+/// A post whose text comes on stdin.
+fn posted(world: &World, id: &str, text: &str) -> Output {
+    world.output(world.program(&["forum", "post", "--thread-id", id, "--body", "-", "--json"]), text)
+}
+
+fn bodies(world: &World, id: &str) -> Vec<Value> {
+    let thread = world.ask(&["forum", "thread", "--thread-id", id]);
+    thread["posts"].as_array().unwrap().iter().map(|post| post["body"].clone()).collect()
+}
+
+#[test]
+fn texts_of_any_kind_are_kept_or_refused_whole() {
+    let world = World::new(&[]);
+    let id = asked(&world, false);
+    let long = "x".repeat(MIB);
+    let many = "line of words\n".repeat(70_000);
+    let odd = "\u{1b}]0;owned\u{7}\u{9b}2J\u{202e}\u{2066}\u{feff}\r\n\t'; DROP TABLE post; -- $(id) `id` %s \\";
+    let lines = "\n".repeat(99_999) + "the last of 100,000 lines";
+    for text in [long.as_str(), many.as_str(), odd, lines.as_str(), "日本語 🎉 e\u{301}"] {
+        posted(&world, &id, text).is(0);
+        assert_eq!(bodies(&world, &id).last().unwrap(), text, "kept byte for byte");
+    }
+    let shown = world.metawsm(&["forum", "thread", "--thread-id", &id]).is(0).stdout;
+    assert_eq!(hostile(&shown), vec![]);
+    assert!(shown.contains("the last of 100,000 lines"));
+    let end = world.metawsm(&["events"]).is(0).lines().len();
+    for (text, words) in [
+        (format!("{long}x"), "1048577 bytes"),
+        ("x".repeat(5 * MIB), "are allowed"),
+        ("nul \0 byte".to_owned(), "NUL"),
+        (String::new(), "empty"),
+        (" \n\t ".to_owned(), "empty"),
+    ] {
+        let error = posted(&world, &id, &text).is(2).error();
+        assert!(error["message"].as_str().unwrap().contains(words), "{error}");
+        assert!(error["hint"].is_string(), "{error}");
+    }
+    let mut call = world.program(&["forum", "post", "--thread-id", &id, "--body", "-", "--json"]);
+    let mut child = call.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"good until here \xff\xfe").unwrap();
+    let out = child.wait_with_output().unwrap();
+    let error: Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(out.status.code(), Some(2));
+    assert!(error["error"]["message"].as_str().unwrap().contains("byte 16"), "{error}");
+    for title in ["two\nlines", "esc\u{1b}[2J", "", &"x".repeat(301)] {
+        let ask = ["forum", "ask", "--ticket", "T-1", "--title", title, "--body", "b", "--json"];
+        world.metawsm(&ask).is(2).error();
+    }
+    for ticket in ["../up", "a b", "x.lock", ""] {
+        let ask = ["forum", "ask", "--ticket", ticket, "--title", "t", "--body", "b", "--json"];
+        world.metawsm(&ask).is(2).error();
+    }
+    assert_eq!(world.metawsm(&["events"]).is(0).lines().len(), end, "what is refused leaves no trace");
+    world.verified();
+}
+
+#[test]
+fn what_comes_too_late_or_twice_is_refused_with_the_state_it_met() {
+    let world = World::new(&[]);
+    let answer = |id: &str, body: &str| {
+        world.metawsm(&["forum", "answer", "--thread-id", id, "--body", body, "--as", "ada", "--json"])
+    };
+    let id = asked(&world, true);
+    answer(&id, "b").is(0);
+    let again = answer(&id, "a").is(4).error();
+    assert_eq!(again["details"], json!({ "state": "answered", "allowed": ["forum post"] }));
+    world.ask(&["forum", "close", "--thread-id", &id]);
+    for verb in ["answer", "post"] {
+        let late = world.metawsm(&["forum", verb, "--thread-id", &id, "--body", "late", "--json"]).is(4).error();
+        assert_eq!(late["details"]["state"], "closed");
+        assert!(late["hint"].as_str().unwrap().contains("forum reopen"), "{late}");
+    }
+    world.metawsm(&["forum", "priority", "--thread-id", &id, "--priority", "high", "--json"]).is(4).error();
+    // Two answers at once: one is the answer.
+    let id = asked(&world, true);
+    let mut ends: Vec<i32> = std::thread::scope(|scope| {
+        let calls: Vec<_> = ["a", "b", "c"].map(|body| scope.spawn(|| answer(&id, body).status)).into_iter().collect();
+        calls.into_iter().map(|call| call.join().unwrap()).collect()
+    });
+    ends.sort_unstable();
+    assert_eq!(ends, [0, 4, 4]);
+    assert_eq!(bodies(&world, &id).len(), 2);
+    // A thread of that id is there; another one is not.
+    let ask = ["forum", "ask", "--ticket", "T-1", "--title", "t", "--body", "b", "--json", "--thread-id"];
+    assert_eq!(world.metawsm(&[&ask[..], &[&id]].concat()).is(4).error()["details"]["state"], "answered");
+    world.metawsm(&[&ask[..], &["fctrl-run-1-a"]].concat()).is(2).error();
+    world.metawsm(&["forum", "post", "--thread-id", "absent", "--body", "b", "--json"]).is(3).error();
+    // A cursor of another query.
+    asked(&world, true);
+    asked(&world, true);
+    let page = world.ask(&["forum", "list", "--limit", "1"]);
+    let cursor = page["next_cursor"].as_str().unwrap();
+    for other in [&["forum", "queue", "--cursor", cursor][..], &["forum", "list", "--state", "new", "--cursor", cursor]]
+    {
+        world.metawsm(&[other, &["--json"]].concat()).is(2).error();
+    }
+    world.verified();
+}
+
+#[test]
+fn a_key_stands_for_its_first_use_also_where_that_changed_nothing() {
+    let world = World::new(&[]);
+    let id = asked(&world, true);
+    let keyed = |args: &[&str]| world.metawsm(&[args, &["--thread-id", &id, "--event-id", "k", "--json"]].concat());
+    world.ask(&["forum", "close", "--thread-id", &id]);
+    let first = keyed(&["forum", "close"]).is(0).json();
+    world.ask(&["forum", "reopen", "--thread-id", &id]);
+    let again = keyed(&["forum", "close"]).is(0).json();
+    assert_eq!((&again["seq"], &again["thread"]["state"]), (&first["seq"], &json!("triaged")), "not carried out now");
+    let other = keyed(&["forum", "post", "--body", "x"]).is(4).error();
+    assert!(other["message"].as_str().unwrap().contains("changed nothing"), "{other}");
+    assert_eq!(bodies(&world, &id).len(), 1);
+}
