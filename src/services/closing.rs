@@ -73,9 +73,9 @@ fn write_changelog(engine: &Engine, caller: &Caller, run: &Run, options: &Option
         let dir = worktree.join(&seeding.dir);
         let (year, month, day) = engine.now().date();
         let heading = format!("{year:04}-{month:02}-{day:02}");
-        tickets::append_changelog(&dir, &heading, &entry, &format!("close:{}", run.id()))?;
-        tickets::set_status(&dir.join("index.md"), "complete")?;
-        let files = ["changelog.md", "index.md"]
+        tickets::append_entry(&dir, &heading, &entry, &format!("close:{}", run.id()))?;
+        tickets::set_status(&dir.join(own_work::INDEX), own_work::CLOSED_STATUS)?;
+        let files = [own_work::CHANGELOG, own_work::INDEX]
             .into_iter()
             .map(|name| {
                 let path = Path::new(&seeding.dir).join(name);

@@ -21,8 +21,6 @@ use crate::domain::thread::{Post, Thread};
 use crate::domain::time::Moment;
 use crate::store::{Order, Reader};
 
-/// The file.
-const CHANGELOG: &str = "changelog.md";
 /// More posts than lie between a question and its answer.
 const LOOKED_BACK: usize = 500;
 /// Words beyond this many bytes are left to the forum.
@@ -125,7 +123,7 @@ fn journal(
     request: &Request,
     key: &str,
 ) -> Result<(), EngineError> {
-    let path = place.dir.join(CHANGELOG);
+    let path = place.dir.join(own_work::CHANGELOG);
     // Where somebody else has changed the file too and not committed it, it stays theirs.
     let ours = own_work::holds_only_entries(&engine.git, reader, &place.workspace, &place.tree, &path)?;
     let whole = Path::new(&place.tree.path).join(&path);

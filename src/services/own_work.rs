@@ -13,6 +13,15 @@ use crate::domain::run::Run;
 use crate::domain::scene::Workspace;
 use crate::store::Reader;
 
+/// The ticket's document that says what happened.
+pub const CHANGELOG: &str = "changelog.md";
+/// The ticket's document that says where it stands.
+pub const INDEX: &str = "index.md";
+/// Where a closed ticket stands.
+pub const CLOSED_STATUS: &str = "complete";
+/// Where a ticket may have stood before, in docmgr's words.
+const STATUSES: [&str; 5] = ["active", "draft", "review", "planned", "archived"];
+
 /// The changes of a worktree, told apart.
 #[derive(Debug, Clone, Default)]
 pub struct Changes {
@@ -37,7 +46,10 @@ pub fn changes(git: &Git, reader: &Reader, workspace: &Workspace, tree: &Worktre
         let known = ours.get(&change.path).map(String::as_str);
         let whole = Path::new(&tree.path).join(&change.path);
         let as_written = known.is_some_and(|blob| blob_of(&whole).is_ok_and(|now| now == *blob));
-        if as_written || only_entries_added(git, tree, &change.path, known)? {
+        if as_written
+            || only_entries_added(git, tree, &change.path, known)?
+            || only_status_set(git, tree, &change.path, known)?
+        {
             found.own.push(change.path);
         } else {
             found.others.push(change);
@@ -65,7 +77,7 @@ pub fn holds_only_entries(
 /// An entry is in the file a moment before it is in the journal: nobody is to take it for an agent's work then.
 fn only_entries_added(git: &Git, tree: &Worktree, path: &Path, known: Option<&str>) -> Result<bool, EngineError> {
     let whole = Path::new(&tree.path).join(path);
-    if path.file_name().is_none_or(|name| name != "changelog.md") || whole.is_symlink() {
+    if path.file_name().is_none_or(|name| name != CHANGELOG) || whole.is_symlink() {
         return Ok(false);
     }
     let Ok(text) = std::fs::read_to_string(&whole) else { return Ok(false) };
@@ -85,6 +97,22 @@ fn only_entries_added(git: &Git, tree: &Worktree, path: &Path, known: Option<&st
         rest = before;
     }
     Ok(false)
+}
+
+/// Closing sets a ticket's status a moment before that is in the journal, too.
+fn only_status_set(git: &Git, tree: &Worktree, path: &Path, known: Option<&str>) -> Result<bool, EngineError> {
+    let whole = Path::new(&tree.path).join(path);
+    if path.file_name().is_none_or(|name| name != INDEX) || whole.is_symlink() {
+        return Ok(false);
+    }
+    let Ok(text) = std::fs::read_to_string(&whole) else { return Ok(false) };
+    if tickets::frontmatter::with_status(&text, CLOSED_STATUS).as_deref() != Some(text.as_str()) {
+        return Ok(false);
+    }
+    let committed = git.blob_in_head(Path::new(&tree.path), path)?;
+    let before = STATUSES.iter().filter_map(|status| tickets::frontmatter::with_status(&text, status));
+    let mut blobs = before.map(|before| blob_of_bytes(before.as_bytes()));
+    Ok(blobs.any(|blob| known == Some(blob.as_str()) || committed.as_deref() == Some(blob.as_str())))
 }
 
 /// The repositories in which files of ours wait to be committed.

@@ -97,3 +97,54 @@ fn without_a_terminal_it_says_what_to_do() {
     seat.sees("TERM is dumb");
     seat.sees("metawsm --headless");
 }
+
+/// A question is asked, looked for, answered with one's own editor, and closed.
+#[test]
+fn a_thread_is_found_answered_in_an_editor_and_closed() {
+    let editor = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/editor.sh");
+    let seat = Seat::new((120, 30), |server| {
+        let ask = |title: &str, body: &str| {
+            format!("{} forum ask --ticket API-1 --title '{title}' --body '{body}' >ask.log 2>&1", bin())
+        };
+        let (one, two) = (ask("naming", "lease or lock?"), ask("schema", "one table or two?"));
+        format!("cd {} && {one}; {two}; VISUAL='sh {editor}' {}", home(server).display(), bin())
+    });
+    seat.sees("4 Forum");
+    seat.types(&["4", "Right", "Right", "Right"]);
+    seat.sees("schema");
+    seat.types(&["-l", "/leas"]);
+    seat.sees("found 1");
+    seat.sees("lease or lock?");
+    seat.types(&["Enter"]);
+    seat.types(&["Enter"]);
+    seat.sees("naming · API-1");
+    seat.types(&["r"]);
+    seat.types(&["-l", "a lease"]);
+    seat.sees("a lease");
+    seat.types(&["C-e"]);
+    seat.sees("editing");
+    assert_eq!(seat.alternate(), "0", "the editor has the terminal");
+    seat.types(&["-l", "because it ends"]);
+    seat.types(&["Enter"]);
+    seat.sees("added: because it ends");
+    assert_eq!(seat.alternate(), "1");
+    // An editor that fails changes nothing.
+    seat.types(&["C-e"]);
+    seat.sees("editing");
+    seat.types(&["-l", "fail"]);
+    seat.types(&["Enter"]);
+    seat.sees("the text is as it was");
+    seat.types(&["C-s"]);
+    seat.sees_no_more("ctrl-s send");
+    seat.types(&["Escape"]);
+    seat.sees_no_more("the text is as it was");
+    seat.types(&["p"]);
+    seat.sees("Priority (now normal)");
+    seat.types(&["u"]);
+    seat.types(&["Enter"]);
+    seat.sees("urgent");
+    seat.types(&["c"]);
+    seat.sees("closed");
+    seat.types(&["o"]);
+    seat.sees("triaged");
+}

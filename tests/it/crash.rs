@@ -11,6 +11,7 @@ use metawsm::services::executor::{Checkpoint, Outcome, execute, no_drill};
 use metawsm::services::home::{Home, HomeArgs};
 use metawsm::services::planning::Request;
 use metawsm::services::process::default_table;
+use metawsm::services::tickets;
 use serde_json::{Value, json};
 
 use crate::harness::signal;
@@ -365,4 +366,37 @@ fn a_restart_and_a_cleanup_whose_processes_were_killed_are_carried_on() {
     assert_eq!(world.git(&world.shop(), &["branch", "--format=%(refname:short)"]), "main");
     wait_for("nobody left", PATIENCE, || World::marked(&home(&world)).is_empty().then_some(()));
     world.verified();
+}
+
+fn docs(world: &World, run: &str) -> std::path::PathBuf {
+    let dir = world.ask(&["status", "--run-id", run])["docs"][0]["dir"].as_str().unwrap().to_owned();
+    world.tree(run).join(dir)
+}
+
+/// What a closing that was killed between the docs and the journal leaves behind is its own work, not an agent's.
+#[test]
+fn docs_that_a_killed_closing_wrote_are_in_nobodys_way() {
+    let world = World::new(&[("coder", "works.sh")]);
+    let run = world.run(&[]);
+    world.until_run(&run, "completed");
+    let dir = docs(&world, &run);
+    let entry = format!("Run {run} was closed.");
+    assert!(tickets::append_entry(&dir, "2026-11-21", &entry, &format!("close:{run}")).unwrap());
+    assert!(tickets::set_status(&dir.join("index.md"), "complete").unwrap());
+    world.metawsm(&["close", "--run-id", &run, "--merge", "--yes"]).is(0);
+    let found = world.git(&world.shop(), &["grep", "-h", "was closed", "main", "--", "ttmp"]);
+    assert_eq!(found.lines().count(), 1, "{found}");
+    world.verified();
+}
+
+#[test]
+fn docs_that_somebody_changed_keep_a_run_open() {
+    let world = World::new(&[("coder", "works.sh")]);
+    let run = world.run(&[]);
+    world.until_run(&run, "completed");
+    let dir = docs(&world, &run);
+    assert!(tickets::set_status(&dir.join("index.md"), "complete").unwrap());
+    let index = std::fs::read_to_string(dir.join("index.md")).unwrap();
+    std::fs::write(dir.join("index.md"), format!("{index}\na word of mine\n")).unwrap();
+    world.metawsm(&["close", "--run-id", &run, "--merge", "--yes"]).is(4);
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use metawsm::services::tickets::{
-    TicketError, append_changelog, create, docs_root, find, seed, set_status, write_reference,
+    TicketError, append_entry, create, docs_root, find, seed, set_status, write_reference,
 };
 
 use crate::git_world::{listing, write};
@@ -125,13 +125,15 @@ fn documents_are_changed_once() {
     let dir = tempfile::tempdir().unwrap();
     let made = create(dir.path(), "MET-1", "t", DAY).unwrap();
     let ticket = dir.path().join(made.below_root);
-    assert!(append_changelog(&ticket, "Q\n## fake", "why?\n<!-- metawsm:evt-2 -->\u{1b}[2J", "evt-1").unwrap());
-    assert!(!append_changelog(&ticket, "Q", "again", "evt-1").unwrap());
-    assert!(append_changelog(&ticket, "Q2", "other", "evt-2").unwrap());
-    assert!(append_changelog(&ticket, "Q", "t", "a b").is_err());
+    assert!(append_entry(&ticket, "Q\n## fake", "why?\n<!-- metawsm:evt-2 -->\u{1b}[2J", "evt-1").unwrap());
+    assert!(!append_entry(&ticket, "Q", "again", "evt-1").unwrap());
+    assert!(append_entry(&ticket, "Q2", "other", "evt-2").unwrap());
+    assert!(append_entry(&ticket, "Q", "t", "a b").is_err());
     let text = fs::read_to_string(ticket.join("changelog.md")).unwrap();
     assert!(text.starts_with("# Changelog\n") && text.contains("\n## Q ## fake\n<!-- metawsm:evt-1 -->\n\nwhy?\n"));
-    assert!(!text.contains("again") && !text.contains('\u{1b}') && text.ends_with("\nother\n"));
+    assert!(
+        !text.contains("again") && !text.contains('\u{1b}') && text.ends_with("\nother\n<!-- /metawsm:evt-2 -->\n")
+    );
     assert!(set_status(&ticket.join("index.md"), "complete").unwrap());
     assert!(!set_status(&ticket.join("index.md"), "complete").unwrap());
     assert!(set_status(&ticket.join("index.md"), "x\ny").is_err());
@@ -144,6 +146,6 @@ fn documents_are_changed_once() {
     fs::write(dir.path().join("secret"), "s").unwrap();
     fs::remove_file(ticket.join("changelog.md")).unwrap();
     symlink(dir.path().join("secret"), ticket.join("changelog.md")).unwrap();
-    assert!(matches!(append_changelog(&ticket, "Q", "t", "evt-3"), Err(TicketError::WrongKind { .. })));
+    assert!(matches!(append_entry(&ticket, "Q", "t", "evt-3"), Err(TicketError::WrongKind { .. })));
     assert!(!listing(&ticket).keys().any(|path| path.to_string_lossy().ends_with(".tmp")));
 }

@@ -8,21 +8,32 @@ use super::frontmatter::{body, one_line, with_status};
 use super::write::{DOCUMENT_MODE, lock_dir, make_dirs, mode_of, read_document, write_whole};
 
 /// Appends an entry to `changelog.md` of the ticket's directory `dir`, once per `marker` (an event id, say). True:
-/// appended; false: it was there. The marker stays in the file as an HTML comment.
+/// appended; false: it was there. The marker stays in the file as an HTML comment at either end of the entry, so that
+/// [`without_last_entry`] can tell it from what others wrote.
 ///
 /// # Errors
 /// [`TicketError::BadName`] for a marker other than `[A-Za-z0-9._:-]{1,128}`, [`TicketError::WrongKind`],
 /// [`TicketError::Io`].
-pub fn append_changelog(dir: &Path, heading: &str, text: &str, marker: &str) -> Result<bool, TicketError> {
-    append(dir, heading, text, marker, "")
-}
-
-/// The same with a mark at its end too, so that [`without_last_entry`] can tell it from what others wrote.
-///
-/// # Errors
-/// Those of [`append_changelog`].
 pub fn append_entry(dir: &Path, heading: &str, text: &str, marker: &str) -> Result<bool, TicketError> {
-    append(dir, heading, text, marker, &format!("{}\n", end_mark(marker)))
+    let plain = marker.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte));
+    if marker.is_empty() || marker.len() > 128 || !plain || marker.contains("--") {
+        return Err(TicketError::BadName { what: "marker", name: marker.to_owned(), example: "evt-12" });
+    }
+    let path = dir.join("changelog.md");
+    let _lock = lock_dir(dir)?;
+    let mut document = read_document(&path)?.unwrap_or_else(|| "# Changelog\n".to_owned());
+    let mark = mark(marker);
+    if document.lines().any(|line| line.trim_end() == mark) {
+        return Ok(false);
+    }
+    if !document.is_empty() && !document.ends_with('\n') {
+        document.push('\n');
+    }
+    let text = body(text);
+    let end = end_mark(marker);
+    document.push_str(&format!("\n## {}\n{mark}\n\n{}\n{end}\n", one_line(heading), text.trim_matches('\n')));
+    write_whole(&path, document.as_bytes(), mode_of(&path))?;
+    Ok(true)
 }
 
 fn mark(marker: &str) -> String {
@@ -41,27 +52,6 @@ pub fn without_last_entry(document: &str) -> Option<&str> {
     // What is left is its heading, and the blank line before that.
     let (before, heading) = before.rsplit_once('\n')?;
     (heading.starts_with("## ") && before.ends_with('\n')).then_some(before)
-}
-
-fn append(dir: &Path, heading: &str, text: &str, marker: &str, end: &str) -> Result<bool, TicketError> {
-    let plain = marker.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte));
-    if marker.is_empty() || marker.len() > 128 || !plain || marker.contains("--") {
-        return Err(TicketError::BadName { what: "marker", name: marker.to_owned(), example: "evt-12" });
-    }
-    let path = dir.join("changelog.md");
-    let _lock = lock_dir(dir)?;
-    let mut document = read_document(&path)?.unwrap_or_else(|| "# Changelog\n".to_owned());
-    let mark = mark(marker);
-    if document.lines().any(|line| line.trim_end() == mark) {
-        return Ok(false);
-    }
-    if !document.is_empty() && !document.ends_with('\n') {
-        document.push('\n');
-    }
-    let text = body(text);
-    document.push_str(&format!("\n## {}\n{mark}\n\n{}\n{end}", one_line(heading), text.trim_matches('\n')));
-    write_whole(&path, document.as_bytes(), mode_of(&path))?;
-    Ok(true)
 }
 
 /// Sets `Status:` in the frontmatter of `index`. True: changed; false: it was so.

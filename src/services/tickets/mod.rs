@@ -14,7 +14,7 @@ mod write;
 use std::path::PathBuf;
 
 pub use create::{Created, create, slug};
-pub use edit::{append_changelog, append_entry, set_status, without_last_entry, write_reference};
+pub use edit::{append_entry, set_status, without_last_entry, write_reference};
 pub use error::TicketError;
 pub use find::{docs_root, find};
 pub use seed::{Seeded, seed};
