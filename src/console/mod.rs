@@ -41,6 +41,8 @@ use theme::Theme;
 
 /// Between two drawings at least.
 const FRAME: Duration = Duration::from_millis(16);
+/// So long the first frame waits for something to show.
+const FIRST: Duration = Duration::from_millis(150);
 /// Wishes under way are waited for so long when the screen is left.
 const LAST_WISHES: Duration = Duration::from_secs(20);
 
@@ -118,6 +120,13 @@ enum Next {
 
 impl Running {
     fn run(&mut self, screen: &mut Screen) -> io::Result<()> {
+        // An empty frame first would keep the full one back by the time between two frames.
+        while let Some(left) = FIRST.checked_sub(self.began.elapsed()).filter(|_| !self.app.loaded) {
+            let Ok(msg) = self.messages.recv_timeout(left) else { break };
+            if let Next::Leave = self.take(msg, screen)? {
+                return Ok(());
+            }
+        }
         screen.draw(&self.app)?;
         let mut drawn = Instant::now();
         let mut dirty = false;
