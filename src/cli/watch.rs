@@ -15,7 +15,7 @@ use super::select;
 use super::session::Session;
 use crate::domain::agent::AgentStatus;
 use crate::domain::escalation::{Escalation, EscalationState, Kind};
-use crate::domain::operator::{agent_cause, question_target};
+use crate::domain::operator::{agent_cause, agent_target, question_target};
 use crate::domain::run::{Run, RunStatus};
 use crate::domain::time::Moment;
 use crate::services::wake::Wake;
@@ -132,7 +132,10 @@ fn of_escalation(escalation: &Escalation, now: Moment) -> Option<Alert> {
 
 fn of_run(session: &Session, reader: &Reader, run: &Run, found: &mut Vec<Alert>) -> Result<(), StoreError> {
     let id = run.id();
-    found.extend(reader.escalations(Some(id), true)?.iter().filter_map(|known| of_escalation(known, session.now())));
+    let standing = reader.escalations(Some(id), true)?;
+    found.extend(standing.iter().filter_map(|known| of_escalation(known, session.now())));
+    // What a human knows of is silent until it is due.
+    let known_of = |target: &str| standing.iter().any(|known| known.target == target && !known.calls(session.now()));
     let mut add = |key: String, event: &str, message: String, hint: Option<String>| {
         found.push(Alert { key, event: event.to_owned(), message, run_id: id.to_owned(), hint });
     };
@@ -144,12 +147,16 @@ fn of_run(session: &Session, reader: &Reader, run: &Run, found: &mut Vec<Alert>)
     for thread in reader.blocking_threads(id)?.into_iter().filter(|thread| thread.waits_for_human()) {
         // The escalation of the same question is no further news.
         let (target, since) = (question_target(&thread.thread_id, None), thread.waiting_since);
+        if known_of(&target) {
+            continue;
+        }
         let key = format!("{} {target} waits since {}", Kind::Guidance, since.unwrap_or(thread.opened_at));
         let hint = format!("metawsm forum answer --thread-id {} --body TEXT", thread.thread_id);
         add(key, Kind::Guidance.word(), thread.title, Some(hint));
     }
     for agent in reader.agents(id)? {
-        if matches!(agent.status, AgentStatus::Dead | AgentStatus::Failed | AgentStatus::Stalled) {
+        let down = matches!(agent.status, AgentStatus::Dead | AgentStatus::Failed | AgentStatus::Stalled);
+        if down && !known_of(&agent_target(&agent.key)) {
             let key = format!("{}/{} {}", agent.key.workspace, agent.key.name, agent_cause(&agent));
             add(key, "agent_unhealthy", format!("{} is {}: {}", agent.key.name, agent.status, agent.reason), None);
         }

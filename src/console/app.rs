@@ -209,6 +209,8 @@ pub struct App {
     watched: Option<Target>,
     stirred: Option<Moment>,
     want: Want,
+    /// The tab that `want` goes deeper in.
+    deep_in: Tab,
     paging: Option<i64>,
     seen: BTreeMap<String, i64>,
     known: Option<BTreeSet<String>>,
@@ -262,6 +264,7 @@ impl App {
             watched: None,
             stirred: None,
             want: Want::default(),
+            deep_in: Tab::default(),
             paging: None,
             seen: BTreeMap::new(),
             known: None,

@@ -181,7 +181,7 @@ table! {
     Action::KeepDraft, [k(KeyCode::Esc)], "keep as draft", "Leave; what was written stays as a draft", &[Text], false, 30, ALL;
     Action::Yes, [c('y')], "yes", "Do it", &[Dialog], true, 10, ALL;
     Action::No, [c('n'), k(KeyCode::Esc), c('q')], "no", "Leave everything as it is", &[Dialog], false, 20, ALL;
-    Action::Merge, [c('m')], "merge too", "Merge what is not merged, then close", &[Dialog], false, 0, ALL;
+    Action::Merge, [c('m')], "merge too", "Merge what is not merged, then close", &[Dialog], false, 5, ALL;
     Action::Up, [k(KeyCode::Up)], "up", "One row up", &[Picker], false, 20, ALL;
     Action::Down, [k(KeyCode::Down)], "down", "One row down", &[Picker], false, 30, ALL;
     Action::Take, [k(KeyCode::Enter)], "take", "Take what is selected", &[Picker], false, 10, ALL;

@@ -138,7 +138,9 @@ impl Looking {
         if !ended.is_empty() {
             return Screen { key: target.key.clone(), bytes: ended, kept: true };
         }
-        let live = self.tmux.as_ref().and_then(|tmux| tmux.capture(&target.session, Extent::Screen, true).ok());
+        // A program's end scrolls its screen: what it said last may stand above.
+        let extent = if target.lives { Extent::Screen } else { Extent::WholeScrollback };
+        let live = self.tmux.as_ref().and_then(|tmux| tmux.capture(&target.session, extent, true).ok());
         match live {
             Some(bytes) => Screen { key: target.key.clone(), bytes: without_note(bytes), kept: !target.lives },
             None => Screen { key: target.key.clone(), bytes: self.kept(target), kept: true },

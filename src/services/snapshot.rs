@@ -88,6 +88,8 @@ pub struct Snapshot {
     pub suggestions: Vec<SuggestionRow>,
     /// The tabs of the forum.
     pub queues: Queues,
+    /// How many pages of its lists beyond the first were read.
+    pub deeper: usize,
     /// What was found of what is looked for.
     pub found: Option<Found>,
     /// The open thread.

@@ -67,6 +67,8 @@ pub struct Supervisor {
     missing: BTreeMap<AgentKey, u32>,
     /// Whether an agent lives whose server is gone.
     orphans: bool,
+    /// The launch of each agent as last seen, and whether it had ended.
+    noted: BTreeMap<AgentKey, (u32, bool)>,
     /// Launch records as last read: one that is the same file still is not read again.
     records: BTreeMap<PathBuf, (Stamp, Record)>,
 }
@@ -122,6 +124,7 @@ impl Supervisor {
             server: ServerWatch::default(),
             missing: BTreeMap::new(),
             orphans: false,
+            noted: BTreeMap::new(),
             records: BTreeMap::new(),
         }))
     }
@@ -192,6 +195,17 @@ impl Supervisor {
             let Some(record) = self.record(&files.record)? else { continue };
             if let Some(seen) = self.observe(run, (agent, &files, &record), policy, panes, now)? {
                 vitals.push((agent.key.clone(), seen));
+            }
+        }
+        for agent in agents.iter().filter(|agent| agent.launch > 0) {
+            let stands = (agent.launch, agent.exit.is_some());
+            let news = self.noted.insert(agent.key.clone(), stands) != Some(stands);
+            if news {
+                // A new launch must not be shown with the age of the one before, nor an ended one without its own.
+                self.vitals_at = Moment::default();
+            }
+            if news && agent.exit.is_some() {
+                self.last_words(agent, panes, now, vitals)?;
             }
         }
         for agent in agents {
@@ -312,6 +326,24 @@ impl Supervisor {
         }
         self.engine.order_agent(&self.caller, &agent.key, AgentWish::Exited { launch: agent.launch, exit })?;
         Ok(())
+    }
+
+    /// A launcher reports an end without anybody looking: the screen it leaves, and when it last changed, are kept.
+    fn last_words(
+        &self,
+        agent: &Agent,
+        panes: Option<&Panes>,
+        now: Moment,
+        vitals: &mut Vec<(AgentKey, Vitals)>,
+    ) -> Result<(), EngineError> {
+        let pane = panes.and_then(|panes| panes.panes.iter().find(|pane| pane.session == agent.spec.session));
+        let (Some(pane), Some(tmux)) = (pane.filter(|pane| pane.dead), self.engine.tmux_if_known()?) else {
+            return Ok(());
+        };
+        let last_output_at = Some(Moment::from_millis(pane.activity.saturating_mul(1000)));
+        let pid = Some(i64::from(pane.pane_pid));
+        vitals.push((agent.key.clone(), Vitals { last_output_at, last_seen_at: now, pid }));
+        agents::keep_screen(&self.engine, tmux, agent)
     }
 
     /// Nobody can tell any more how the agent ends: what is left of it is ended, and it is dead, exit unknown.

@@ -60,6 +60,9 @@ pub fn words_of(event: &Event) -> String {
 pub fn offer(suggestion: &Suggestion) -> String {
     let what = aim(suggestion.intent, suggestion.agent.as_deref().unwrap_or("the agent"));
     let restarts = &suggestion.evidence["restarts"];
+    if suggestion.evidence["server_lost"].is_string() {
+        return format!("{what} (not counted)");
+    }
     match (suggestion.intent, restarts["used"].as_u64(), restarts["budget"].as_u64()) {
         (Intent::AutoRestart, Some(used), Some(budget)) => format!("{what} ({} of {budget})", used + 1),
         (_, _, _) => what,

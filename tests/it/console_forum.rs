@@ -126,7 +126,7 @@ fn on_a_threads_page_the_keys_mean_that_thread() {
 #[test]
 fn an_editor_gets_the_text_and_what_it_leaves_takes_its_place() {
     let mut desk = Desk::new(WIDE);
-    desk.keys("4<enter>").look(Snapshot { thread: Some(page("t1")), ..snapshot() }).keys("r");
+    desk.keys("4<enter>").look(Snapshot { thread: Some(page("t1")), ..snapshot() }).keys("r").fetched("");
     desk.keys("two tables");
     desk.effects.clear();
     desk.keys("<c-e>");
@@ -142,7 +142,8 @@ fn an_editor_gets_the_text_and_what_it_leaves_takes_its_place() {
 #[test]
 fn an_editor_that_fails_leaves_the_text_as_it_was() {
     let mut desk = Desk::new(WIDE);
-    desk.keys("4<enter>").look(Snapshot { thread: Some(page("t1")), ..snapshot() }).keys("rkeep this<c-e>");
+    desk.keys("4<enter>").look(Snapshot { thread: Some(page("t1")), ..snapshot() }).keys("r").fetched("");
+    desk.keys("keep this<c-e>");
     let trouble = Trouble { message: "ed ended with 1".to_owned(), hint: Some("the text is in t1.md".to_owned()) };
     desk.tell(Msg::Edited("t1".to_owned(), Err(trouble)));
     assert!(desk.shows("ed ended with 1") && desk.shows("keep this"));
@@ -151,7 +152,7 @@ fn an_editor_that_fails_leaves_the_text_as_it_was() {
 #[test]
 fn a_new_threads_draft_names_its_fields_and_is_read_back_as_it_was() {
     let mut desk = Desk::new(WIDE);
-    desk.keys("Anaming").keys("<tab>which word?<enter><enter>lease or lock<c-e>");
+    desk.keys("A").fetched("").keys("naming").keys("<tab>which word?<enter><enter>lease or lock<c-e>");
     let Some(Effect::Edit(name, text)) = desk.effects.iter().find(|e| matches!(e, Effect::Edit(..))).cloned() else {
         panic!("no editor: {:?}", desk.effects)
     };
@@ -269,4 +270,45 @@ fn what_was_found_stands_out_in_its_snippet_and_keeps_the_columns() {
     let column = |line: &str| line[..line.find("ACME-12").unwrap()].width();
     assert_eq!(column(lines[0]), column(lines[1]), "{drawn}");
     assert!(lines[0].contains("the lease table"), "{drawn}");
+}
+
+#[test]
+fn the_menu_means_the_thread_it_was_opened_on() {
+    let mut desk = Desk::new(WIDE);
+    desk.keys("4s");
+    let mut moved = snapshot();
+    moved.queues.needs_me.rows.remove(0);
+    desk.look(moved).keys("c<enter>");
+    assert_eq!(wishes(&desk), changed("t1", Change::Close), "its list has another thread there by now");
+}
+
+#[test]
+fn an_editor_waits_for_the_draft_that_is_being_fetched() {
+    let mut desk = Desk::new(WIDE);
+    desk.keys("4<enter>").look(Snapshot { thread: Some(page("t1")), ..snapshot() });
+    desk.effects.clear();
+    desk.keys("r<c-e>");
+    assert!(!desk.effects.iter().any(|effect| matches!(effect, Effect::Edit(..))), "{:?}", desk.effects);
+}
+
+#[test]
+fn a_list_is_read_deeper_where_one_scrolls_and_another_begins_at_its_top() {
+    let mut desk = Desk::new(WIDE);
+    let mut home = snapshot();
+    home.queues.all.more = true;
+    desk.look(home.clone());
+    desk.effects.clear();
+    let depth = |desk: &Desk| {
+        desk.effects.iter().rev().find_map(|effect| match effect {
+            Effect::Want(want) => Some(want.deeper),
+            _ => None,
+        })
+    };
+    desk.keys("4<left>");
+    desk.keys("<end>");
+    assert_eq!(depth(&desk), Some(1));
+    desk.look(Snapshot { deeper: 1, ..home.clone() });
+    assert_eq!(depth(&desk), Some(2), "what was read is not enough");
+    desk.keys("<right>");
+    assert_eq!(depth(&desk), Some(0));
 }

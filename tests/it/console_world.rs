@@ -195,6 +195,7 @@ pub fn snapshot() -> Snapshot {
             assigned: Queue::default(),
             all: Queue { total: 4, rows: all, more: true },
         },
+        deeper: 0,
         found: None,
         thread: None,
         facts: Facts {

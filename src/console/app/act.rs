@@ -1,6 +1,6 @@
 //! What each action does.
 
-use super::lists::{Attention, Step};
+use super::lists::Attention;
 use super::update::step_of;
 use super::{App, Overlay, Page, Pane, Pending};
 use crate::console::action::Action;
@@ -47,11 +47,7 @@ impl App {
             }
             Action::Accept => self.on_item(Wish::AcceptSuggestion, effects),
             Action::Dismiss => self.on_item(Wish::DismissSuggestion, effects),
-            Action::Acknowledge => {
-                self.on_item(Wish::AckEscalation, effects);
-                // It moves below what calls; whoever goes through the list wants the next.
-                self.navigate(Step::By(1));
-            }
+            Action::Acknowledge => self.on_item(Wish::AckEscalation, effects),
             Action::Resolve => {
                 if let Some(id) = self.item().map(|item| item.id().to_owned()) {
                     self.compose(Purpose::Note(id), "", effects);

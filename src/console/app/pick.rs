@@ -113,9 +113,12 @@ impl App {
             Picked::None => self.overlay = None,
             Picked::This(wish) => {
                 self.overlay = None;
-                match (wish, self.target_thread()) {
-                    (Wish::Thread(_, Change::Close), Some(about)) => self.close_thread(&about, effects),
-                    (wish, _) => self.wish(wish, effects),
+                // The list may have changed under the menu: it means the thread that it was opened on.
+                match (&wish, self.target_thread()) {
+                    (Wish::Thread(id, Change::Close), Some(about)) if *id == about.thread_id => {
+                        self.close_thread(&about, effects);
+                    }
+                    (_, _) => self.wish(wish, effects),
                 }
             }
         }

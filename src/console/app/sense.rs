@@ -1,6 +1,6 @@
 //! Which actions make sense now: from it come footer, and what a key may do.
 
-use super::{App, Attention, Page, Pane};
+use super::{App, Attention, Overlay, Page, Pane};
 use crate::console::action::Action;
 use crate::console::keymap::{Binding, Place, rows};
 use crate::domain::agent::AgentStatus;
@@ -128,7 +128,12 @@ impl App {
     /// The keys for the footer: the most useful first.
     pub fn footer(&self) -> Vec<&'static Binding> {
         let place = self.place();
-        let mut shown: Vec<&Binding> = rows(place).filter(|row| row.rank > 0 && self.can(row.action)).collect();
+        let fits = |row: &&Binding| match (&self.overlay, row.action) {
+            (Some(Overlay::Dialog(dialog)), Action::Yes | Action::Take) => dialog.may(),
+            (Some(Overlay::Dialog(dialog)), Action::Merge) => dialog.merge_helps,
+            (_, action) => self.can(action),
+        };
+        let mut shown: Vec<&Binding> = rows(place).filter(|row| row.rank > 0).filter(fits).collect();
         shown.sort_by_key(|row| row.rank);
         // Help is always among them: it has the others.
         if shown.len() > FOOTER && place != Place::Text {

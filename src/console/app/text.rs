@@ -5,6 +5,7 @@ use super::{App, Page, Pending};
 use crate::console::msg::Effect;
 use crate::console::widgets::composer::{Composer, Purpose};
 use crate::console::widgets::list::Scroll;
+use crate::domain::thread::LONGEST_TITLE;
 use crate::services::handle::{Trouble, Wish};
 
 impl App {
@@ -57,9 +58,17 @@ impl App {
         if composer.sending.is_some() {
             return;
         }
-        let last = composer.text(if composer.purpose == Purpose::Ask { 2 } else { 0 });
+        let ask = composer.purpose == Purpose::Ask;
+        let last = composer.text(if ask { 2 } else { 0 });
+        if ask && composer.text(1).chars().count() > LONGEST_TITLE {
+            return self.say(format!("a title has at most {LONGEST_TITLE} characters"));
+        }
         if last.trim().is_empty() {
-            return self.say("there is nothing to send yet");
+            return self.say(if ask {
+                "there is no question yet: tab goes to the body"
+            } else {
+                "there is nothing to send yet"
+            });
         }
         let (wish, words) = match &composer.purpose {
             Purpose::Reply { thread_id, answers } => {
@@ -96,7 +105,8 @@ impl App {
 
     /// Goes on writing in another program; what it leaves comes back here.
     pub(super) fn edit(&mut self, effects: &mut Vec<Effect>) {
-        let Some(composer) = self.composer.as_mut().filter(|composer| composer.sending.is_none()) else { return };
+        let ready = |composer: &&mut Composer| composer.sending.is_none() && composer.fetching.is_none();
+        let Some(composer) = self.composer.as_mut().filter(ready) else { return };
         composer.dirty = None;
         effects.push(Effect::Edit(composer.purpose.draft(), composer.whole()));
     }

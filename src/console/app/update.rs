@@ -11,10 +11,14 @@ use crate::console::action::Action;
 use crate::console::keymap::{Place, find};
 use crate::console::msg::{Effect, Msg, Time};
 use crate::console::widgets::dialog::{Ahead, Consequence};
+use crate::console::widgets::list::List;
 use crate::console::widgets::terminal::Emulated;
 use crate::services::handle::{Trouble, Wish};
 use crate::services::live::Target;
 use crate::services::snapshot::{Look, Snapshot, Want};
+
+/// A list is read no deeper: who looks for something further down narrows it.
+const MOST_PAGES: usize = 50;
 
 impl App {
     pub(super) fn take(&mut self, msg: Msg, time: Time, effects: &mut Vec<Effect>) {
@@ -156,6 +160,7 @@ impl App {
                 self.filtering = false;
             }
             KeyCode::Enter => self.filtering = false,
+            KeyCode::Char('u') if key.modifiers.contains(KeyModifiers::CONTROL) => filter.clear(),
             KeyCode::Backspace => {
                 filter.pop();
             }
@@ -267,12 +272,16 @@ impl App {
             Page::Thread(thread_id) => Some(thread_id.clone()),
             Page::Home | Page::Run(_) => None,
         };
-        let deep = self.thread_list().is_some_and(|list| list.near_end() && !list.is_empty())
+        let deep = self.thread_list().is_some_and(List::near_end)
+            && self.answered()
             && self.focus == Pane::Forum
             && self.more_threads();
-        let loaded = self.thread_rows().len();
-        let deeper = if deep && loaded > self.want.deeper * 200 { self.want.deeper + 1 } else { self.want.deeper };
         let asked = self.asked.clone().map(|asked| (self.tab, asked));
+        // As deep as one has scrolled in this list; another one begins at its top.
+        let same = asked == self.want.asked && self.tab == self.deep_in;
+        self.deep_in = self.tab;
+        let had = if same { self.want.deeper } else { 0 };
+        let deeper = if deep && same && self.snapshot.deeper == had && had < MOST_PAGES { had + 1 } else { had };
         let want = Want { thread, deeper, asked };
         if want != self.want {
             self.want = want.clone();

@@ -27,6 +27,9 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
         title = title.text(&format!("{} ", app.theme.dot()), app.theme.dim());
         title = title.text(&format!("{} {} ", tab.word(), app.snapshot.queues.of(tab).count()), style);
     }
+    if app.misread.is_some() {
+        title = title.text("not understood ", app.theme.warn());
+    }
     if let (Some(found), Some(_)) = (&app.snapshot.found, &app.asked) {
         title = title.text(&format!("{} found {} ", app.theme.dot(), found_count(&found.queue)), app.theme.accent());
         if let Some(percent) = found.indexed {

@@ -79,6 +79,8 @@ pub struct Composer {
     /// The asking for its draft, while it is under way.
     pub fetching: Option<u64>,
     fields: Vec<Field>,
+    /// What the first field began with.
+    first: String,
     at: usize,
 }
 
@@ -100,7 +102,7 @@ impl Composer {
             Purpose::Ask => vec![field("ticket", first, true), field("title", "", true), field("body", "", false)],
         };
         let at = usize::from(fields.len() > 1 && !first.is_empty());
-        Self { purpose, sending: None, dirty: None, fetching: None, fields, at }
+        Self { purpose, sending: None, dirty: None, fetching: None, fields, first: first.to_owned(), at }
     }
 
     /// The text of a field, byte for byte as it was typed and pasted.
@@ -116,7 +118,9 @@ impl Composer {
     pub fn draft(&self) -> String {
         match self.fields.len() {
             1 => self.text(0),
-            _ if self.text(1).trim().is_empty() && self.text(2).trim().is_empty() => String::new(),
+            _ if self.text(0) == self.first && self.text(1).trim().is_empty() && self.text(2).trim().is_empty() => {
+                String::new()
+            }
             _ => self.whole(),
         }
     }

@@ -118,7 +118,7 @@ impl Picker {
     pub fn draw(&self, theme: Theme, area: Rect, buffer: &mut Buffer) {
         let shown = self.shown();
         let label = shown.iter().map(|choice| choice.label.width()).max().unwrap_or(0).min(40);
-        let widest = shown.iter().map(|choice| choice.hint.width()).max().unwrap_or(0) + label + 5;
+        let widest = shown.iter().map(|choice| choice.hint.width()).max().unwrap_or(0) + label + 7;
         let wanted = widest.max(self.title.width() + 4).max(28);
         let width = u16::try_from(wanted + 2).unwrap_or(area.width).min(area.width);
         let extra = 2 + u16::from(self.typed.is_some());

@@ -190,6 +190,7 @@ impl Rules<'_> {
                 "reason": agent.reason,
                 "launch": agent.launch,
                 "restarts": { "used": restarts.used, "budget": restarts.budget, "cooldown_until": restarts.cooldown_until },
+                "server_lost": agent.went_with_server(),
                 "progress_overdue": self.sight.overdue.contains(&agent.key),
                 "signals": agent.evidence,
             }),

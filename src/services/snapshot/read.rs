@@ -22,7 +22,6 @@ use crate::services::process::lease::read_holder;
 use crate::services::process::{Processes, default_table, own_pid};
 use crate::services::words::offer;
 use crate::store::Reader;
-use crate::store::error::StoreError;
 use crate::store::read::Stopper;
 use crate::store::read::Vitals;
 use crate::store::read::forum::{Page, Queue as StoreQueue, ThreadFilter, Viewer, viewer_of};
@@ -158,6 +157,7 @@ impl Source {
             escalations,
             suggestions,
             queues,
+            deeper: want.deeper,
             found: want.asked.as_ref().map(|asked| self.found(asked, want.deeper)).transpose()?,
             thread: self.thread(want.thread.as_deref())?,
             facts: facts.clone(),
@@ -291,9 +291,10 @@ impl Source {
         for _ in 0..=deeper {
             let page = match finder.search(&words, filter, cursor.as_deref(), FOUND, false) {
                 Ok(page) => page,
-                // Something else is wanted by now, and looked for next.
-                Err(StoreError::Interrupted) => break,
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    self.finder = Some(finder);
+                    return Err(error.into());
+                }
             };
             for hit in page.hits {
                 let unseen = self.reader.is_unseen(&hit.thread, &self.viewer)?;

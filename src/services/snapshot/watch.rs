@@ -8,7 +8,9 @@ use notify::RecommendedWatcher;
 
 use super::read::Stop;
 use super::{Facts, Snapshot, Source, Want};
+use crate::services::error::EngineError;
 use crate::services::wake::watch;
+use crate::store::StoreError;
 
 /// How often at most a home is read: what is written faster is seen together.
 const SHORTEST: Duration = Duration::from_millis(30);
@@ -58,8 +60,9 @@ impl Watch {
 
     /// Wants something else.
     pub fn want(&self, want: Want) {
-        let _ = self.asks.send(Ask::Want(want));
+        // Before it is said: what is looked for next must not be stopped.
         self.stop.now();
+        let _ = self.asks.send(Ask::Want(want));
     }
 }
 
@@ -86,8 +89,10 @@ impl Looking {
             }
             let look = match self.source.version() {
                 Ok(now) if Some(now) != version || wanted => {
-                    version = Some(now);
-                    Some(self.look(&facts))
+                    let look = self.look(&facts);
+                    // What did not come through is tried again, though nothing was written meanwhile.
+                    version = matches!(look, Some(Look::Changed(_) | Look::Same)).then_some(now);
+                    look
                 }
                 Ok(_) => due.then(|| self.refresh(&facts)),
                 Err(error) => Some(Look::Failed(error.to_string())),
@@ -105,10 +110,12 @@ impl Looking {
         }
     }
 
-    fn look(&mut self, facts: &Facts) -> Look {
+    /// `None` where a search was stopped because something else is wanted by now.
+    fn look(&mut self, facts: &Facts) -> Option<Look> {
         match self.source.read(&self.want, facts) {
-            Ok(snapshot) => self.compare(snapshot),
-            Err(error) => Look::Failed(error.to_string()),
+            Ok(snapshot) => Some(self.compare(snapshot)),
+            Err(EngineError::Store(StoreError::Interrupted)) => None,
+            Err(error) => Some(Look::Failed(error.to_string())),
         }
     }
 
