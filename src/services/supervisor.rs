@@ -157,8 +157,9 @@ impl Supervisor {
         for run in runs.iter().filter(|run| !matches!(run.status, RunStatus::Closed | RunStatus::Created)) {
             open.push((run, self.engine.reader()?.agents(run.id())?));
         }
-        let lives = open.iter().any(|(_, agents)| agents.iter().any(Agent::program_may_live));
-        let panes = self.server.look(&self.engine, &self.caller, lives, &mut complaints)?;
+        let mut agents = open.iter().flat_map(|(_, agents)| agents);
+        let needed = agents.any(|agent| agent.program_may_live() || self.has_last_words(agent));
+        let panes = self.server.look(&self.engine, &self.caller, needed, &mut complaints)?;
         self.orphans = false;
         let mut vitals = Vec::new();
         for (run, agents) in &open {
@@ -326,6 +327,12 @@ impl Supervisor {
         }
         self.engine.order_agent(&self.caller, &agent.key, AgentWish::Exited { launch: agent.launch, exit })?;
         Ok(())
+    }
+
+    /// Whether a launch ended since it was last looked at.
+    fn has_last_words(&self, agent: &Agent) -> bool {
+        let stands = (agent.launch, true);
+        agent.launch > 0 && agent.exit.is_some() && self.noted.get(&agent.key) != Some(&stands)
     }
 
     /// A launcher reports an end without anybody looking: the screen it leaves, and when it last changed, are kept.

@@ -400,3 +400,19 @@ fn docs_that_somebody_changed_keep_a_run_open() {
     std::fs::write(dir.join("index.md"), format!("{index}\na word of mine\n")).unwrap();
     world.metawsm(&["close", "--run-id", &run, "--merge", "--yes"]).is(4);
 }
+
+/// A launcher reports its agent's end by itself; what the agent said last, and when, is kept all the same.
+#[test]
+fn the_last_words_of_an_agent_are_kept_at_its_death() {
+    let world = World::with(&[("a", "three.sh")], json!({ "operator": { "rules": { "auto_restart": "never" } } }));
+    let _supervisor = world.spawn(&["--headless"]);
+    let run = world.run(&[]);
+    world.until_agent(&run, "a", "failed");
+    let dir = world.home().join(".metawsm/logs").join(&run);
+    let log = || {
+        std::fs::read_dir(&dir).ok()?.flatten().find(|entry| entry.file_name().to_string_lossy().ends_with("-1.txt"))
+    };
+    let kept = wait_for("its screen as a file", PATIENCE, log);
+    assert!(!std::fs::read_to_string(kept.path()).unwrap().trim().is_empty());
+    wait_for("when it last printed", PATIENCE, || world.agent(&run, "a")["last_output_at"].as_str().map(drop));
+}
