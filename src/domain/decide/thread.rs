@@ -9,7 +9,7 @@ use crate::domain::event::{Draft, Fact, Subject};
 use crate::domain::name;
 use crate::domain::refusal::Refusal;
 use crate::domain::scene::Scene;
-use crate::domain::thread::{LONGEST_THREAD_ID, Priority, Thread, ThreadState, check_body, check_title, fingerprint};
+use crate::domain::thread::{Priority, Thread, ThreadState, check_body, check_thread_id, check_title, fingerprint};
 
 pub(super) fn decide(
     scene: &Scene,
@@ -162,20 +162,6 @@ fn ask(
         author: on_behalf(context, &author),
     };
     Ok(vec![Draft::new(subject, opened)].into())
-}
-
-/// The id of a new thread: short, printable, and not one of those that are derived for control threads.
-fn check_thread_id(thread_id: &str) -> Result<(), Refusal> {
-    let printable = thread_id.chars().all(|c| c.is_ascii_graphic());
-    if thread_id.is_empty() || thread_id.len() > LONGEST_THREAD_ID || !printable {
-        return Err(Refusal::invalid("--thread-id is 1 to 200 printable characters without blanks")
-            .hint("leave out --thread-id and a free one is chosen"));
-    }
-    if thread_id.starts_with("fctrl-") {
-        return Err(Refusal::invalid(format!("{thread_id}: ids that begin with fctrl- are those of control threads"))
-            .hint("leave out --thread-id and a free one is chosen"));
-    }
-    Ok(())
 }
 
 pub(super) fn epoch_of(scene: &Scene, key: &AgentKey) -> Result<u32, Refusal> {
