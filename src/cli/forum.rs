@@ -15,10 +15,14 @@ use super::{forum_inbox, forum_read, forum_search, forum_stats, forum_wait};
 use crate::domain::actor::{Actor, ActorType};
 use crate::domain::agent::{Agent, AgentKey};
 use crate::domain::command::{Command, ThreadWish};
+use crate::domain::name;
 use crate::domain::refusal::Refusal;
 use crate::domain::signal::{Signal, SignalType};
-use crate::domain::thread::{Priority, Thread, ThreadState, control_thread_id};
+use crate::domain::thread::{
+    Priority, Thread, ThreadState, check_body, check_thread_id, check_title, control_thread_id,
+};
 use crate::services::engine::Engine;
+use crate::services::error::EngineError;
 use crate::services::view;
 use crate::store::read::forum::Viewer;
 use crate::store::{Order, Receipt};
@@ -180,24 +184,26 @@ pub fn priority(word: &str) -> Result<Priority, Failure> {
 }
 
 fn ask(session: &Session, args: &AskArgs) -> Result<Reply, Failure> {
-    let engine = session.engine_or_new()?;
     let author = speaker(&args.speaker)?;
+    let body = session.text(&args.body)?;
+    check_ask(session, args, &body)?;
+    // A run or an agent that is named stands in a home that is there; only a ticket alone may begin one.
+    let (which, selector) = (&args.which, &args.which.selector);
+    let begins = selector.ticket.is_some() && selector.run_id.is_none() && which.agent.is_none();
+    let engine = if begins { session.engine_or_new()? } else { session.engine()? };
     let (run_id, agent, ticket) = about(session, &engine, &args.which, author.as_ref())?;
-    let ticket = ticket.ok_or_else(|| wrong("no ticket given", "name one: --ticket ACME-12"))?;
+    let ticket = ticket.ok_or_else(no_ticket)?;
     let wish = ThreadWish::Ask {
         ticket,
         agent,
         title: args.title.clone(),
-        body: session.text(&args.body)?,
+        body,
         priority: priority(&args.priority)?,
         wait: args.wait,
         author,
     };
     let thread_id = match &args.thread_id {
-        Some(id) => {
-            crate::domain::name::check("thread id", id).map_err(crate::services::error::EngineError::from)?;
-            id.clone()
-        }
+        Some(id) => id.clone(),
         None => engine.ledger.new_id("fthr"),
     };
     let shared = Session { shared: Some(Arc::clone(&engine)), ..session.clone() };
@@ -206,6 +212,30 @@ fn ask(session: &Session, args: &AskArgs) -> Result<Reply, Failure> {
         true => forum_wait::after(session, &receipt, args.timeout),
         false => written(session, &receipt),
     }
+}
+
+/// What is refused whatever stands in the home is refused before one is made for it.
+fn check_ask(session: &Session, args: &AskArgs, body: &str) -> Result<(), Failure> {
+    only_itself(session, &args.speaker)?;
+    caller(session, &args.speaker)?;
+    priority(&args.priority)?;
+    let names = [("ticket", &args.which.selector.ticket), ("thread id", &args.thread_id)];
+    for (what, given) in names {
+        if let Some(given) = given {
+            name::check(what, given).map_err(EngineError::from)?;
+        }
+    }
+    args.thread_id.as_deref().map_or(Ok(()), check_thread_id)?;
+    check_title(&args.title)?;
+    check_body(body)?;
+    let (which, selector) = (&args.which, &args.which.selector);
+    let named = selector.ticket.is_some() || selector.run_id.is_some() || which.agent.is_some();
+    // Who speaks as an agent, or in its session, has the agent's ticket.
+    if named || args.speaker.actor_type.is_some() || session.identity().is_some() { Ok(()) } else { Err(no_ticket()) }
+}
+
+fn no_ticket() -> Failure {
+    wrong("no ticket given", "name one: --ticket ACME-12")
 }
 
 type About = (Option<String>, Option<AgentKey>, Option<String>);

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::agent::{Agent, AgentKey, AgentStatus};
-use super::escalation::Kind;
+use super::escalation::{Escalation, Kind};
 use super::event::Subject;
 use super::plan::{Step, StepStatus, blocked};
 use super::policy::{OperatorMode, OperatorPolicy, RuleMode};
@@ -20,7 +20,7 @@ use super::time::{Moment, age};
 
 mod rules;
 
-pub use rules::evaluate;
+pub use rules::{eased, evaluate};
 
 /// What a rule wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -235,6 +235,20 @@ pub struct Request {
     pub settled_by: Option<String>,
 }
 
+/// Checks the id of a new thread: short, printable, and not one of those that are derived for control threads.
+pub fn check_thread_id(thread_id: &str) -> Result<(), Refusal> {
+    let printable = thread_id.chars().all(|c| c.is_ascii_graphic());
+    if thread_id.is_empty() || thread_id.len() > LONGEST_THREAD_ID || !printable {
+        return Err(Refusal::invalid("--thread-id is 1 to 200 printable characters without blanks")
+            .hint("leave out --thread-id and a free one is chosen"));
+    }
+    if thread_id.starts_with("fctrl-") {
+        return Err(Refusal::invalid(format!("{thread_id}: ids that begin with fctrl- are those of control threads"))
+            .hint("leave out --thread-id and a free one is chosen"));
+    }
+    Ok(())
+}
+
 /// Checks a title: one line, not blank, no control characters, at most 300 characters.
 pub fn check_title(title: &str) -> Result<(), Refusal> {
     if title.trim().is_empty() {

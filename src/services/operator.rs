@@ -12,7 +12,7 @@ use crate::domain::actor::{Actor, ActorType};
 use crate::domain::agent::{Agent, AgentKey};
 use crate::domain::command::{Command, EscalationWish, SuggestionWish};
 use crate::domain::escalation::{Escalation, Suggestion, SuggestionState};
-use crate::domain::operator::{Action, Conclusion, Intent, Measure, Question, Sight, Waiting, evaluate};
+use crate::domain::operator::{Action, Conclusion, Intent, Measure, Question, Sight, Waiting, eased, evaluate};
 use crate::domain::policy::{OperatorMode, Policy};
 use crate::domain::refusal::Refusal;
 use crate::domain::run::{Run, RunStatus};
@@ -135,6 +135,13 @@ impl Operator {
             };
             engine.order(&self.caller, &command(engine, run.id(), conclusion))?;
             drop(lease);
+        }
+        let waiting = waiting(reader, run, &reader.agents(run.id())?)?;
+        for call in eased(&known.escalations, &waiting, &measure, now) {
+            // Not a human's word: where the thread presses again it is called to again.
+            let wish = EscalationWish::Resolve { note: Some("the thread is in time again".to_owned()) };
+            let escalation_id = call.escalation_id.clone();
+            engine.order(&Caller::system("rules"), &Command::Escalation { escalation_id, wish })?;
         }
         Ok(())
     }

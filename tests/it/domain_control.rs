@@ -106,6 +106,65 @@ fn agents_do_not_answer() {
 }
 
 #[test]
+fn an_agent_changes_its_own_threads_and_no_others() {
+    let mut stage = three_questions();
+    stage.must(&ask("t", "a", "which?", false));
+    let (other, itself) = (Actor::agent("b"), Actor::agent("a"));
+    let changes = || {
+        [
+            ThreadWish::State { to: ThreadState::Triaged },
+            ThreadWish::Priority { to: metawsm::domain::thread::Priority::Urgent },
+            ThreadWish::Assign {
+                assignee_type: metawsm::domain::actor::ActorType::Human,
+                assignee: "bo".into(),
+                note: None,
+            },
+            ThreadWish::Close,
+        ]
+    };
+    for id in ["t".to_owned(), control("a")] {
+        let words = [post(&id, other.clone(), "mine"), answer(&id, other.clone(), None)];
+        for command in changes().into_iter().map(|wish| thread(&id, wish)).chain(words.clone()) {
+            let refused = stage.refused_to(other.clone(), Some(key("b")), &command);
+            assert_eq!(refused.kind, RefusalKind::NotAllowed, "{command:?}");
+        }
+        for command in words {
+            assert_eq!(stage.refused(&command).kind, RefusalKind::NotAllowed, "a human who speaks for b");
+        }
+        // The same name in another workspace is another agent.
+        let namesake = AgentKey::new(RUN, "zz", "a");
+        let refused = stage.refused_to(itself.clone(), Some(namesake), &thread(&id, ThreadWish::Close));
+        assert_eq!(refused.kind, RefusalKind::NotAllowed);
+        let seen = ThreadWish::Seen { viewer: format!("agent:{RUN}/ws/b"), seq: None };
+        stage.give(other.clone(), Some(key("b")), &thread(&id, seen)).unwrap();
+    }
+    assert_eq!(open(&stage).len(), 3);
+    for wish in changes() {
+        stage.give(itself.clone(), Some(key("a")), &thread("t", wish)).unwrap();
+    }
+    stage.give(itself, Some(key("a")), &thread(&control("a"), ThreadWish::Close)).unwrap();
+    assert_eq!(open(&stage).len(), 0, "what it asked itself it may let go");
+}
+
+#[test]
+fn a_state_set_by_hand_hides_no_open_request() {
+    let mut stage = three_questions();
+    let id = control("a");
+    for to in ThreadState::ALL.into_iter().filter(|to| *to != ThreadState::Closed) {
+        let refused = stage.refused(&thread(&id, ThreadWish::State { to }));
+        assert_eq!(refused.kind, RefusalKind::Illegal, "{to}");
+        assert!(refused.hint.unwrap().contains("forum answer"), "{to}");
+    }
+    for _ in 0..3 {
+        assert_eq!(stage.thread(&id).waiting_on, Some(Side::Human));
+        stage.must(&answer(&id, human(), None));
+    }
+    let waits = stage.refused(&thread(&id, ThreadWish::State { to: ThreadState::WaitingHuman }));
+    assert_eq!(waits.kind, RefusalKind::Illegal, "nothing is asked: it waits for nobody");
+    stage.must(&thread(&id, ThreadWish::State { to: ThreadState::Triaged }));
+}
+
+#[test]
 fn only_the_agent_or_a_human_for_it_signals() {
     for kind in [SignalType::GuidanceRequest, SignalType::Completion, SignalType::Validation, SignalType::Progress] {
         let by = |author| signal_by(full_signal(kind, &key("a"), 0), author);

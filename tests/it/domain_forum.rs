@@ -116,7 +116,7 @@ fn whom_a_thread_waits_for() {
 #[test]
 fn an_answer_is_legal_only_for_the_side_that_is_waited_for() {
     let mut stage = with_thread();
-    let refused = stage.refused(&answer("t", Actor::agent("b"), None));
+    let refused = stage.refused(&answer("t", Actor::agent("a"), None));
     assert_eq!((refused.kind, refused.allowed.as_slice()), (RefusalKind::Illegal, &["forum post".to_owned()][..]));
     let events = stage.must(&answer("t", human(), None));
     assert!(matches!(events[0].fact, Fact::PostAdded { .. }));
@@ -246,6 +246,8 @@ fn what_does_not_exist_is_said_so() {
 fn only_the_agents_own_words_are_its_progress() {
     let mut stage = with_thread();
     let before = stage.agent("a").last_progress_at;
+    let to_b = ThreadWish::Assign { assignee_type: ActorType::Agent, assignee: "b".into(), note: None };
+    stage.must(&thread("t", to_b));
     stage.must(&post("t", Actor::agent("b"), "me too"));
     stage.must(&post("t", human(), "well"));
     assert_eq!(stage.agent("a").last_progress_at, before);

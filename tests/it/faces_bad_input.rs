@@ -28,6 +28,35 @@ fn bodies(world: &World, id: &str) -> Vec<Value> {
 }
 
 #[test]
+fn a_refused_ask_makes_no_home() {
+    let world = World::bare();
+    let db = world.home().join(".metawsm/metawsm.db");
+    let ask = |more: &[&str]| {
+        let args = ["forum", "ask", "--title", "t", "--body", "b", "--json"];
+        world.metawsm(&[&args[..], more].concat())
+    };
+    for more in [
+        &["--ticket", "../T"][..],
+        &["--ticket", "T-1", "--thread-id", "a b"],
+        &["--ticket", "T-1", "--thread-id", "fctrl-x"],
+        &["--ticket", "T-1", "--priority", "soon"],
+        &["--ticket", "T-1", "--actor-type", "agent"],
+        &["--ticket", "T-1", "--actor-name", " "],
+        &[],
+    ] {
+        ask(more).is(2);
+        assert!(!db.exists(), "{more:?}");
+    }
+    world.metawsm(&["forum", "ask", "--ticket", "T-1", "--title", "two\nlines", "--body", "b", "--json"]).is(2);
+    for more in [&["--ticket", "T-1", "--run-id", "run-9"][..], &["--ticket", "T-1", "--agent", "coder"]] {
+        ask(more).is(3);
+        assert!(!db.exists(), "{more:?}");
+    }
+    ask(&["--ticket", "T-1"]).is(0);
+    assert!(db.exists());
+}
+
+#[test]
 fn texts_of_any_kind_are_kept_or_refused_whole() {
     let world = World::new(&[]);
     let id = asked(&world, false);

@@ -3,7 +3,7 @@
 use metawsm::domain::actor::Actor;
 use metawsm::domain::command::{Command, EscalationWish, ThreadWish};
 use metawsm::domain::escalation::{EscalationState, Kind};
-use metawsm::domain::operator::{Conclusion, Measure, Question, Sight, Waiting, evaluate};
+use metawsm::domain::operator::{Conclusion, Measure, Question, Sight, Waiting, eased, evaluate};
 use metawsm::domain::policy::{OperatorMode, RuleMode};
 use metawsm::domain::run::RunStatus;
 use metawsm::domain::thread::Priority;
@@ -142,6 +142,57 @@ fn a_paused_run_and_a_new_wait() {
     let second = after(&stage, 30, &off());
     give(&mut stage, second, "2");
     assert_eq!(stage.scene.escalations.get("esc-2").unwrap().state, EscalationState::Open);
+}
+
+#[test]
+fn a_call_ends_when_its_thread_is_in_time_again() {
+    let mut stage = asked();
+    stage.must(&thread("t1", ThreadWish::Priority { to: Priority::Urgent }));
+    let first = after(&stage, 5, &off());
+    give(&mut stage, first, "1");
+    let in_time = |stage: &Stage, minutes: i64, measure: &Measure| {
+        let question = question(stage, "t1");
+        let now = Moment::from_millis(question.since.millis() + minutes * 60_000);
+        let waiting = [Waiting { question, priority: stage.thread("t1").priority }];
+        let calls: Vec<_> = stage.scene.escalations.iter().cloned().collect();
+        eased(&calls, &waiting, measure, now).count()
+    };
+    assert_eq!(in_time(&stage, 5, &off()), 0, "it presses");
+    stage.must(&thread("t1", ThreadWish::Priority { to: Priority::Normal }));
+    assert_eq!(in_time(&stage, 29, &off()), 1, "its priority fell");
+    assert_eq!(in_time(&stage, 30, &off()), 0, "it waits too long all the same");
+    let longer = Measure { call_again: std::time::Duration::from_secs(3_600), ..off() };
+    assert_eq!(in_time(&stage, 30, &longer), 1, "more time is allowed");
+}
+
+#[test]
+fn what_presses_no_more_and_then_again_is_called_to_again() {
+    let world = World::with(&[("a", "obeys.sh")], json!({ "operator": { "interval_seconds": 1 } }));
+    let run = world.run(&[]);
+    let _supervisor = world.spawn(&["--headless"]);
+    let ask = ["forum", "ask", "--run-id", &run, "--agent", "a", "--actor-type", "agent", "--actor-name", "a"];
+    world.ask(&[&ask[..], &["--title", "which?", "--body", "b", "--priority", "high", "--thread-id", "t1"]].concat());
+    let states = |wanted: &[&str]| {
+        wait_for(&format!("{wanted:?}"), PATIENCE, || {
+            let all = world.ask(&["escalations"]);
+            let mut found: Vec<String> = all["escalations"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter(|one| one["kind"] == "sla")
+                .map(|one| one["state"].as_str().unwrap().to_owned())
+                .collect();
+            found.sort();
+            (found == wanted).then_some(())
+        });
+    };
+    let priority = |to: &str| world.ask(&["forum", "priority", "--thread-id", "t1", "--priority", to]);
+    states(&["open"]);
+    priority("normal");
+    states(&["resolved"]);
+    priority("urgent");
+    states(&["open", "resolved"]);
+    world.verified();
 }
 
 #[test]

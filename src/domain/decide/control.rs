@@ -148,7 +148,9 @@ pub(super) fn signalled(
     match existing {
         None => drafts.push(control_thread(subject.clone(), &key, epoch)),
         Some(thread) if thread.state == ThreadState::Closed => {
-            // An agent that speaks again opens its own control thread again.
+            // Each agent has one control thread, whose id is derived: what it signals can stand nowhere else, and a
+            // completion must not be lost to a thread that somebody closed. So its next signal opens the thread again,
+            // as metawsm's own doing, though reopening is otherwise for a human or the operator.
             drafts.push(state_changed(thread, ThreadState::Triaged).by_system());
         }
         Some(_) => {}

@@ -9,7 +9,7 @@ use crate::domain::event::{Draft, Fact, Subject};
 use crate::domain::name;
 use crate::domain::refusal::Refusal;
 use crate::domain::scene::Scene;
-use crate::domain::thread::{LONGEST_THREAD_ID, Priority, Thread, ThreadState, check_body, check_title, fingerprint};
+use crate::domain::thread::{Priority, Thread, ThreadState, check_body, check_thread_id, check_title, fingerprint};
 
 pub(super) fn decide(
     scene: &Scene,
@@ -44,23 +44,54 @@ fn on_thread(scene: &Scene, thread: &Thread, wish: &ThreadWish, context: &Contex
     match wish {
         ThreadWish::Post { body, wait, author: speaker } => {
             let author = author(context, speaker.as_ref())?;
-            post(scene, thread, body, *wait, &author, context)
+            own_thread(thread, &author, context)?;
+            return post(scene, thread, body, *wait, &author, context);
         }
         ThreadWish::Answer { body, in_reply_to, author: speaker } => {
             let author = author(context, speaker.as_ref())?;
-            answer(scene, thread, body, in_reply_to.as_deref(), &author, context)
+            own_thread(thread, &author, context)?;
+            return answer(scene, thread, body, in_reply_to.as_deref(), &author, context);
         }
+        // Looking changes nothing for anybody else.
+        ThreadWish::Seen { .. } => {}
+        _ => own_thread(thread, &context.actor, context)?,
+    }
+    match wish {
         ThreadWish::Assign { assignee_type, assignee, note } => assign(thread, *assignee_type, assignee, note.as_ref()),
         ThreadWish::State { to: ThreadState::Closed } | ThreadWish::Close => Ok(close(thread)),
-        ThreadWish::State { to } => change_state(thread, *to),
+        ThreadWish::State { to } => change_state(scene, thread, *to),
         ThreadWish::Priority { to } => change_priority(thread, *to),
         ThreadWish::Reopen => reopen(thread, context),
         ThreadWish::Seen { viewer, seq } => {
             own_mark(viewer, context)?;
             Ok(seen(scene, thread, viewer, *seq))
         }
-        ThreadWish::Ask { .. } | ThreadWish::Signal { .. } => Ok(Vec::new()),
+        ThreadWish::Ask { .. } | ThreadWish::Signal { .. } | ThreadWish::Post { .. } | ThreadWish::Answer { .. } => {
+            Ok(Vec::new())
+        }
     }
+}
+
+/// An agent speaks in its own threads, in those assigned to it and in those of no agent, and changes no others: what
+/// another agent asked is settled by a human or the operator.
+fn own_thread(thread: &Thread, who: &Actor, context: &Context) -> Result<(), Refusal> {
+    let Some(owner) = thread.agent_name.as_ref().filter(|_| who.kind == ActorType::Agent) else { return Ok(()) };
+    let own = match &context.identity {
+        // The same name may stand in another workspace or run.
+        Some(identity) => {
+            *owner == identity.name
+                && thread.workspace.as_ref() == Some(&identity.workspace)
+                && thread.run_id.as_ref() == Some(&identity.run_id)
+        }
+        None => *owner == who.name,
+    };
+    let assigned = thread.assignee_type == Some(ActorType::Agent) && thread.assignee_name.as_ref() == Some(&who.name);
+    if own || (assigned && !thread.control) {
+        return Ok(());
+    }
+    let what = if thread.control { "is the control thread of" } else { "belongs to" };
+    Err(Refusal::not_allowed(format!("thread {} {what} agent {owner}, not {}", thread.thread_id, who.name))
+        .hint("ask in a thread of your own: metawsm forum ask"))
 }
 
 pub(super) fn subject_of(thread: &Thread) -> Subject {
@@ -131,20 +162,6 @@ fn ask(
         author: on_behalf(context, &author),
     };
     Ok(vec![Draft::new(subject, opened)].into())
-}
-
-/// The id of a new thread: short, printable, and not one of those that are derived for control threads.
-fn check_thread_id(thread_id: &str) -> Result<(), Refusal> {
-    let printable = thread_id.chars().all(|c| c.is_ascii_graphic());
-    if thread_id.is_empty() || thread_id.len() > LONGEST_THREAD_ID || !printable {
-        return Err(Refusal::invalid("--thread-id is 1 to 200 printable characters without blanks")
-            .hint("leave out --thread-id and a free one is chosen"));
-    }
-    if thread_id.starts_with("fctrl-") {
-        return Err(Refusal::invalid(format!("{thread_id}: ids that begin with fctrl- are those of control threads"))
-            .hint("leave out --thread-id and a free one is chosen"));
-    }
-    Ok(())
 }
 
 pub(super) fn epoch_of(scene: &Scene, key: &AgentKey) -> Result<u32, Refusal> {
@@ -248,7 +265,24 @@ pub(super) fn state_changed(thread: &Thread, to: ThreadState) -> Draft {
     Draft::new(subject_of(thread), Fact::StateChanged { from_state: thread.state, to_state: to })
 }
 
-fn change_state(thread: &Thread, to: ThreadState) -> Result<Vec<Draft>, Refusal> {
+fn change_state(scene: &Scene, thread: &Thread, to: ThreadState) -> Result<Vec<Draft>, Refusal> {
+    // A control thread waits exactly as long as a request is open; no state set by hand may say otherwise.
+    if thread.control && !scene.open_requests(&thread.thread_id).is_empty() {
+        return Err(Refusal::illegal(
+            format!("thread {} has an open request: it waits until that is answered", thread.thread_id),
+            thread.state.word(),
+            ["forum answer", "forum close"],
+        )
+        .hint(format!("answer it: metawsm forum answer --thread-id {}", thread.thread_id)));
+    }
+    if thread.control && matches!(to, ThreadState::WaitingHuman | ThreadState::WaitingOperator) {
+        return Err(Refusal::illegal(
+            format!("thread {} is a control thread: it waits for its requests and nothing else", thread.thread_id),
+            thread.state.word(),
+            ["forum signal", "forum post"],
+        )
+        .hint("ask with: metawsm forum signal --type guidance_request"));
+    }
     if thread.state == to {
         return Ok(vec![state_changed(thread, to)]);
     }

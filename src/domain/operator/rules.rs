@@ -1,9 +1,9 @@
 //! Rules 1 and 3 to 7 of spec 2.7, one function a subject.
 
 use super::{
-    Action, Agent, AgentStatus, Conclusion, Considered, Decision, Intent, Kind, Measure, Moment, Priority, Question,
-    RUN_TARGET, RunStatus, Sight, Step, Subject, Value, Waiting, age, agent_cause, agent_target, failure_cause,
-    is_unhealthy, json, lifeless_since, question_target, step_target,
+    Action, Agent, AgentStatus, Conclusion, Considered, Decision, Escalation, Intent, Kind, Measure, Moment, Priority,
+    Question, RUN_TARGET, RunStatus, Sight, Step, Subject, Value, Waiting, age, agent_cause, agent_target,
+    failure_cause, is_unhealthy, json, lifeless_since, question_target, step_target,
 };
 
 /// What the rules conclude about each subject of a run, now. What there is nothing to say about is left out.
@@ -64,6 +64,26 @@ impl Found {
     }
 }
 
+/// From when on a thread has waited too long: at once where it presses.
+fn due(waiting: &Waiting, measure: &Measure) -> Moment {
+    let presses = waiting.priority >= Priority::High;
+    if presses { waiting.question.since } else { waiting.question.since.plus(measure.call_again) }
+}
+
+/// The calls to threads that wait on, but not too long any more: their priority fell, or more time was allowed.
+pub fn eased<'a>(
+    calls: &'a [Escalation],
+    waiting: &'a [Waiting],
+    measure: &'a Measure,
+    now: Moment,
+) -> impl Iterator<Item = &'a Escalation> {
+    let in_time = move |call: &&Escalation| {
+        let of_call = |waiting: &&Waiting| Some(&waiting.question.thread_id) == call.thread_id.as_ref();
+        waiting.iter().find(of_call).is_some_and(|waiting| now < due(waiting, measure))
+    };
+    calls.iter().filter(|call| call.kind == Kind::Sla && call.stands()).filter(in_time)
+}
+
 fn why_not(intent: Intent, why: &str) -> Considered {
     Considered { intent, why_not: why.to_owned() }
 }
@@ -122,8 +142,7 @@ impl Rules<'_> {
     /// Rule 6: at once where it presses, else when its time is over; and once more after each such time.
     fn overdue(&self, waiting: &Waiting) -> Option<Conclusion> {
         let (question, period) = (&waiting.question, self.measure.call_again);
-        let presses = waiting.priority >= Priority::High;
-        let due = if presses { question.since } else { question.since.plus(period) };
+        let due = due(waiting, self.measure);
         if period.is_zero() || self.now < due {
             return None;
         }
