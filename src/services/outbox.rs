@@ -3,6 +3,7 @@
 //!
 //! A letter may be carried out twice, when its worker dies between doing and saying so: consumers bear that.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -19,8 +20,6 @@ use crate::domain::time::Moment;
 
 /// So long a worker has a letter; after that it counts as lost with its worker. Consumers are quicker by far.
 pub const CLAIM: Duration = Duration::from_secs(60);
-/// So many letters are claimed at a time.
-const BATCH: usize = 4;
 /// How long a worker that is told to end may take to bring its letter home.
 const LEAVE: Duration = Duration::from_secs(5);
 /// How often the table is looked at.
@@ -66,39 +65,47 @@ pub struct Round {
     pub dead: usize,
 }
 
-/// Carries out what is due, once around.
+/// Carries out the letter that is due first, if any is. One at a time: a claim counts as an attempt, and what takes its
+/// worker down is to cost no other letter one.
 ///
 /// # Errors
 /// When the store cannot be used; what went wrong with a letter stands in its row.
 pub fn work_off(engine: &Engine, consume: &dyn Consume) -> Result<Round, EngineError> {
-    let policy = engine.home.load_policy(&[]).map_or_else(|_| Policy::default(), |live| live.policy);
-    let mut round = Round::default();
-    for letter in engine.ledger.claim_letters(CLAIM, BATCH)? {
-        // Each claim counts: one that takes its worker down with it every time is given up too.
-        let done = if letter.attempts > policy.outbox.max_attempts {
-            Err("its worker ended in the middle of it, again and again".to_owned())
-        } else {
-            consume.consume(engine, &letter).map_err(|error| error.to_string())
-        };
-        match done {
-            Ok(note) => {
-                engine.ledger.letter_sent(&letter, note.as_deref())?;
-                round.sent += 1;
-            }
-            Err(error) => {
-                engine.ledger.note_outbox_error(&format!("{}: {error}", letter.topic))?;
-                if letter.attempts >= policy.outbox.max_attempts {
-                    give_up(engine, &policy, &letter, error)?;
-                    round.dead += 1;
-                } else {
-                    let pause = pause_after(letter.attempts, engine.ledger.random());
-                    engine.ledger.letter_failed(&letter, &error, pause)?;
-                    round.failed += 1;
-                }
-            }
-        }
+    match engine.ledger.claim_letters(CLAIM, 1)?.pop() {
+        Some(letter) => carry_out(engine, consume, &letter),
+        None => Ok(Round::default()),
     }
-    Ok(round)
+}
+
+fn carry_out(engine: &Engine, consume: &dyn Consume, letter: &Letter) -> Result<Round, EngineError> {
+    let policy = engine.home.load_policy(&[]).map_or_else(|_| Policy::default(), |live| live.policy);
+    // Each claim counts: one that takes its worker down with it every time is given up too.
+    let done = if letter.attempts > policy.outbox.max_attempts {
+        Err("its worker ended in the middle of it, again and again".to_owned())
+    } else {
+        consume_calmly(engine, consume, letter).map_err(|error| error.to_string())
+    };
+    let error = match done {
+        Ok(note) => {
+            engine.ledger.letter_sent(letter, note.as_deref())?;
+            return Ok(Round { sent: 1, ..Round::default() });
+        }
+        Err(error) => error,
+    };
+    engine.ledger.note_outbox_error(&format!("{}: {error}", letter.topic))?;
+    if letter.attempts >= policy.outbox.max_attempts {
+        give_up(engine, &policy, letter, error)?;
+        return Ok(Round { dead: 1, ..Round::default() });
+    }
+    let pause = pause_after(letter.attempts, engine.ledger.random());
+    engine.ledger.letter_failed(letter, &error, pause)?;
+    Ok(Round { failed: 1, ..Round::default() })
+}
+
+/// A defect in carrying one letter out is that letter's trouble; the worker goes on with the others.
+fn consume_calmly(engine: &Engine, consume: &dyn Consume, letter: &Letter) -> Result<Option<String>, EngineError> {
+    catch_unwind(AssertUnwindSafe(|| consume.consume(engine, letter)))
+        .unwrap_or_else(|_| Err(EngineError::Interrupted("a defect ended it in the middle".to_owned())))
 }
 
 fn give_up(engine: &Engine, policy: &Policy, letter: &Letter, error: String) -> Result<(), EngineError> {
@@ -134,10 +141,14 @@ impl Worker {
     /// Begins.
     pub fn begin(engine: &Arc<Engine>, consume: Box<dyn Consume>) -> Self {
         let ending = Arc::new(AtomicBool::new(false));
-        let (engine, told) = (Arc::clone(engine), Arc::clone(&ending));
-        let work = move || serve(&engine, consume.as_ref(), &told);
-        let thread = std::thread::Builder::new().name("outbox".to_owned()).spawn(work).ok();
-        Self { ending, thread }
+        let (of_worker, told) = (Arc::clone(engine), Arc::clone(&ending));
+        let work = move || serve(&of_worker, consume.as_ref(), &told);
+        let spawned = std::thread::Builder::new().name("outbox".to_owned()).spawn(work);
+        if let Err(error) = &spawned {
+            let words = format!("nobody works off the outbox: no thread could be started: {error}");
+            Log::new(&engine.home).line("outbox", &words);
+        }
+        Self { ending, thread: spawned.ok() }
     }
 }
 
