@@ -17,6 +17,14 @@ use crate::domain::time::Moment;
 const COLUMNS: &str = "id, seq, topic, key, payload, status, attempts, due_at, claimed_until, created_at, last_error, \
                        note, sent_at";
 
+/// Which letters `due` may be claimed now: those of one key go one after the other.
+const DUE: &str = "due.status IN ('pending', 'processing') AND due.due_at <= :now
+     AND (due.claimed_until IS NULL OR due.claimed_until <= :now)
+     AND NOT EXISTS (
+         SELECT 1 FROM outbox AS before
+         WHERE before.status IN ('pending', 'processing')
+           AND before.key = due.key AND before.topic = due.topic AND before.id < due.id)";
+
 /// Where the tally stands in `meta`.
 const TALLY: &str = "outbox";
 
@@ -167,7 +175,7 @@ fn count(conn: &Connection, change: impl FnOnce(&mut Tally)) -> rusqlite::Result
 
 impl Ledger {
     /// Gives up to `most` letters whose time has come to this worker, until `now + hold`; a claim that ran out
-    /// is given anew. Letters of one key go one after the other. Each claim counts as an attempt.
+    /// is given anew. Each claim counts as an attempt.
     ///
     /// # Errors
     /// [`StoreError`] from the database.
@@ -178,14 +186,7 @@ impl Ledger {
             let sql = format!(
                 "UPDATE outbox SET status = 'processing', attempts = attempts + 1, claimed_until = :until
                  WHERE id IN (
-                     SELECT id FROM outbox AS due
-                     WHERE status IN ('pending', 'processing') AND due_at <= :now
-                       AND (claimed_until IS NULL OR claimed_until <= :now)
-                       AND NOT EXISTS (
-                           SELECT 1 FROM outbox AS before
-                           WHERE before.status IN ('pending', 'processing')
-                             AND before.key = due.key AND before.topic = due.topic AND before.id < due.id)
-                     ORDER BY due_at, id LIMIT :most)
+                     SELECT id FROM outbox AS due WHERE {DUE} ORDER BY due_at, id LIMIT :most)
                  RETURNING {COLUMNS}"
             );
             let mut update = tx.prepare_cached(&sql)?;
@@ -306,12 +307,8 @@ impl Reader {
     /// [`StoreError`] from the database.
     pub fn letters_due(&self, now: Moment) -> Result<bool, StoreError> {
         self.with(|conn| {
-            conn.prepare_cached(
-                "SELECT EXISTS (
-                     SELECT 1 FROM outbox WHERE status IN ('pending', 'processing') AND due_at <= :now
-                       AND (claimed_until IS NULL OR claimed_until <= :now))",
-            )?
-            .query_row(named_params! { ":now": now.millis() }, |row| row.get(0))
+            conn.prepare_cached(&format!("SELECT EXISTS (SELECT 1 FROM outbox AS due WHERE {DUE})"))?
+                .query_row(named_params! { ":now": now.millis() }, |row| row.get(0))
         })
     }
 

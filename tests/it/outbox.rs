@@ -223,6 +223,7 @@ fn letters_of_one_thread_go_in_order_and_others_pass_by() {
     assert_eq!(office.work(&consumer), Round { sent: 1, failed: 1, dead: 0 });
     assert_eq!(consumer.seen(), ["t1 1", "t2 1"]);
     assert_eq!(office.work(&consumer), Round::default(), "the second of t1 waits for the first");
+    assert!(!office.engine.reader().unwrap().letters_due(office.engine.now()).unwrap(), "and no lock is taken for it");
     office.pass(Duration::from_secs(1));
     assert_eq!(office.work(&consumer).sent, 2);
     assert_eq!(consumer.seen()[2..], ["t1 2", "t1 1"]);
