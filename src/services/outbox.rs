@@ -22,6 +22,8 @@ use crate::domain::time::Moment;
 pub const CLAIM: Duration = Duration::from_secs(60);
 /// How long a worker that is told to end may take to bring its letter home.
 const LEAVE: Duration = Duration::from_secs(5);
+/// How long a letter waits for which it is too early.
+const NOT_YET: Duration = Duration::from_secs(1);
 /// How often the table is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How often letters that were sent long ago are removed.
@@ -34,7 +36,7 @@ pub trait Consume: Send + Sync {
     /// Carries one out; what there is to say to its end, if anything.
     ///
     /// # Errors
-    /// What kept it from coming through: it is tried again.
+    /// What kept it from coming through: it is tried again. [`EngineError::Interrupted`] is no failure: it is too early.
     fn consume(&self, engine: &Engine, letter: &Letter) -> Result<Option<String>, EngineError>;
 }
 
@@ -83,7 +85,15 @@ fn carry_out(engine: &Engine, consume: &dyn Consume, letter: &Letter) -> Result<
     let done = if letter.attempts > policy.outbox.max_attempts {
         Err("its worker ended in the middle of it, again and again".to_owned())
     } else {
-        consume_calmly(engine, consume, letter).map_err(|error| error.to_string())
+        match catch_unwind(AssertUnwindSafe(|| consume.consume(engine, letter))) {
+            Ok(Err(EngineError::Interrupted(_))) => {
+                engine.ledger.letter_put_back(letter, NOT_YET)?;
+                return Ok(Round::default());
+            }
+            Ok(done) => done.map_err(|error| error.to_string()),
+            // A defect in carrying one letter out is that letter's trouble; the worker goes on with the others.
+            Err(_) => Err("a defect ended it in the middle".to_owned()),
+        }
     };
     let error = match done {
         Ok(note) => {
@@ -102,10 +112,23 @@ fn carry_out(engine: &Engine, consume: &dyn Consume, letter: &Letter) -> Result<
     Ok(Round { failed: 1, ..Round::default() })
 }
 
-/// A defect in carrying one letter out is that letter's trouble; the worker goes on with the others.
-fn consume_calmly(engine: &Engine, consume: &dyn Consume, letter: &Letter) -> Result<Option<String>, EngineError> {
-    catch_unwind(AssertUnwindSafe(|| consume.consume(engine, letter)))
-        .unwrap_or_else(|_| Err(EngineError::Interrupted("a defect ended it in the middle".to_owned())))
+/// Carries out what waits of one run, whoever supervises or nobody, and waits a while for what a worker has in hand.
+/// What fails is tried again in its time.
+///
+/// # Errors
+/// As [`work_off`].
+pub fn work_off_run(engine: &Engine, consume: &dyn Consume, run_id: &str) -> Result<(), EngineError> {
+    let deadline = Instant::now() + LEAVE;
+    engine.ledger.hurry_letters(run_id)?;
+    loop {
+        while let Some(letter) = engine.ledger.claim_letter_of(run_id, CLAIM)? {
+            carry_out(engine, consume, &letter)?;
+        }
+        if !engine.reader()?.letter_in_hand(run_id, engine.now())? || Instant::now() >= deadline {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 fn give_up(engine: &Engine, policy: &Policy, letter: &Letter, error: String) -> Result<(), EngineError> {

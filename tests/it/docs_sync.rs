@@ -111,6 +111,22 @@ fn question_and_answer_are_written_down_once_and_are_no_dirt() {
 }
 
 #[test]
+fn an_answer_just_before_the_close_is_merged_with_it_also_where_nobody_supervises() {
+    let desk = Desk::new(json!({}));
+    let supervisor = desk.world.spawn(&["--headless"]);
+    desk.world.order("a", 1, "$METAWSM_BIN forum signal --type completion --summary done");
+    desk.world.until_run(&desk.run, "completed");
+    drop(supervisor);
+    desk.ask("t1", "which port?", "which?");
+    desk.answer("t1", "take 9090");
+    assert_eq!(desk.letters("pending").len(), 1);
+    let tree = desk.world.tree(&desk.run);
+    desk.world.ask(&["close", "--run-id", &desk.run, "--merge", "--yes"]);
+    assert!(desk.world.git(&tree, &["log", "-p", "main"]).contains("take 9090"));
+    assert_eq!((desk.letters("sent").len(), desk.synced()), (1, 1));
+}
+
+#[test]
 fn an_agents_own_change_of_the_changelog_stays_its_own() {
     let desk = Desk::new(json!({}));
     let path = desk.changelog();

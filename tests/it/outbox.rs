@@ -12,7 +12,7 @@ use metawsm::domain::outbox::{DOCS_SYNC, Letter, LetterStatus, Wanted};
 use metawsm::services::engine::{Caller, Engine, Surroundings};
 use metawsm::services::error::EngineError;
 use metawsm::services::home::{Home, HomeArgs};
-use metawsm::services::outbox::{CLAIM, Consume, Round, prune, settle, work_off};
+use metawsm::services::outbox::{CLAIM, Consume, Round, prune, settle, work_off, work_off_run};
 use metawsm::store::ids::CountingIds;
 use metawsm::store::outbox::LetterFilter;
 use metawsm::store::{Ledger, Order};
@@ -314,6 +314,35 @@ fn a_defect_is_its_letters_trouble_alone() {
     assert!(office.engine.reader().unwrap().letters_due(office.engine.now()).unwrap());
     work_off(&office.engine, &Scripted::default()).unwrap();
     assert_eq!(office.letters()[1].attempts, 0);
+}
+
+/// Always too early.
+struct TooEarly;
+
+impl Consume for TooEarly {
+    fn consume(&self, _: &Engine, _: &Letter) -> Result<Option<String>, EngineError> {
+        Err(EngineError::Interrupted("the run is being closed".into()))
+    }
+}
+
+#[test]
+fn what_it_is_too_early_for_waits_and_costs_no_attempt() {
+    let office = Office::new();
+    office.answered("t1");
+    for _ in 0..5 {
+        assert_eq!(office.work(&TooEarly), Round::default());
+        assert!(!office.engine.reader().unwrap().letters_due(office.engine.now()).unwrap());
+        office.pass(Duration::from_secs(1));
+    }
+    let health = office.engine.reader().unwrap().outbox_health().unwrap();
+    assert_eq!((office.letters()[0].attempts, health.tally.consecutive_errors), (0, 0));
+    // One run's letters are carried out before their time, and no others.
+    office.work(&TooEarly);
+    let consumer = Scripted::default();
+    work_off_run(&office.engine, &consumer, "another").unwrap();
+    assert!(consumer.seen().is_empty());
+    work_off_run(&office.engine, &consumer, RUN).unwrap();
+    assert_eq!(consumer.seen(), ["t1 1"]);
 }
 
 #[test]
