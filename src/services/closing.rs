@@ -5,6 +5,7 @@ use std::path::Path;
 use super::engine::{Caller, Engine};
 use super::error::EngineError;
 use super::git::blob_of;
+use super::outbox::{self, Consumers};
 use super::{gates, merging, own_work, stopping, tickets};
 use crate::domain::command::RunWish;
 use crate::domain::event::OwnFile;
@@ -28,6 +29,8 @@ pub fn close(engine: &Engine, caller: &Caller, run_id: &str, options: &Options) 
     if run.status == RunStatus::Closed {
         return Ok(());
     }
+    // What was answered until now belongs into the commit of the docs.
+    outbox::work_off_run(engine, &Consumers, run_id)?;
     let gates = gates::evaluate(&engine.git, &*engine.reader()?, &engine.policy_of(run_id)?, &run, options.merge)?;
     if gates.iter().any(|gate| !gate.ok) {
         return Err(EngineError::Gates { what: format!("run {run_id} is not closed"), gates });

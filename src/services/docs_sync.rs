@@ -1,6 +1,6 @@
 //! Writes what was asked and answered into the ticket's changelog, in the workspace (spec 2.5).
 //!
-//! Once for each event: its id stands in the file, and in the journal. Whichever of the two a crash left out is made
+//! Once for each event: its mark stands in the file, and in the journal. Whichever of the two a crash left out is made
 //! up for by the next attempt.
 
 use std::path::{Path, PathBuf};
@@ -9,7 +9,8 @@ use serde::Deserialize;
 
 use super::engine::{Caller, Engine};
 use super::error::EngineError;
-use super::git::blob_of;
+use super::git::{blob_of, blob_of_bytes};
+use super::tickets::TicketError;
 use super::{own_work, tickets};
 use crate::domain::actor::Side;
 use crate::domain::command::{Command, RunWish};
@@ -70,19 +71,31 @@ pub fn consume(engine: &Engine, letter: &Letter) -> Result<Option<String>, Engin
         Ok(place) => place,
         Err(why_not) => return Ok(Some(why_not)),
     };
-    let key = format!("docs-{}", request.event_id);
+    let mark = mark(letter);
+    let key = format!("docs-{mark}");
     let journaled = reader.has_event(&key)?;
     let dir = Path::new(&place.tree.path).join(&place.dir);
-    let written = tickets::append_entry(
-        &dir,
-        &heading(&request, &thread),
-        &text(&reader, &request, &thread)?,
-        &request.event_id,
-    )?;
+    let entry = text(&reader, &request, &thread)?;
+    let written = match tickets::append_entry(&dir, &heading(&request, &thread), &entry, &mark) {
+        Ok(written) => written,
+        // No other attempt will find it otherwise.
+        Err(error @ (TicketError::BadName { .. } | TicketError::WrongKind { .. })) => {
+            return Ok(Some(error.to_string()));
+        }
+        Err(error) => return Err(error.into()),
+    };
     if !journaled {
         journal(engine, &reader, &run, &thread, &place, &request, &key)?;
     }
     Ok((!written).then(|| "it was there already".to_owned()))
+}
+
+/// What marks the letter's entry in the file. An event's id may be any word a caller chose, and the same number stands
+/// for another event in another journal, whose entries may have come by a merge: so it is the number, and of the rest a
+/// digest.
+pub fn mark(letter: &Letter) -> String {
+    let digest = blob_of_bytes(letter.payload.to_string().as_bytes());
+    format!("evt-{}-{}", letter.seq, digest.get(..16).unwrap_or_default())
 }
 
 /// The ticket's directory in the thread's workspace, or why there is none.

@@ -3,6 +3,7 @@
 //!
 //! A letter may be carried out twice, when its worker dies between doing and saying so: consumers bear that.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -19,10 +20,10 @@ use crate::domain::time::Moment;
 
 /// So long a worker has a letter; after that it counts as lost with its worker. Consumers are quicker by far.
 pub const CLAIM: Duration = Duration::from_secs(60);
-/// So many letters are claimed at a time.
-const BATCH: usize = 4;
 /// How long a worker that is told to end may take to bring its letter home.
 const LEAVE: Duration = Duration::from_secs(5);
+/// How long a letter waits for which it is too early.
+const NOT_YET: Duration = Duration::from_secs(1);
 /// How often the table is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How often letters that were sent long ago are removed.
@@ -35,7 +36,7 @@ pub trait Consume: Send + Sync {
     /// Carries one out; what there is to say to its end, if anything.
     ///
     /// # Errors
-    /// What kept it from coming through: it is tried again.
+    /// What kept it from coming through: it is tried again. [`EngineError::Interrupted`] is no failure: it is too early.
     fn consume(&self, engine: &Engine, letter: &Letter) -> Result<Option<String>, EngineError>;
 }
 
@@ -66,39 +67,68 @@ pub struct Round {
     pub dead: usize,
 }
 
-/// Carries out what is due, once around.
+/// Carries out the letter that is due first, if any is. One at a time: a claim counts as an attempt, and what takes its
+/// worker down is to cost no other letter one.
 ///
 /// # Errors
 /// When the store cannot be used; what went wrong with a letter stands in its row.
 pub fn work_off(engine: &Engine, consume: &dyn Consume) -> Result<Round, EngineError> {
-    let policy = engine.home.load_policy(&[]).map_or_else(|_| Policy::default(), |live| live.policy);
-    let mut round = Round::default();
-    for letter in engine.ledger.claim_letters(CLAIM, BATCH)? {
-        // Each claim counts: one that takes its worker down with it every time is given up too.
-        let done = if letter.attempts > policy.outbox.max_attempts {
-            Err("its worker ended in the middle of it, again and again".to_owned())
-        } else {
-            consume.consume(engine, &letter).map_err(|error| error.to_string())
-        };
-        match done {
-            Ok(note) => {
-                engine.ledger.letter_sent(&letter, note.as_deref())?;
-                round.sent += 1;
-            }
-            Err(error) => {
-                engine.ledger.note_outbox_error(&format!("{}: {error}", letter.topic))?;
-                if letter.attempts >= policy.outbox.max_attempts {
-                    give_up(engine, &policy, &letter, error)?;
-                    round.dead += 1;
-                } else {
-                    let pause = pause_after(letter.attempts, engine.ledger.random());
-                    engine.ledger.letter_failed(&letter, &error, pause)?;
-                    round.failed += 1;
-                }
-            }
-        }
+    match engine.ledger.claim_letters(CLAIM, 1)?.pop() {
+        Some(letter) => carry_out(engine, consume, &letter),
+        None => Ok(Round::default()),
     }
-    Ok(round)
+}
+
+fn carry_out(engine: &Engine, consume: &dyn Consume, letter: &Letter) -> Result<Round, EngineError> {
+    let policy = engine.home.load_policy(&[]).map_or_else(|_| Policy::default(), |live| live.policy);
+    // Each claim counts: one that takes its worker down with it every time is given up too.
+    let done = if letter.attempts > policy.outbox.max_attempts {
+        Err("its worker ended in the middle of it, again and again".to_owned())
+    } else {
+        match catch_unwind(AssertUnwindSafe(|| consume.consume(engine, letter))) {
+            Ok(Err(EngineError::Interrupted(_))) => {
+                engine.ledger.letter_put_back(letter, NOT_YET)?;
+                return Ok(Round::default());
+            }
+            Ok(done) => done.map_err(|error| error.to_string()),
+            // A defect in carrying one letter out is that letter's trouble; the worker goes on with the others.
+            Err(_) => Err("a defect ended it in the middle".to_owned()),
+        }
+    };
+    let error = match done {
+        Ok(note) => {
+            engine.ledger.letter_sent(letter, note.as_deref())?;
+            return Ok(Round { sent: 1, ..Round::default() });
+        }
+        Err(error) => error,
+    };
+    engine.ledger.note_outbox_error(&format!("{}: {error}", letter.topic))?;
+    if letter.attempts >= policy.outbox.max_attempts {
+        give_up(engine, &policy, letter, error)?;
+        return Ok(Round { dead: 1, ..Round::default() });
+    }
+    let pause = pause_after(letter.attempts, engine.ledger.random());
+    engine.ledger.letter_failed(letter, &error, pause)?;
+    Ok(Round { failed: 1, ..Round::default() })
+}
+
+/// Carries out what waits of one run, whoever supervises or nobody, and waits a while for what a worker has in hand.
+/// What fails is tried again in its time.
+///
+/// # Errors
+/// As [`work_off`].
+pub fn work_off_run(engine: &Engine, consume: &dyn Consume, run_id: &str) -> Result<(), EngineError> {
+    let deadline = Instant::now() + LEAVE;
+    engine.ledger.hurry_letters(run_id)?;
+    loop {
+        while let Some(letter) = engine.ledger.claim_letter_of(run_id, CLAIM)? {
+            carry_out(engine, consume, &letter)?;
+        }
+        if !engine.reader()?.letter_in_hand(run_id, engine.now())? || Instant::now() >= deadline {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 fn give_up(engine: &Engine, policy: &Policy, letter: &Letter, error: String) -> Result<(), EngineError> {
@@ -134,10 +164,14 @@ impl Worker {
     /// Begins.
     pub fn begin(engine: &Arc<Engine>, consume: Box<dyn Consume>) -> Self {
         let ending = Arc::new(AtomicBool::new(false));
-        let (engine, told) = (Arc::clone(engine), Arc::clone(&ending));
-        let work = move || serve(&engine, consume.as_ref(), &told);
-        let thread = std::thread::Builder::new().name("outbox".to_owned()).spawn(work).ok();
-        Self { ending, thread }
+        let (of_worker, told) = (Arc::clone(engine), Arc::clone(&ending));
+        let work = move || serve(&of_worker, consume.as_ref(), &told);
+        let spawned = std::thread::Builder::new().name("outbox".to_owned()).spawn(work);
+        if let Err(error) = &spawned {
+            let words = format!("nobody works off the outbox: no thread could be started: {error}");
+            Log::new(&engine.home).line("outbox", &words);
+        }
+        Self { ending, thread: spawned.ok() }
     }
 }
 

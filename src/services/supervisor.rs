@@ -2,7 +2,7 @@
 //!
 //! It takes no input and keeps nothing that matters: another process may take over at any tick.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -157,6 +157,7 @@ impl Supervisor {
         for run in runs.iter().filter(|run| !matches!(run.status, RunStatus::Closed | RunStatus::Created)) {
             open.push((run, self.engine.reader()?.agents(run.id())?));
         }
+        self.forget(&open);
         let mut agents = open.iter().flat_map(|(_, agents)| agents);
         let needed = agents.any(|agent| agent.program_may_live() || self.has_last_words(agent));
         let panes = self.server.look(&self.engine, &self.caller, needed, &mut complaints)?;
@@ -179,6 +180,17 @@ impl Supervisor {
             self.checkpoint_at = now;
         }
         Ok(complaints)
+    }
+
+    /// What is remembered of launches goes with them.
+    fn forget(&mut self, open: &[(&Run, Vec<Agent>)]) {
+        let live = || open.iter().flat_map(|(_, agents)| agents).filter(|agent| agent.program_may_live());
+        let keys: BTreeSet<&AgentKey> = live().map(|agent| &agent.key).collect();
+        self.missing.retain(|key, _| keys.contains(key));
+        let engine = &self.engine;
+        let files: BTreeSet<PathBuf> =
+            live().map(|agent| LaunchFiles::new(engine, &agent.spec.session, agent.launch).record).collect();
+        self.records.retain(|path, _| files.contains(path));
     }
 
     fn look_after(

@@ -150,7 +150,7 @@ impl Ledger {
     pub fn execute_all(&self, orders: &[Order<'_>]) -> Result<Vec<Receipt>, StoreError> {
         let fail = |error| named(&self.path, error);
         let mut conn = self.conn.lock().unwrap_or_else(PoisonError::into_inner);
-        let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fail)?;
+        let tx = self.begin(&mut conn)?;
         let mut receipts = Vec::with_capacity(orders.len());
         for order in orders {
             receipts.push(self.carry_out(&tx, order).map_err(|error| match error {
@@ -160,6 +160,18 @@ impl Ledger {
         }
         tx.commit().map_err(fail)?;
         Ok(receipts)
+    }
+
+    /// A transaction that writes. Another process may have migrated the file since we opened it: what we wrote into it
+    /// then would lack whatever its program keeps there and ours does not know.
+    fn begin<'c>(&self, conn: &'c mut Connection) -> Result<Transaction<'c>, StoreError> {
+        let fail = |error| named(&self.path, error);
+        let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fail)?;
+        let found = schema::version(&tx).map_err(fail)?;
+        if found > schema::VERSION {
+            return Err(StoreError::Newer { path: self.path.clone(), found, known: schema::VERSION });
+        }
+        Ok(tx)
     }
 
     fn carry_out(&self, tx: &Transaction<'_>, order: &Order<'_>) -> Result<Receipt, StoreError> {
@@ -195,7 +207,7 @@ impl Ledger {
     ) -> Result<T, StoreError> {
         let fail = |error| named(&self.path, error);
         let mut conn = self.conn.lock().unwrap_or_else(PoisonError::into_inner);
-        let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fail)?;
+        let tx = self.begin(&mut conn)?;
         let value = work(&tx).map_err(fail)?;
         tx.commit().map_err(fail)?;
         Ok(value)

@@ -17,6 +17,17 @@ use crate::domain::time::Moment;
 const COLUMNS: &str = "id, seq, topic, key, payload, status, attempts, due_at, claimed_until, created_at, last_error, \
                        note, sent_at";
 
+/// Which letters `due` may be claimed now: those of one key go one after the other.
+const DUE: &str = "due.status IN ('pending', 'processing') AND due.due_at <= :now
+     AND (due.claimed_until IS NULL OR due.claimed_until <= :now)
+     AND NOT EXISTS (
+         SELECT 1 FROM outbox AS before
+         WHERE before.status IN ('pending', 'processing')
+           AND before.key = due.key AND before.topic = due.topic AND before.id < due.id)";
+
+/// The run a letter is about.
+const RUN_ID: &str = "payload ->> '$.run_id'";
+
 /// Where the tally stands in `meta`.
 const TALLY: &str = "outbox";
 
@@ -167,32 +178,72 @@ fn count(conn: &Connection, change: impl FnOnce(&mut Tally)) -> rusqlite::Result
 
 impl Ledger {
     /// Gives up to `most` letters whose time has come to this worker, until `now + hold`; a claim that ran out
-    /// is given anew. Letters of one key go one after the other. Each claim counts as an attempt.
+    /// is given anew. Each claim counts as an attempt.
     ///
     /// # Errors
     /// [`StoreError`] from the database.
     pub fn claim_letters(&self, hold: Duration, most: usize) -> Result<Vec<Letter>, StoreError> {
+        self.claim(None, hold, most)
+    }
+
+    /// The same for one letter of a run.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn claim_letter_of(&self, run_id: &str, hold: Duration) -> Result<Option<Letter>, StoreError> {
+        Ok(self.claim(Some(run_id), hold, 1)?.pop())
+    }
+
+    fn claim(&self, run_id: Option<&str>, hold: Duration, most: usize) -> Result<Vec<Letter>, StoreError> {
         let now = self.clock().now();
         let most = i64::try_from(most).unwrap_or(i64::MAX);
         self.beside(|tx| {
             let sql = format!(
                 "UPDATE outbox SET status = 'processing', attempts = attempts + 1, claimed_until = :until
                  WHERE id IN (
-                     SELECT id FROM outbox AS due
-                     WHERE status IN ('pending', 'processing') AND due_at <= :now
-                       AND (claimed_until IS NULL OR claimed_until <= :now)
-                       AND NOT EXISTS (
-                           SELECT 1 FROM outbox AS before
-                           WHERE before.status IN ('pending', 'processing')
-                             AND before.key = due.key AND before.topic = due.topic AND before.id < due.id)
+                     SELECT id FROM outbox AS due WHERE {DUE} AND (:run_id IS NULL OR due.{RUN_ID} = :run_id)
                      ORDER BY due_at, id LIMIT :most)
                  RETURNING {COLUMNS}"
             );
             let mut update = tx.prepare_cached(&sql)?;
-            let params = named_params! { ":now": now.millis(), ":until": now.plus(hold).millis(), ":most": most };
+            let params = named_params! {
+                ":now": now.millis(), ":until": now.plus(hold).millis(), ":run_id": run_id, ":most": most,
+            };
             let mut letters: Vec<Letter> = update.query_map(params, from_row)?.collect::<rusqlite::Result<_>>()?;
             letters.sort_by_key(|letter| letter.id);
             Ok(letters)
+        })
+    }
+
+    /// Makes the letters of a run that wait due now.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn hurry_letters(&self, run_id: &str) -> Result<usize, StoreError> {
+        let now = self.clock().now().millis();
+        self.beside(|tx| {
+            let sql = format!("UPDATE outbox SET due_at = :now WHERE status = 'pending' AND {RUN_ID} = :run_id");
+            tx.prepare_cached(&sql)?.execute(named_params! { ":now": now, ":run_id": run_id })
+        })
+    }
+
+    /// A claimed letter could not be carried out yet, through no fault of its own: it waits for `pause`, and the
+    /// attempt does not count. False: another worker has it.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn letter_put_back(&self, letter: &Letter, pause: Duration) -> Result<bool, StoreError> {
+        let now = self.clock().now();
+        self.beside(|tx| {
+            let changed = tx
+                .prepare_cached(
+                    "UPDATE outbox SET status = 'pending', due_at = :due, claimed_until = NULL, attempts = attempts - 1
+                     WHERE id = :id AND status = 'processing' AND attempts = :attempts",
+                )?
+                .execute(named_params! {
+                    ":due": now.plus(pause).millis(), ":id": letter.id, ":attempts": letter.attempts,
+                })?;
+            Ok(changed > 0)
         })
     }
 
@@ -306,12 +357,24 @@ impl Reader {
     /// [`StoreError`] from the database.
     pub fn letters_due(&self, now: Moment) -> Result<bool, StoreError> {
         self.with(|conn| {
-            conn.prepare_cached(
+            conn.prepare_cached(&format!("SELECT EXISTS (SELECT 1 FROM outbox AS due WHERE {DUE})"))?
+                .query_row(named_params! { ":now": now.millis() }, |row| row.get(0))
+        })
+    }
+
+    /// Whether a worker has a letter of the run.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn letter_in_hand(&self, run_id: &str, now: Moment) -> Result<bool, StoreError> {
+        self.with(|conn| {
+            let sql = format!(
                 "SELECT EXISTS (
-                     SELECT 1 FROM outbox WHERE status IN ('pending', 'processing') AND due_at <= :now
-                       AND (claimed_until IS NULL OR claimed_until <= :now))",
-            )?
-            .query_row(named_params! { ":now": now.millis() }, |row| row.get(0))
+                     SELECT 1 FROM outbox
+                     WHERE status = 'processing' AND claimed_until > :now AND {RUN_ID} = :run_id)"
+            );
+            conn.prepare_cached(&sql)?
+                .query_row(named_params! { ":now": now.millis(), ":run_id": run_id }, |row| row.get(0))
         })
     }
 

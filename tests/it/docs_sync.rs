@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use metawsm::domain::outbox::Letter;
-use metawsm::services::docs_sync::consume;
+use metawsm::services::docs_sync::{consume, mark};
 use metawsm::services::engine::{Engine, Surroundings};
 use metawsm::services::home::{Home, HomeArgs};
 use metawsm::services::tickets::{append_entry, without_last_entry};
@@ -111,6 +111,22 @@ fn question_and_answer_are_written_down_once_and_are_no_dirt() {
 }
 
 #[test]
+fn an_answer_just_before_the_close_is_merged_with_it_also_where_nobody_supervises() {
+    let desk = Desk::new(json!({}));
+    let supervisor = desk.world.spawn(&["--headless"]);
+    desk.world.order("a", 1, "$METAWSM_BIN forum signal --type completion --summary done");
+    desk.world.until_run(&desk.run, "completed");
+    drop(supervisor);
+    desk.ask("t1", "which port?", "which?");
+    desk.answer("t1", "take 9090");
+    assert_eq!(desk.letters("pending").len(), 1);
+    let tree = desk.world.tree(&desk.run);
+    desk.world.ask(&["close", "--run-id", &desk.run, "--merge", "--yes"]);
+    assert!(desk.world.git(&tree, &["log", "-p", "main"]).contains("take 9090"));
+    assert_eq!((desk.letters("sent").len(), desk.synced()), (1, 1));
+}
+
+#[test]
 fn an_agents_own_change_of_the_changelog_stays_its_own() {
     let desk = Desk::new(json!({}));
     let path = desk.changelog();
@@ -133,8 +149,7 @@ fn whatever_a_crash_left_out_is_made_up_for_and_nothing_is_doubled() {
     let (engine, letter) = (desk.engine(), desk.letter());
     // In the file and not in the journal: nobody takes it for the agent's work meanwhile.
     let dir = desk.changelog();
-    let event = letter.payload["event_id"].as_str().unwrap();
-    assert!(append_entry(dir.parent().unwrap(), "answered: which port?", "> this", event).unwrap());
+    assert!(append_entry(dir.parent().unwrap(), "answered: which port?", "> this", &mark(&letter)).unwrap());
     assert_eq!((desk.dirty(), desk.synced()), (json!([]), 0));
     let before = desk.text();
     assert_eq!(consume(&engine, &letter).unwrap().as_deref(), Some("it was there already"));
@@ -183,6 +198,28 @@ fn text_is_data_and_stays_where_it_is_put() {
     let note = consume(&desk.engine(), &desk.letter()).unwrap().unwrap();
     assert!(note.contains("are gone"), "{note}");
     assert_eq!(std::fs::read_to_string(elsewhere.join("changelog.md")).unwrap(), before);
+}
+
+#[test]
+fn any_legal_key_of_an_answer_will_do_and_a_changelog_that_is_no_file_ends_with_a_note() {
+    let desk = Desk::new(json!({}));
+    let engine = desk.engine();
+    for (thread, key) in [("t1", "k".repeat(200)), ("t2", "a/b--c{}%\"'<!-- -->".replace(' ', ""))] {
+        desk.ask(thread, "which port?", "which?");
+        desk.world.ask(&["forum", "close", "--thread-id", thread, "--event-id", &key]);
+        let letter = desk.letter();
+        assert_eq!(letter.payload["event_id"], key.as_str());
+        assert_eq!(consume(&engine, &letter).unwrap(), None);
+        assert!(desk.text().contains("closed it at"), "{}", desk.text());
+    }
+    assert_eq!((desk.synced(), desk.dirty()), (2, json!([])));
+    let path = desk.changelog();
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    desk.ask("t3", "which host?", "which?");
+    desk.answer("t3", "that");
+    let note = consume(&engine, &desk.letter()).unwrap().unwrap();
+    assert!(note.contains("no regular file"), "{note}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use metawsm::domain::outbox::{DOCS_SYNC, Letter, LetterStatus, Wanted};
 use metawsm::services::engine::{Caller, Engine, Surroundings};
 use metawsm::services::error::EngineError;
 use metawsm::services::home::{Home, HomeArgs};
-use metawsm::services::outbox::{CLAIM, Consume, Round, prune, settle, work_off};
+use metawsm::services::outbox::{CLAIM, Consume, Round, prune, settle, work_off, work_off_run};
 use metawsm::store::ids::CountingIds;
 use metawsm::store::outbox::LetterFilter;
 use metawsm::store::{Ledger, Order};
@@ -66,8 +66,18 @@ impl Office {
         letters
     }
 
+    /// Works off what is due now.
     fn work(&self, consumer: &dyn Consume) -> Round {
-        work_off(&self.engine, consumer).unwrap()
+        let mut sum = Round::default();
+        loop {
+            let round = work_off(&self.engine, consumer).unwrap();
+            if round == Round::default() {
+                return sum;
+            }
+            sum.sent += round.sent;
+            sum.failed += round.failed;
+            sum.dead += round.dead;
+        }
     }
 
     fn calls(&self) -> Vec<metawsm::domain::escalation::Escalation> {
@@ -213,9 +223,9 @@ fn letters_of_one_thread_go_in_order_and_others_pass_by() {
     assert_eq!(office.work(&consumer), Round { sent: 1, failed: 1, dead: 0 });
     assert_eq!(consumer.seen(), ["t1 1", "t2 1"]);
     assert_eq!(office.work(&consumer), Round::default(), "the second of t1 waits for the first");
+    assert!(!office.engine.reader().unwrap().letters_due(office.engine.now()).unwrap(), "and no lock is taken for it");
     office.pass(Duration::from_secs(1));
-    assert_eq!(office.work(&consumer).sent, 1);
-    assert_eq!(office.work(&consumer).sent, 1);
+    assert_eq!(office.work(&consumer).sent, 2);
     assert_eq!(consumer.seen()[2..], ["t1 2", "t1 1"]);
 }
 
@@ -277,6 +287,62 @@ fn a_letter_that_takes_its_worker_down_each_time_is_given_up_too() {
     assert_eq!(office.work(&consumer).dead, 1);
     assert!(consumer.seen().is_empty(), "it is not tried once more");
     assert!(office.calls()[0].reason.contains("again and again"));
+}
+
+/// Has a defect that the letters of t1 bring out.
+struct Defective;
+
+impl Consume for Defective {
+    fn consume(&self, _: &Engine, letter: &Letter) -> Result<Option<String>, EngineError> {
+        assert_ne!(letter.key, "t1", "a defect");
+        Ok(None)
+    }
+}
+
+#[test]
+fn a_defect_is_its_letters_trouble_alone() {
+    let office = Office::new();
+    office.answered("t1");
+    office.answered("t2");
+    assert_eq!(office.work(&Defective), Round { sent: 1, failed: 1, dead: 0 });
+    let letters = office.letters();
+    assert!(letters[0].last_error.as_deref().unwrap().contains("defect"), "{:?}", letters[0]);
+    // A worker that is killed has one letter in hand: no other pays for it.
+    let office = Office::new();
+    office.answered("t1");
+    office.answered("t2");
+    assert!(office.engine.reader().unwrap().letters_due(office.engine.now()).unwrap());
+    work_off(&office.engine, &Scripted::default()).unwrap();
+    assert_eq!(office.letters()[1].attempts, 0);
+}
+
+/// Always too early.
+struct TooEarly;
+
+impl Consume for TooEarly {
+    fn consume(&self, _: &Engine, _: &Letter) -> Result<Option<String>, EngineError> {
+        Err(EngineError::Interrupted("the run is being closed".into()))
+    }
+}
+
+#[test]
+fn what_it_is_too_early_for_waits_and_costs_no_attempt() {
+    let office = Office::new();
+    office.answered("t1");
+    for _ in 0..5 {
+        assert_eq!(office.work(&TooEarly), Round::default());
+        assert!(!office.engine.reader().unwrap().letters_due(office.engine.now()).unwrap());
+        office.pass(Duration::from_secs(1));
+    }
+    let health = office.engine.reader().unwrap().outbox_health().unwrap();
+    assert_eq!((office.letters()[0].attempts, health.tally.consecutive_errors), (0, 0));
+    // One run's letters are carried out before their time, and no others.
+    office.work(&TooEarly);
+    let consumer = Scripted::default();
+    work_off_run(&office.engine, &consumer, "another").unwrap();
+    assert!(consumer.seen().is_empty());
+    work_off_run(&office.engine, &consumer, RUN).unwrap();
+    assert_eq!(consumer.seen(), ["t1 1"]);
 }
 
 #[test]

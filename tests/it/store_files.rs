@@ -46,6 +46,25 @@ fn a_file_that_is_not_there_or_empty_is_made_private() {
 }
 
 #[test]
+fn a_file_that_a_newer_program_migrated_meanwhile_is_written_no_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("shared.db");
+    let ledger = open(&path).unwrap();
+    let (create, actor) = (Plan::of(&["a"]).create(), human());
+    let order = metawsm::store::Order::new(&create, &actor);
+    let newer = open(&path).unwrap();
+    newer.meta_or("known", || "before".to_owned()).unwrap();
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", schema::VERSION + 1).unwrap();
+    let refused = |error: StoreError| matches!(error, StoreError::Newer { found, known: schema::VERSION, .. } if found == schema::VERSION + 1);
+    assert!(refused(ledger.execute(&order).unwrap_err()));
+    assert!(refused(ledger.meta_or("new", || "after".to_owned()).unwrap_err()));
+    assert!(refused(newer.execute(&order).unwrap_err()), "also where a statement was prepared before");
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", schema::VERSION).unwrap();
+    ledger.execute(&order).unwrap();
+    assert!(verify(&path).unwrap().is_empty());
+}
+
+#[test]
 fn a_newer_file_is_refused_untouched() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("newer.db");

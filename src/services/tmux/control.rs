@@ -54,11 +54,11 @@ pub enum ControlError {
 }
 
 impl Control {
-    /// Attaches a client to the keeper's session of a server of our own that runs.
+    /// Starts a client for the keeper's session of a server of our own that runs; [`Control::greet`] comes next.
     ///
     /// # Errors
     /// [`ControlError`].
-    pub fn attach(tmux: &Tmux) -> Result<Self, ControlError> {
+    fn start(tmux: &Tmux) -> Result<Self, ControlError> {
         let mut command = Command::new(&tmux.program);
         command.args(tmux.base()).args(["-N", "-C", "attach-session", "-f", "no-output,ignore-size"]);
         command.args(["-t", &format!("={KEEPER}")]).current_dir("/");
@@ -69,17 +69,28 @@ impl Control {
             }
         }
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
-        let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
-            let _ = child.kill();
-            return Err(ControlError::Ended);
-        };
+        let pipes = child.stdin.take().zip(child.stdout.take());
         let (sender, blocks) = channel();
-        std::thread::Builder::new().name("tmux control".to_owned()).spawn(move || read(stdout, &sender))?;
-        let mut control = Self { child, stdin, blocks, server_pid: 0 };
-        let pid = control.ask("display-message -p '#{pid}'")?;
+        let listening = pipes.ok_or(ControlError::Ended).and_then(|(stdin, stdout)| {
+            let listen = move || read(stdout, &sender);
+            std::thread::Builder::new().name("tmux control".to_owned()).spawn(listen)?;
+            Ok(stdin)
+        });
+        match listening {
+            Ok(stdin) => Ok(Self { child, stdin, blocks, server_pid: 0 }),
+            Err(error) => {
+                end(&mut child);
+                Err(error)
+            }
+        }
+    }
+
+    /// The first question: whose client it is.
+    fn greet(&mut self) -> Result<(), ControlError> {
+        let pid = self.ask("display-message -p '#{pid}'")?;
         let number = pid.first().and_then(|line| parse::number(line));
-        control.server_pid = number.ok_or_else(|| Broken(pid.join("\n")))?;
-        Ok(control)
+        self.server_pid = number.ok_or_else(|| Broken(pid.join("\n")))?;
+        Ok(())
     }
 
     /// Asks one thing, in tmux's own words, and waits for the answer.
@@ -114,9 +125,13 @@ impl Control {
 
 impl Drop for Control {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        end(&mut self.child);
     }
+}
+
+fn end(child: &mut Child) {
+    let _ = child.kill();
+    let _ = child.wait();
 }
 
 /// Until the pipe ends or breaks; nobody listening ends it too.
@@ -178,12 +193,24 @@ impl Lookout {
         // It answers: what was late may go, and a new client may come.
         self.late = None;
         if tmux.own && self.rest.is_none_or(|(until, _)| until <= Instant::now()) {
-            match Control::attach(tmux) {
-                Ok(control) => self.control = Some((tmux.clone(), control)),
-                Err(_) => self.later(),
-            }
+            self.attach(tmux);
         }
         Ok(seen)
+    }
+
+    fn attach(&mut self, tmux: &Tmux) {
+        if let Ok(mut control) = Control::start(tmux) {
+            match control.greet() {
+                Ok(()) => {
+                    self.control = Some((tmux.clone(), control));
+                    return;
+                }
+                // The server began to hang just now: the client is kept until it answers again.
+                Err(ControlError::Late) => self.late = Some(control),
+                Err(_) => {}
+            }
+        }
+        self.later();
     }
 
     /// How many looks cost a client of their own.
