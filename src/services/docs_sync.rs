@@ -176,8 +176,10 @@ fn text(reader: &Reader, request: &Request, thread: &Thread) -> Result<String, E
     let before = |post: &&Post| post.created_at <= request.at;
     let answer = match &request.post_id {
         Some(post_id) => posts.iter().find(|post| post.post_id == *post_id),
-        None => posts.iter().rev().filter(before).find(|post| side(post, Side::Human)),
-    };
+        // Set by hand: what a human said last is the answer only where no agent has spoken since.
+        None => posts.iter().rev().filter(before).find(|post| post.author_type.side().is_some()),
+    }
+    .filter(|post| side(post, Side::Human));
     let asked = match answer.and_then(|post| post.in_reply_to.as_deref()) {
         Some(request) => posts.iter().find(|post| post.post_id == request),
         None => {
@@ -192,8 +194,10 @@ fn text(reader: &Reader, request: &Request, thread: &Thread) -> Result<String, E
     if let Some(post) = answer {
         text.push_str(&said(post, "answered"));
     }
-    if closed {
-        text.push_str(&format!("\n**{}** closed it at {}.\n", plain(&request.by), request.at));
+    let by_hand =
+        (closed || request.post_id.is_none()).then_some(if closed { "closed it" } else { "set it to answered" });
+    if let Some(done) = by_hand {
+        text.push_str(&format!("\n**{}** {done} at {}.\n", plain(&request.by), request.at));
     }
     Ok(text)
 }

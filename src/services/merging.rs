@@ -113,6 +113,10 @@ pub fn preview(git: &Git, reader: &Reader, run: &Run, squash: bool) -> Result<Ve
 /// All that is in the way; then no base has moved.
 pub fn merge(engine: &Engine, caller: &Caller, run_id: &str, squash: bool) -> Result<Vec<Tried>, EngineError> {
     let run = engine.run(run_id)?;
+    if run.status != RunStatus::Closing {
+        // What was answered until now belongs into the commit of the docs; a closing has seen to it.
+        outbox::work_off_run(engine, &Consumers, run_id)?;
+    }
     own_work::commit(engine, caller, run_id)?;
     let reader = engine.reader()?;
     // First everything is only tried: what cannot be done is said before anything was done.

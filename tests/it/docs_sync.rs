@@ -127,6 +127,30 @@ fn an_answer_just_before_the_close_is_merged_with_it_also_where_nobody_supervise
 }
 
 #[test]
+fn a_state_set_by_hand_is_written_with_who_set_it() {
+    let desk = Desk::new(json!({}));
+    let set = || {
+        desk.world.ask(&["forum", "state", "--thread-id", "t1", "--state", "answered"]);
+        let before = desk.text();
+        consume(&desk.engine(), &desk.letter()).unwrap();
+        desk.text().replace(&before, "")
+    };
+    desk.ask("t1", "which port?", "which?");
+    let added = set();
+    assert!(added.contains("> which?\n") && !added.contains("(human) answered"), "{added}");
+    assert!(added.contains("**human:tester** set it to answered at 20"), "{added}");
+    // A human's last word is the answer, but not to what was asked after it.
+    desk.world.ask(&["forum", "post", "--thread-id", "t1", "--body", "this"]);
+    let added = set();
+    assert!(added.contains("**tester** (human) answered at 20") && added.contains("> this\n"), "{added}");
+    let agent = ["--actor-type", "agent", "--actor-name", "a"];
+    desk.world.ask(&[&["forum", "post", "--thread-id", "t1", "--body", "and now?"][..], &agent].concat());
+    let added = set();
+    assert!(added.contains("> and now?\n") && !added.contains("> this\n"), "{added}");
+    assert!(added.contains("**human:tester** set it to answered at 20"), "{added}");
+}
+
+#[test]
 fn an_agents_own_change_of_the_changelog_stays_its_own() {
     let desk = Desk::new(json!({}));
     let path = desk.changelog();

@@ -24,6 +24,8 @@ pub struct About {
     pub agent: Option<String>,
     /// Who waits in it for a human.
     pub waits: Option<String>,
+    /// Whether it carries an agent's signals.
+    pub control: bool,
 }
 
 impl App {
@@ -40,6 +42,7 @@ impl App {
                 assignee: thread.assignee_name.clone(),
                 agent: thread.agent_name.clone(),
                 waits: thread.waits_for_human().then_some(who),
+                control: thread.control,
             });
         }
         let row = self.thread().filter(|_| fits)?;
@@ -51,6 +54,7 @@ impl App {
             assignee: row.assignee.clone(),
             waits: row.waits().then(|| agent.clone().unwrap_or_else(|| row.opened_by.clone())),
             agent,
+            control: row.control,
         })
     }
 
@@ -125,8 +129,18 @@ impl App {
     }
 }
 
+/// What it may become by hand. A control thread waits for its open requests: no other state says that, or hides it.
+fn states(about: &About) -> impl Iterator<Item = &'static ThreadState> {
+    let (control, asks) = (about.control, about.waits.is_some());
+    about.state.successors().iter().filter(move |to| match to {
+        ThreadState::Closed => true,
+        ThreadState::WaitingHuman | ThreadState::WaitingOperator => !control,
+        ThreadState::New | ThreadState::Triaged | ThreadState::Answered => !(control && asks),
+    })
+}
+
 fn pick_state(about: &About) -> Picker {
-    let choices = about.state.successors().iter().map(|to| {
+    let choices = states(about).map(|to| {
         let hint = match to {
             ThreadState::New => "",
             ThreadState::Triaged => "looked at",
@@ -162,5 +176,29 @@ fn somebody_else(model: &Choice, name: &str) -> Choice {
         label: name.to_owned(),
         hint: "somebody else".to_owned(),
         wish: Wish::Thread(thread_id.clone(), Change::Assignee(ActorType::Human, name.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_control_threads_menu_leaves_its_requests_alone() {
+        let words = |control: bool, waits: bool| {
+            let about = About {
+                thread_id: "t".to_owned(),
+                state: ThreadState::New,
+                priority: Priority::Normal,
+                assignee: None,
+                agent: Some("a".to_owned()),
+                waits: waits.then(|| "a".to_owned()),
+                control,
+            };
+            states(&about).map(|to| to.word()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(words(true, true), "closed");
+        assert_eq!(words(true, false), "triaged answered closed");
+        assert_eq!(words(false, true), "triaged waiting_operator waiting_human answered closed");
     }
 }
