@@ -6,6 +6,7 @@ use super::engine::{Caller, Engine};
 use super::error::EngineError;
 use super::gates::{source_of, trees};
 use super::git::{Git, MergeKind, MergePlan, MergeProblem};
+use super::outbox::{self, Consumers};
 use super::own_work;
 use crate::domain::command::RunWish;
 use crate::domain::run::{Run, RunStatus};
