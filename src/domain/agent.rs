@@ -214,6 +214,9 @@ pub struct Restarts {
     pub budget: u32,
     /// No restart by rule before this.
     pub cooldown_until: Option<Moment>,
+    /// No restart that is not counted before this: a tmux server may have gone because of the agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub free_until: Option<Moment>,
 }
 
 /// An agent as planned.

@@ -231,7 +231,7 @@ pub enum Fact {
         /// Whether it went with the tmux server: then the restarts it has used stay as they are.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         server_lost: bool,
-        /// No other restart by rule before then.
+        /// No other restart by rule before then; with `server_lost`, no other that costs nothing.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cooldown_until: Option<Moment>,
     },

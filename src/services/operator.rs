@@ -297,8 +297,10 @@ pub fn accept(engine: &Engine, caller: &Caller, suggestion_id: &str) -> Result<S
         Some(&agent.key.workspace) == suggestion.workspace.as_ref()
             && Some(&agent.key.name) == suggestion.agent.as_ref()
     });
-    let cooldown_until =
-        used.map(|agent| engine.now().plus(measure.cooldown_after(agent.restarts.used.saturating_add(1))));
+    let cooldown_until = used.map(|agent| {
+        let counted = if agent.went_with_server().is_some() { 1 } else { agent.restarts.used.saturating_add(1) };
+        engine.now().plus(measure.cooldown_after(counted))
+    });
     let wish = SuggestionWish::Accept { cooldown_until };
     engine.order(caller, &Command::Suggestion { suggestion_id: suggestion_id.to_owned(), wish })?;
     drop(lease);

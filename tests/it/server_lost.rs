@@ -70,6 +70,28 @@ fn in_whatever_order_both_ends_are_reported_it_comes_to_the_same_and_costs_nothi
 }
 
 #[test]
+fn an_agent_that_takes_the_server_down_each_time_does_not_go_round_in_a_circle() {
+    let mut stage = Stage::running(&Plan::of(&["a"]));
+    let falls = |stage: &mut Stage, launch: u32| {
+        let exit = hung_up(Some(&format!("77/{launch}")));
+        stage.must(&agent("a", AgentWish::Exited { launch, exit }));
+    };
+    falls(&mut stage, 1);
+    assert_eq!(operate(&mut stage, OperatorMode::Off), "agent:ws/a auto_restart act", "the first time at once");
+    for launch in 2..5 {
+        // The clock of the stage goes on by a minute with each command; all this takes moments.
+        let restarted = stage.minutes - 1;
+        stage.must(&agent("a", AgentWish::Started { launch }));
+        falls(&mut stage, launch);
+        stage.minutes = restarted;
+        assert_eq!(operate(&mut stage, OperatorMode::Off), "agent:ws/a auto_restart nothing", "{launch}");
+        assert_eq!(stage.agent("a").wanted, launch);
+        assert_eq!(operate(&mut stage, OperatorMode::Off), "agent:ws/a auto_restart act", "{launch}");
+    }
+    assert_eq!((stage.agent("a").restarts.used, stage.status()), (0, RunStatus::Running));
+}
+
+#[test]
 fn a_session_taken_away_on_a_live_server_is_an_ordinary_death() {
     let mut stage = Stage::running(&Plan { budget: 1, ..Plan::of(&["a"]) });
     ends(&mut stage, "a", None);
@@ -178,7 +200,7 @@ fn server(world: &World) -> u32 {
 fn a_killed_server_takes_nobodys_restarts_and_everybody_comes_back() {
     let world = World::with(
         &[("a", "obeys.sh"), ("b", "obeys.sh"), ("c", "deaf.sh")],
-        json!({ "operator": { "interval_seconds": 1, "unhealthy_confirmations": 1 } }),
+        json!({ "operator": { "interval_seconds": 1, "unhealthy_confirmations": 1, "restart_cooldown_seconds": 1 } }),
     );
     // c is deaf to the hang-up: it lives on without a screen until a new server answers and does not know it.
     let one = world.run(&["--agent", "a", "--agent", "b"]);

@@ -256,7 +256,8 @@ fn rule_may_restart(agent: &Agent) -> Result<(), Refusal> {
     }
 }
 
-/// The start of an agent anew. A rule's restart counts, and no other takes place by rule before `cooldown_until`.
+/// The start of an agent anew. A rule's restart counts, unless the agent went with the tmux server, and no other of
+/// its kind takes place by rule before `cooldown_until`.
 pub(super) fn restart(
     run: &Run,
     agent: &Agent,
@@ -314,7 +315,7 @@ pub(super) fn restart(
         reason: reason.to_owned(),
         free: !by_rule || server_lost,
         server_lost,
-        cooldown_until: cooldown_until.filter(|_| !server_lost),
+        cooldown_until,
     };
     drafts.push(Draft::new(agent_subject(&agent.key, &agent.spec.ticket), fact));
     if agent.status.working() {

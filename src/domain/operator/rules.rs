@@ -237,11 +237,18 @@ impl Rules<'_> {
         conclusion
     }
 
-    /// Rule 3 for what went with the tmux server: at once, without a cooldown, and nothing is counted.
+    /// Rule 3 for what went with the tmux server: at once, and nothing is counted. A second time only when the cooldown
+    /// is over: where it is the agent that takes the server down, it is not to go round in a circle.
     fn restart_for_free(&self, agent: &Agent, action: Action) -> Conclusion {
         let mut found = self.unhealthy(agent, format!("{} {}: restart, not counted", agent.key.name, describe(agent)));
+        if let Some(due) = agent.restarts.free_until.filter(|due| self.now < *due) {
+            found.considered.push(why_not(Intent::AutoRestart, "the cooldown is not over"));
+            return found.not_before(Intent::AutoRestart, due);
+        }
         found.considered.push(why_not(Intent::EscalateBlocked, "the tmux server's end is no fault of the agent"));
-        found.decide(Intent::AutoRestart, action)
+        let mut conclusion = found.decide(Intent::AutoRestart, action);
+        conclusion.decision.cooldown_until = Some(self.now.plus(self.measure.cooldown));
+        conclusion
     }
 
     /// Rule 4.

@@ -207,6 +207,7 @@ impl Scene {
                 agent.epoch = *epoch;
                 if *server_lost {
                     // Nothing it did: neither counted nor forgiven.
+                    agent.restarts.free_until = *cooldown_until;
                 } else if *free {
                     forget_restarts(agent);
                 } else {
@@ -254,6 +255,7 @@ impl Scene {
 fn forget_restarts(agent: &mut Agent) {
     agent.restarts.used = 0;
     agent.restarts.cooldown_until = None;
+    agent.restarts.free_until = None;
     agent.well_since = None;
 }
 
@@ -279,7 +281,7 @@ fn registered(key: AgentKey, spec: &AgentSpec, event: &Event) -> Agent {
         exit: None,
         last_progress_at: None,
         well_since: None,
-        restarts: Restarts { used: 0, budget: spec.restart_budget, cooldown_until: None },
+        restarts: Restarts { budget: spec.restart_budget, ..Restarts::default() },
         completed_in: None,
         validated_in: None,
     }
