@@ -10,17 +10,9 @@ use metawsm::services::snapshot::{Asked, Found, Queue, Snapshot, Snippet, Tab, T
 
 use unicode_width::UnicodeWidthStr;
 
-use super::console_world::{Desk, HOSTILE, page, snapshot, thread};
+use super::console_world::{Desk, HOSTILE, page, snapshot, thread, wishes};
 
 const WIDE: (u16, u16) = (160, 45);
-
-fn wishes(desk: &Desk) -> Vec<Wish> {
-    let wish = |effect: &Effect| match effect {
-        Effect::Do(_, wish) => Some(wish.clone()),
-        _ => None,
-    };
-    desk.effects.iter().filter_map(wish).collect()
-}
 
 fn changed(thread_id: &str, change: Change) -> Vec<Wish> {
     vec![Wish::Thread(thread_id.to_owned(), change)]

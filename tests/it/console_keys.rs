@@ -10,17 +10,9 @@ use metawsm::domain::agent::AgentKey;
 use metawsm::services::handle::{Preview, Trouble, Wish};
 use metawsm::services::snapshot::Snapshot;
 
-use super::console_world::{Desk, page, snapshot};
+use super::console_world::{Desk, page, snapshot, wishes};
 
 const WIDE: (u16, u16) = (160, 45);
-
-fn wishes(desk: &Desk) -> Vec<Wish> {
-    let wish = |effect: &Effect| match effect {
-        Effect::Do(_, wish) => Some(wish.clone()),
-        _ => None,
-    };
-    desk.effects.iter().filter_map(wish).collect()
-}
 
 fn coder() -> AgentKey {
     AgentKey::new("run-1", "acme-12", "coder")

@@ -14,6 +14,7 @@ use metawsm::domain::run::RunStatus;
 use metawsm::domain::signal::{Signal, SignalType};
 use metawsm::domain::thread::{Post, Priority, Thread, ThreadState};
 use metawsm::domain::time::Moment;
+use metawsm::services::handle::Wish;
 use metawsm::services::live::Screen;
 use metawsm::services::snapshot::{
     AgentRow, EscalationRow, Facts, Look, Queue, Queues, RunRow, Snapshot, SuggestionRow, Supervising, ThreadPage,
@@ -213,6 +214,15 @@ pub struct Desk {
     pub app: App,
     pub up: Duration,
     pub effects: Vec<Effect>,
+}
+
+/// What was wished, in order.
+pub fn wishes(desk: &Desk) -> Vec<Wish> {
+    let wish = |effect: &Effect| match effect {
+        Effect::Do(_, wish) => Some(wish.clone()),
+        _ => None,
+    };
+    desk.effects.iter().filter_map(wish).collect()
 }
 
 impl Desk {
