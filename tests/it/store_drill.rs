@@ -1,4 +1,5 @@
-//! The drill (spec 7, Reliability): twenty processes write at once, two follow, and one is killed every second.
+//! The drill (spec 7, Reliability): twenty processes write at once, two consoles watch, two processes follow, and a
+//! writer is killed every second.
 //!
 //! It takes five seconds; `DRILL_SECONDS` makes it longer.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in tests, also in what they share")]
@@ -15,6 +16,7 @@ use metawsm::domain::command::ThreadWish;
 use metawsm::store::read::forum::{Queue, ThreadFilter, Viewer};
 use metawsm::store::{Order, Reader, StoreError};
 
+use crate::console_seat::{Seat, bin};
 use crate::core_world::*;
 use crate::store_crash::{DATABASE, ORDERS, acknowledge, assert_sound, ledger, next, spawn_test};
 use crate::world::{Live, PATIENCE, World, wait_for};
@@ -83,12 +85,31 @@ fn followers(world: &World) -> [Live; 2] {
     [world.spawn(&["events", "--follow"]), world.spawn(&["forum", "watch", "--follow", "--type", "*"])]
 }
 
+/// Consoles of somebody who has never spoken: to them every thread is new.
+fn consoles(world: &World) -> [Seat; 2] {
+    let home = world.home();
+    [(), ()].map(|()| {
+        let seat = Seat::new((160, 45), |_| format!("USER=watcher {} --home {}", bin(), home.display()));
+        seat.sees("4 Forum");
+        seat
+    })
+}
+
+/// Whoever has to wait for the others waits without a word.
+fn is_calm(seat: &Seat) {
+    let text = seat.text();
+    for word in ["busy", "locked", "back "] {
+        assert!(!text.to_lowercase().contains(word), "{word}:\n{text}");
+    }
+}
+
 #[test]
-fn twenty_write_two_follow_and_one_is_killed_every_second() {
+fn twenty_write_two_consoles_watch_two_follow_and_one_is_killed_every_second() {
     let world = World::new(&[]);
     world.ask(&["forum", "ask", "--ticket", "T-1", "--title", "the first", "--body", "b"]);
     let path: PathBuf = world.db();
     let followers = followers(&world);
+    let consoles = consoles(&world);
     let acknowledged = Arc::new(Mutex::new(BTreeSet::new()));
     let end = Instant::now() + Duration::from_secs(seconds());
     let left = || u64::try_from(end.saturating_duration_since(Instant::now()).as_millis()).unwrap();
@@ -102,6 +123,7 @@ fn twenty_write_two_follow_and_one_is_killed_every_second() {
         victim.child.wait().unwrap();
         victim.told.join().unwrap();
         killed += 1;
+        consoles.iter().for_each(is_calm);
         writers.push(writer(&path, left(), &acknowledged));
     }
     for writer in writers {
@@ -119,4 +141,14 @@ fn twenty_write_two_follow_and_one_is_killed_every_second() {
         assert_eq!(follower.lines(), lines);
         assert_eq!(follower.errors(), "");
     }
+    let counts = Reader::open(&path).unwrap().queue_counts(&Viewer::Human("watcher".into())).unwrap();
+    assert!(counts.all > 10, "{counts:?}");
+    for seat in &consoles {
+        seat.sees(&format!("needs me {} ", counts.needs_me));
+        seat.sees(&format!("unseen {} ", counts.unseen));
+        seat.sees(&format!("all {} ", counts.all));
+        is_calm(seat);
+    }
+    let supervisors = journal.lines().filter(|line| line.contains("lease.acquired")).count();
+    assert_eq!(supervisors, 1, "one of the two consoles supervises");
 }
