@@ -2,6 +2,7 @@
 //! from the same run.
 //!
 //! `cargo bench --bench store`, or with the figures wanted: `-- p6 p7`, and `-- quick` to leave the million out.
+//! `-- make=FILE` leaves a database of a million threads in FILE, to try the binary with.
 //! Times are reported; only the ratios say whether the goal is met.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a bench prints, and a broken bench is to stop")]
 
@@ -33,6 +34,9 @@ fn main() {
     let named = words.iter().any(|word| word.starts_with('p'));
     let wanted = |name: &str| !named || words.iter().any(|word| word == name);
     let sizes: Vec<usize> = [1_000, 10_000, 100_000, 1_000_000].into_iter().take(if quick { 3 } else { 4 }).collect();
+    if let Some(file) = words.iter().find_map(|word| word.strip_prefix("make=")) {
+        return data::threads(Path::new(file), sizes[sizes.len() - 1]);
+    }
     if wanted("p4") {
         p4(dir.path());
     }
