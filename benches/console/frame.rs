@@ -61,7 +61,7 @@ fn snapshot(rows: usize) -> Snapshot {
         reason: "the plan is being executed".to_owned(),
         dry_run: false,
         steps: (3, 4),
-        agents: vec![AgentStatus::Running; 3],
+        agents: vec![(AgentStatus::Running, WaitingFor::None); 3],
         questions: 0,
         updated_at: NOW,
         last_seq: 1,
@@ -105,7 +105,7 @@ fn snapshot(rows: usize) -> Snapshot {
     Snapshot {
         runs: (0..rows).map(run).collect(),
         agents: (0..rows).map(agent).collect(),
-        queues: Queues { needs_me: queue(), unseen: queue(), assigned: queue(), all: queue() },
+        queues: Queues { needs_me: queue(), unseen: queue(), assigned: queue(), all: queue(), waiting: rows },
         facts: Facts::default(),
         ..Snapshot::default()
     }

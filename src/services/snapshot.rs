@@ -131,8 +131,8 @@ pub struct RunRow {
     pub dry_run: bool,
     /// Steps that are settled, and all.
     pub steps: (usize, usize),
-    /// Its agents' states.
-    pub agents: Vec<AgentStatus>,
+    /// Where its agents stand, and what they wait for.
+    pub agents: Vec<(AgentStatus, WaitingFor)>,
     /// Questions that wait for a human.
     pub questions: usize,
     /// When anything of it last changed.
@@ -153,7 +153,7 @@ impl RunRow {
             || self
                 .agents
                 .iter()
-                .any(|status| matches!(status, AgentStatus::Dead | AgentStatus::Failed | AgentStatus::Stalled))
+                .any(|(status, _)| matches!(status, AgentStatus::Dead | AgentStatus::Failed | AgentStatus::Stalled))
     }
 }
 
@@ -302,6 +302,8 @@ pub struct Queues {
     pub assigned: Queue,
     /// Everything, the newest first.
     pub all: Queue,
+    /// How many threads wait for a human, read or not.
+    pub waiting: usize,
 }
 
 impl Queues {
@@ -333,10 +335,10 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// How many there are.
-    pub fn count(&self) -> String {
+    /// How many there are, read or not.
+    pub fn count(&self) -> usize {
         let read = self.rows.len();
-        if self.more { self.total.max(read + 1).to_string() } else { read.to_string() }
+        if self.more { self.total.max(read + 1) } else { read }
     }
 }
 

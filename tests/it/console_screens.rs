@@ -3,7 +3,7 @@
 use metawsm::domain::plan::{Step, StepKind, StepSpec, StepStatus};
 use metawsm::services::error::Gate;
 use metawsm::services::handle::Trouble;
-use metawsm::services::snapshot::{RunPage, Snapshot};
+use metawsm::services::snapshot::{EscalationRow, RunPage, Snapshot};
 
 use super::console_world::{Desk, HOSTILE, before, page, snapshot};
 use metawsm::console::msg::Msg;
@@ -226,4 +226,21 @@ fn menus_of_a_thread() {
     at_all_sizes("assign", |desk| {
         desk.keys("4gro");
     });
+}
+
+#[test]
+fn what_waits_is_counted_beyond_what_is_read() {
+    let mut all = snapshot();
+    all.queues.needs_me.more = true;
+    all.queues.needs_me.total = 452_337;
+    all.queues.waiting = 452_000;
+    let mut desk = Desk::empty((160, 45));
+    desk.look(all.clone());
+    // One escalation calls that is about no thread.
+    assert!(desk.shows("452001 waiting for you"), "{}", desk.drawn());
+    assert!(desk.shows("needs me 452337"), "{}", desk.drawn());
+    let about = |thread: &str| EscalationRow { thread_id: Some(thread.to_owned()), ..all.escalations[0].clone() };
+    all.escalations = vec![about("t1"), about("not read")];
+    desk.look(all);
+    assert!(desk.shows("452000 waiting for you"), "{}", desk.drawn());
 }

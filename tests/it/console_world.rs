@@ -38,7 +38,7 @@ pub fn run(id: &str, ticket: &str, status: RunStatus, agents: &[AgentStatus], qu
         reason: "the plan is being executed".to_owned(),
         dry_run: false,
         steps: (2, 3),
-        agents: agents.to_vec(),
+        agents: agents.iter().map(|status| (*status, WaitingFor::None)).collect(),
         questions,
         updated_at: before(840),
         last_seq: 40,
@@ -161,7 +161,10 @@ pub fn snapshot() -> Snapshot {
     Snapshot {
         seq: 41,
         runs: vec![
-            run("run-1", "ACME-12", RunStatus::AwaitingGuidance, &[AgentStatus::Idle, AgentStatus::Dead], 2),
+            RunRow {
+                agents: vec![(AgentStatus::Idle, WaitingFor::Guidance), (AgentStatus::Dead, WaitingFor::None)],
+                ..run("run-1", "ACME-12", RunStatus::AwaitingGuidance, &[], 2)
+            },
             run("run-2", "ACME-15", RunStatus::Running, &[AgentStatus::Running], 0),
             run("run-3", "ACME-09", RunStatus::Completed, &[AgentStatus::Done; 9], 0),
         ],
@@ -195,6 +198,7 @@ pub fn snapshot() -> Snapshot {
             unseen: Queue { total: waiting.len(), rows: waiting, more: false },
             assigned: Queue::default(),
             all: Queue { total: 4, rows: all, more: true },
+            waiting: 2,
         },
         deeper: 0,
         found: None,

@@ -209,6 +209,6 @@ fn the_consoles_tabs_count_what_they_do_not_show() {
     for (queue, rows, total) in
         [(&queues.needs_me, 200, 230), (&queues.unseen, 200, 230), (&queues.all, 200, 231), (&queues.assigned, 0, 0)]
     {
-        assert_eq!((queue.rows.len(), queue.total, queue.count()), (rows, total, total.to_string()));
+        assert_eq!((queue.rows.len(), queue.total, queue.count()), (rows, total, total));
     }
 }

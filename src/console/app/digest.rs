@@ -123,9 +123,9 @@ impl Digest {
         digest.escalations = (calls, snapshot.escalations.len() - calls);
         digest.waiting = calls;
         digest.needs = Needs::of(snapshot, now);
+        let mut read = BTreeSet::new();
         for row in snapshot.queues.needs_me.rows.iter().filter(|row| row.waits()) {
-            digest.questions += 1;
-            digest.waiting += usize::from(!escalated.contains(row.thread_id.as_str()));
+            read.insert(row.thread_id.as_str());
             if let Some(agent) = &row.agent {
                 digest.asks.entry(agent.clone()).or_insert_with(|| row.thread_id.clone());
             }
@@ -133,6 +133,11 @@ impl Digest {
                 digest.run_asks.entry(run_id.clone()).or_insert_with(|| row.thread_id.clone());
             }
         }
+        // Of what waits only the most pressing is read; an escalation of the rest stands for its question as well.
+        let unread = snapshot.queues.waiting.saturating_sub(read.len());
+        digest.questions = read.len() + unread;
+        digest.waiting += read.difference(&escalated).count();
+        digest.waiting += unread.saturating_sub(escalated.difference(&read).count());
         digest
     }
 }

@@ -65,15 +65,25 @@ pub fn state(agent: &AgentRow, now: Moment) -> (String, Mark) {
     if agent.starting {
         return ("starting".to_owned(), Mark::Starting);
     }
+    let mark = mark(agent.status, agent.waiting_for);
     let exit = agent.exit.as_deref().map(|exit| format!(" {exit}")).unwrap_or_default();
     match (agent.status, agent.waiting_for) {
-        (AgentStatus::Dead | AgentStatus::Failed, _) => (format!("{}{exit}", agent.status), Mark::Dead),
-        (status, WaitingFor::Guidance | WaitingFor::Input) if status.working() => ("asks you".to_owned(), Mark::Waits),
-        (status, WaitingFor::Limit) if status.working() => ("at a limit".to_owned(), Mark::Stalled),
+        (AgentStatus::Dead | AgentStatus::Failed, _) => (format!("{}{exit}", agent.status), mark),
+        (status, WaitingFor::Guidance | WaitingFor::Input) if status.working() => ("asks you".to_owned(), mark),
+        (status, WaitingFor::Limit) if status.working() => ("at a limit".to_owned(), mark),
         (status, _) if status.working() && agent.health_at(now) == Health::Unknown => {
             ("unknown".to_owned(), Mark::Idle)
         }
-        (status, _) => (status.word().to_owned(), Mark::of_agent(status)),
+        (status, _) => (status.word().to_owned(), mark),
+    }
+}
+
+/// The sign of an agent that stands so and waits for this.
+pub const fn mark(status: AgentStatus, waiting_for: WaitingFor) -> Mark {
+    match waiting_for {
+        WaitingFor::Guidance | WaitingFor::Input if status.working() => Mark::Waits,
+        WaitingFor::Limit if status.working() => Mark::Stalled,
+        WaitingFor::None | WaitingFor::Guidance | WaitingFor::Input | WaitingFor::Limit => Mark::of_agent(status),
     }
 }
 

@@ -16,7 +16,13 @@ use crate::services::snapshot::{Queue, Snippet, Tab, ThreadRow};
 /// Draws the pane.
 pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
     let focused = app.focus == Pane::Forum;
-    let mut title = home::title(app, Pane::Forum, "Forum", "");
+    // What was found stands before what was looked for: that may be long.
+    let found = app.snapshot.found.as_ref().filter(|_| app.asked.is_some());
+    let counts = found.map_or(String::new(), |found| format!("found {}", found_count(&found.queue)));
+    let mut title = home::title(app, Pane::Forum, "Forum", &counts);
+    if let Some(percent) = found.and_then(|found| found.indexed) {
+        title = title.text(&format!("indexing {percent} % "), app.theme.warn());
+    }
     let searched = app.asked.as_ref().is_some_and(|asked| !asked.text.is_empty());
     for tab in Tab::ALL.into_iter().filter(|_| !searched) {
         // Where there is little room, an empty tab gives way.
@@ -29,12 +35,6 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
     }
     if app.misread.is_some() {
         title = title.text("not understood ", app.theme.warn());
-    }
-    if let (Some(found), Some(_)) = (&app.snapshot.found, &app.asked) {
-        title = title.text(&format!("{} found {} ", app.theme.dot(), found_count(&found.queue)), app.theme.accent());
-        if let Some(percent) = found.indexed {
-            title = title.text(&format!("indexing {percent} % "), app.theme.warn());
-        }
     }
     let inner = pane::frame(title, focused, app.theme, area, buffer);
     let Some(list) = app.thread_list().filter(|list| !list.is_empty()) else {

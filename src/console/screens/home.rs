@@ -67,7 +67,7 @@ fn narrow(app: &App, area: Rect, buffer: &mut Buffer) {
             Pane::Runs => app.snapshot.runs.len(),
             Pane::Agents => app.snapshot.agents.len(),
             Pane::Attention => app.digest.escalations.0,
-            Pane::Forum => app.snapshot.queues.needs_me.rows.len(),
+            Pane::Forum => app.snapshot.queues.needs_me.count(),
             Pane::Live => 0,
         };
         let number = if count > 0 { format!(" {count}") } else { String::new() };

@@ -4,7 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
 
-use super::{ago, home};
+use super::{agents, ago, home};
 use crate::console::action::Pane;
 use crate::console::app::App;
 use crate::console::theme::Mark;
@@ -50,8 +50,8 @@ fn row(app: &App, run: &RunRow, width: usize) -> Line<'static> {
         .left(word, wide, theme.tone(mark))
         .right(&format!("{}/{}", run.steps.0, run.steps.1), steps, theme.dim());
     if signs > 0 {
-        for status in run.agents.iter().take(signs) {
-            let mark = Mark::of_agent(*status);
+        for (status, waiting_for) in run.agents.iter().take(signs) {
+            let mark = agents::mark(*status, *waiting_for);
             line = line.text(theme.sign(mark), theme.tone(mark));
         }
         line = line.text(&" ".repeat(signs + 1 - run.agents.len().min(signs)), theme.plain());

@@ -70,7 +70,7 @@ impl Row {
         let ends = marks.iter().flat_map(|mark| [mark.start, mark.end]).chain([text.len()]);
         let (mut from, mut room) = (0, width);
         for (at, to) in ends.enumerate() {
-            let Some(part) = text.get(from..to) else { break };
+            let Some(part) = text.get(from..to).filter(|_| room > 0) else { break };
             from = to;
             let part = cut(&certain(&one_line_keeping_ends(part)), room);
             room -= part.width().min(room);
@@ -136,7 +136,20 @@ pub fn ends(left: Row, right: Row, area: Rect, buffer: &mut Buffer) {
 
 #[cfg(test)]
 mod tests {
-    use super::share;
+    use ratatui::style::Style;
+
+    use super::{Row, share};
+
+    #[test]
+    fn what_has_no_room_is_cut_once() {
+        let shown = |width: usize| -> String {
+            let row = Row::new().marked("one two three four", &[4..7, 8..13], width, [Style::new(); 2]);
+            row.line().spans.iter().map(|span| span.content.as_ref()).collect()
+        };
+        assert_eq!(shown(18), "one two three four ");
+        assert_eq!(shown(6), "one t… ");
+        assert_eq!(shown(2), "o… ");
+    }
 
     #[test]
     fn the_first_columns_get_what_they_need() {

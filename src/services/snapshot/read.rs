@@ -190,7 +190,7 @@ impl Source {
     ) -> Result<Vec<RunRow>, EngineError> {
         let mut states: HashMap<&str, Vec<_>> = HashMap::new();
         for (run_id, agent) in agents {
-            states.entry(run_id).or_default().push(agent.status);
+            states.entry(run_id).or_default().push((agent.status, agent.waiting_for));
         }
         let mut questions: HashMap<&str, usize> = HashMap::new();
         for thread in queues.needs_me.rows.iter().filter(|thread| thread.waits()) {
@@ -254,6 +254,7 @@ impl Source {
             unseen: rows(unseen, Tab::Unseen, counts.unseen)?,
             assigned: rows(assigned, Tab::Assigned, counts.assigned)?,
             all: rows(all, Tab::All, counts.all)?,
+            waiting: usize::try_from(counts.unanswered).unwrap_or(usize::MAX),
         })
     }
 
