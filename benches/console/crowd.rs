@@ -1,92 +1,16 @@
 //! The released program beside agents in tmux: a key's way while one of them chatters (P11), a hundred idle ones (P13).
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use super::home::Crowd;
 use super::terminal::{FULL, Seat, WATCHED, of_a_core, spent, yardstick};
 use super::{median, share};
 
 /// What agent-of-empires 1.9.5 was measured at, with fifty and with a hundred idle agents.
 const BESIDE: &str = "agent-of-empires 1.9.5: 50 agents 16.4 % of a core, 32 processes/s, first frame 1.1 s; \
                       100 agents 27 %, 45/s, 2.1 s";
-
-/// A home with agents in a tmux of their own, all gone with it.
-struct Crowd {
-    dir: tempfile::TempDir,
-}
-
-impl Crowd {
-    fn new(agents: usize, work: &str) -> Self {
-        let crowd = Self { dir: tempfile::tempdir().unwrap() };
-        let repo = crowd.home().join("api");
-        std::fs::create_dir_all(crowd.home().join(".metawsm")).unwrap();
-        std::fs::create_dir_all(&repo).unwrap();
-        for args in [&["init", "-q", "-b", "main"][..], &["commit", "-q", "--allow-empty", "-m", "begin"]] {
-            let mut git = Command::new("git");
-            git.current_dir(&repo).args(["-c", "user.name=B", "-c", "user.email=b@example.org"]).args(args);
-            assert!(git.status().unwrap().success());
-        }
-        let names: Vec<_> =
-            (0..agents).map(|at| serde_json::json!({ "name": format!("a{at:03}"), "profile": "bench" })).collect();
-        let policy = serde_json::json!({
-            "version": 3,
-            "tmux": { "socket": crowd.socket().display().to_string(), "stop_grace_seconds": 1 },
-            "operator": { "llm": { "mode": "off" } },
-            "agent_profiles": [{
-                "name": "bench", "runner": "shell", "runner_options": { "command": ["sh", "-c", work] },
-            }],
-            "agents": names,
-        });
-        std::fs::write(crowd.home().join(".metawsm/policy.json"), policy.to_string()).unwrap();
-        crowd.start(agents);
-        crowd
-    }
-
-    /// Starts them and leaves them alone.
-    fn start(&self, agents: usize) {
-        let mut run = self.metawsm(&["--headless", "run", "--ticket", "API-1", "--repos", "api"]);
-        let mut run = run.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let deadline = Instant::now() + Duration::from_secs(120);
-        while self.running() < agents {
-            assert!(Instant::now() < deadline, "the agents do not start");
-            std::thread::sleep(Duration::from_millis(200));
-        }
-        let _ = rustix::process::kill_process(rustix::process::Pid::from_child(&run), rustix::process::Signal::TERM);
-        let _ = run.wait();
-    }
-
-    fn running(&self) -> usize {
-        let out = self.metawsm(&["--json", "agents", "--all"]).output().unwrap();
-        String::from_utf8_lossy(&out.stdout).matches("\"status\":\"running\"").count()
-    }
-
-    fn metawsm(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_metawsm"));
-        command.current_dir(self.home()).args(args);
-        command
-    }
-
-    fn home(&self) -> PathBuf {
-        self.dir.path().join("home")
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.dir.path().join("sock")
-    }
-
-    fn tmux(&self, args: &[&str]) -> String {
-        let out = Command::new("tmux").arg("-S").arg(self.socket()).args(args).output().unwrap();
-        String::from_utf8_lossy(&out.stdout).trim().to_owned()
-    }
-}
-
-impl Drop for Crowd {
-    fn drop(&mut self) {
-        let _ = self.metawsm(&["stop", "--all", "--yes"]).output();
-        self.tmux(&["kill-server"]);
-    }
-}
 
 /// P11: the help is asked for while an agent's screen in view moves twenty times a second.
 pub fn keys() {

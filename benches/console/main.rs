@@ -6,6 +6,8 @@
 
 mod crowd;
 mod frame;
+#[path = "../home.rs"]
+mod home;
 mod terminal;
 
 use std::time::Duration;

@@ -223,6 +223,17 @@ impl Reader {
         docs(&self.conn, "agent", sql, &[(":run", &run_id)])
     }
 
+    /// One agent.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn agent(&self, key: &AgentKey) -> Result<Option<Agent>, StoreError> {
+        let sql = "SELECT doc FROM agent WHERE run_id = :run AND workspace = :workspace AND name = :name";
+        let place: &[(&str, &dyn ToSql)] =
+            &[(":run", &key.run_id), (":workspace", &key.workspace), (":name", &key.name)];
+        Ok(docs(&self.conn, "agent", sql, place)?.pop())
+    }
+
     /// All agents.
     ///
     /// # Errors
