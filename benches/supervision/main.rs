@@ -82,7 +82,10 @@ fn cost(crowd: &Crowd, engine: &Arc<Engine>) {
         100.0 * (of(&busy).as_secs_f64() - of(&rest).as_secs_f64()) / WATCHED.as_secs_f64()
     };
     let (ours, theirs) = (points(|spent| spent.0), points(|spent| spent.1));
-    println!("P2 supervision {ours:.2} + tmux server {theirs:.2} = {:.2} points of a core (goal 1, limit 3)", ours + theirs);
+    println!(
+        "P2 supervision {ours:.2} + tmux server {theirs:.2} = {:.2} points of a core (goal 1, limit 3)",
+        ours + theirs
+    );
 }
 
 /// CPU time that this process and the server spend while one waits.
@@ -137,7 +140,10 @@ fn deaths(engine: &Arc<Engine>) {
     duty.end();
     for (times, what) in known.into_iter().zip(["agent killed", "launcher killed"]) {
         let (half, most) = (median(times.clone()), times.iter().max().unwrap());
-        println!("P3 {} times {what}, known after: p50 {half:.1?} (goal 10ms seen, 50ms status), max {most:.1?} (goal 100ms, 500ms)", times.len());
+        println!(
+            "P3 {} times {what}, known after: p50 {half:.1?} (goal 10ms seen, 50ms status), max {most:.1?} (goal 100ms, 500ms)",
+            times.len()
+        );
     }
     println!("P3 missed or wrong: {wrong} (goal 0)");
 }

@@ -94,7 +94,7 @@ pub fn start(
     let record = match record {
         Ok(record) => record,
         Err(error) => {
-            let _ = end_launch(engine, tmux, agent, n, Duration::from_secs(1));
+            let _ = end_launch(engine, agent, n, Duration::from_secs(1));
             return Err(error);
         }
     };
@@ -111,7 +111,7 @@ pub fn start(
         Ok(_) => Ok(()),
         Err(refused) => {
             let grace = grace(&policy);
-            end_launch(engine, tmux, agent, n, grace)?;
+            end_launch(engine, agent, n, grace)?;
             match refused.refusal() {
                 Some(refusal) => Err(EngineError::Interrupted(refusal.message.clone())),
                 None => Err(refused),
@@ -362,7 +362,7 @@ fn clear_session(engine: &Engine, tmux: &Tmux, agent: &Agent, n: u32) -> Result<
     match tmux.has_session(&agent.spec.session) {
         Ok(false) | Err(TmuxError::NoServer { .. }) => {
             for earlier in 1..n {
-                end_launch(engine, tmux, agent, earlier, Duration::ZERO)?;
+                end_launch(engine, agent, earlier, Duration::ZERO)?;
             }
             return Ok(());
         }
@@ -377,9 +377,12 @@ fn clear_session(engine: &Engine, tmux: &Tmux, agent: &Agent, n: u32) -> Result<
             "rename or end that session, or change tmux.session_pattern",
         ));
     }
+    if !log_file(engine, agent, agent.launch.max(1)).exists() {
+        keep_screen(engine, tmux, agent)?;
+    }
     let policy = engine.policy_of(&agent.key.run_id)?;
     for launch in 1..=n {
-        end_launch(engine, tmux, agent, launch, grace(&policy))?;
+        end_launch(engine, agent, launch, grace(&policy))?;
     }
     end_session(tmux, &agent.spec.session)
 }
@@ -395,13 +398,7 @@ fn end_session(tmux: &Tmux, session: &str) -> Result<(), EngineError> {
 ///
 /// # Errors
 /// When something of it would not die.
-pub fn end_launch(
-    engine: &Engine,
-    _tmux: &Tmux,
-    agent: &Agent,
-    n: u32,
-    grace: Duration,
-) -> Result<Option<Record>, EngineError> {
+pub fn end_launch(engine: &Engine, agent: &Agent, n: u32, grace: Duration) -> Result<Option<Record>, EngineError> {
     let files = LaunchFiles::new(engine, &agent.spec.session, n);
     let record = read_record(&files.record)?;
     let marker = format!("{MARKER_ENV}={}", marker(engine, agent, n)?);
@@ -437,7 +434,7 @@ pub fn end(engine: &Engine, agent: &Agent) -> Result<(), EngineError> {
             // The last screen is worth more after the end than before it, but then it may be gone.
             keep_screen(engine, tmux, agent)?;
         }
-        end_launch(engine, tmux, agent, n, grace)?;
+        end_launch(engine, agent, n, grace)?;
         await_end_record(engine, agent, n);
         if current {
             keep_screen(engine, tmux, agent)?;

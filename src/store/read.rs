@@ -176,6 +176,20 @@ impl Reader {
         docs(&self.conn, "run", "SELECT doc FROM run ORDER BY last_seq DESC", &[])
     }
 
+    /// The runs of which there is news after a place in the journal.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn runs_touched(&self, since: i64) -> Result<Vec<String>, StoreError> {
+        self.with(|conn| {
+            conn.prepare_cached(
+                "SELECT DISTINCT run_id FROM journal NOT INDEXED WHERE seq > :since AND run_id IS NOT NULL",
+            )?
+            .query_map(named_params! { ":since": since }, |row| row.get(0))?
+            .collect()
+        })
+    }
+
     /// The runs of a ticket, newest activity first.
     ///
     /// # Errors

@@ -222,7 +222,9 @@ fn home(world: &World) -> String {
 
 #[test]
 fn a_killed_tmux_server_takes_its_agents_and_they_come_back() {
-    let world = World::new(&[("coder", "obeys.sh"), ("other", "obeys.sh")]);
+    // That a human can bring them back is looked at here, not that the rules do.
+    let never = json!({ "operator": { "rules": { "auto_restart": "never" } } });
+    let world = World::with(&[("coder", "obeys.sh"), ("other", "obeys.sh")], never);
     let run = world.run(&[]);
     let _live = world.spawn(&["--headless"]);
     wait_for("a supervisor", PATIENCE, || world.ask(&["runs"])["supervisor"]["pid"].as_u64());

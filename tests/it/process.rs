@@ -1,9 +1,12 @@
 //! Ending what an agent started.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::Duration;
 
-use metawsm::services::process::{PortableTable, Processes, Tree, default_table, end_tree};
+use metawsm::services::process::{
+    Ends, ListedEnds, PortableTable, Processes, Tree, default_ends, default_table, end_tree,
+};
 
 use crate::harness::{Launch, Server, signal, wait_for};
 
@@ -145,4 +148,37 @@ fn without_a_table_nothing_is_called_ended() {
     let tree = Tree { session_id: Some(4_000_000), ..Tree::default() };
     let report = end_tree(&Blind, &tree, Duration::ZERO);
     assert!(report.blind && !report.all_gone());
+}
+
+/// What each form of the watch says of a life, an end, a number used again and one that nobody has.
+#[test]
+fn ends_are_told_by_either_form() {
+    let (told, woken) = std::sync::mpsc::channel();
+    let native = default_ends(move || {
+        let _ = told.send(());
+    });
+    let listed: Box<dyn Ends> = Box::new(ListedEnds::new(Box::new(PortableTable)));
+    let portable: Box<dyn Processes> = Box::new(PortableTable);
+    let forms = [(native, default_table()), (listed, portable)];
+    for (mut ends, table) in forms {
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let life = (child.id(), table.start_time(child.id()).unwrap());
+        let another = (child.id(), life.1 + 1000);
+        ends.watch(life);
+        ends.watch(another);
+        ends.look();
+        assert!(!ends.ended(life) && ends.ended(another), "the number alone names nobody");
+        assert!(ends.ended((u32::MAX / 2, 1)), "nobody has this number");
+        child.kill().unwrap();
+        // It stays a zombie: nobody has asked how it ended.
+        wait_for("its end", || {
+            ends.look();
+            ends.ended(life).then_some(())
+        });
+        child.wait().unwrap();
+        ends.keep(&BTreeSet::new());
+        ends.look();
+        assert!(ends.ended(life), "also when it is looked up");
+    }
+    woken.recv_timeout(Duration::from_secs(10)).expect("the native form wakes who waits");
 }

@@ -3,11 +3,13 @@
 //! This folder is the only place that knows one operating system from another. The rest of the
 //! program sees [`Processes`].
 
+pub mod ends;
 pub mod exec;
 pub mod kill;
 pub mod lease;
 pub mod table;
 
+pub use ends::{Ends, ListedEnds, default_ends};
 pub use kill::{EndReport, Tree, end_tree};
 pub use table::{PortableTable, default_table};
 

@@ -413,6 +413,24 @@ impl Tmux {
         self.ask(&["run-shell", "-b", "true"]).map(drop)
     }
 
+    /// The exit status of the program that was started in a session's pane as this process, once it has ended; `None`
+    /// after a signal and whenever tmux does not know within `patience`.
+    pub fn ended_with(&self, session: &str, pane_pid: u32, patience: Duration) -> Option<i32> {
+        let look = || -> Option<Pane> {
+            let panes = self.panes().ok()?.panes;
+            panes.into_iter().find(|pane| pane.session == session && pane.pane_pid == pane_pid && pane.dead)
+        };
+        let deadline = Instant::now() + patience;
+        loop {
+            let pane = look()?;
+            if pane.dead_status.is_some() || Instant::now() >= deadline {
+                return pane.dead_status;
+            }
+            self.nudge().ok()?;
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// The server's process.
     ///
     /// # Errors

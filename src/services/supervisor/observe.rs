@@ -1,0 +1,219 @@
+//! One agent whose program may live: its end, or what its signals say.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::agents::{LaunchFiles, exit_of};
+use super::super::engine::{Caller, Engine};
+use super::super::error::EngineError;
+use super::super::launcher::{Record, read_record};
+use super::super::process::ends::{Ends, Life};
+use super::super::tmux::{Pane, Panes};
+use super::farewell::Farewells;
+use super::standing::Open;
+use crate::domain::agent::{Agent, AgentKey, AgentStatus, Exit, Health};
+use crate::domain::command::AgentWish;
+use crate::domain::health::{Signals, Thresholds, judge};
+use crate::domain::policy::HealthPolicy;
+use crate::domain::time::Moment;
+use crate::store::read::Vitals;
+
+/// How long a launcher that lost its terminal may take to find out whether its tmux server is gone too.
+const LAUNCHER_WORD: Duration = Duration::from_secs(2);
+/// A record is read again this often, also where nothing says that it is another one.
+const READ_EVERY: Duration = Duration::from_secs(10);
+
+/// The panes of one look, found by what is asked for.
+pub struct Shown<'a> {
+    by_session: HashMap<&'a str, &'a Pane>,
+    pids: HashSet<u32>,
+}
+
+impl<'a> Shown<'a> {
+    /// What tmux listed.
+    pub fn of(panes: &'a Panes) -> Self {
+        Self {
+            by_session: panes.panes.iter().map(|pane| (pane.session.as_str(), pane)).collect(),
+            pids: panes.panes.iter().map(|pane| pane.pane_pid).collect(),
+        }
+    }
+
+    /// The pane of a session.
+    pub fn of_session(&self, session: &str) -> Option<&'a Pane> {
+        self.by_session.get(session).copied()
+    }
+}
+
+/// A launch record as last read.
+struct Known {
+    launch: u32,
+    record: Record,
+    read_at: Moment,
+}
+
+/// What is remembered of living agents between two looks. Nothing of it matters to who comes after.
+pub struct Eye {
+    engine: Arc<Engine>,
+    caller: Caller,
+    ends: Box<dyn Ends>,
+    records: BTreeMap<AgentKey, Known>,
+    /// Launches of which the server showed no pane at the last look.
+    missing: BTreeMap<AgentKey, u32>,
+    /// Whether an end may not be reported yet: an agent lives whose server is gone, or one just ends.
+    pub orphans: bool,
+}
+
+impl Eye {
+    /// An eye that has not looked; `ends` tells of deaths.
+    pub fn new(engine: &Arc<Engine>, caller: &Caller, ends: Box<dyn Ends>) -> Self {
+        Self {
+            engine: Arc::clone(engine),
+            caller: caller.clone(),
+            ends,
+            records: BTreeMap::new(),
+            missing: BTreeMap::new(),
+            orphans: false,
+        }
+    }
+
+    /// Begins a look: what is remembered of launches goes with them.
+    pub fn open<'a>(&mut self, living: impl Iterator<Item = &'a Agent>) {
+        let launches: BTreeMap<&AgentKey, u32> = living.map(|agent| (&agent.key, agent.launch)).collect();
+        self.records.retain(|key, known| launches.get(key) == Some(&known.launch));
+        self.missing.retain(|key, _| launches.contains_key(key));
+        let lives: BTreeSet<Life> = self.records.values().flat_map(|known| lives(&known.record)).collect();
+        self.ends.keep(&lives);
+        self.ends.look();
+        self.orphans = false;
+    }
+
+    /// One agent: its end is reported, or what its signals say; its vitals are returned.
+    ///
+    /// # Errors
+    /// When the store cannot be used, or its launch record not be read.
+    pub fn look(
+        &mut self,
+        open: &Open,
+        agent: &Agent,
+        shown: Option<&Shown<'_>>,
+        farewells: &mut Farewells,
+        now: Moment,
+    ) -> Result<Option<Vitals>, EngineError> {
+        if farewells.has(&agent.key) {
+            // How it ended is just being found out.
+            self.orphans = true;
+            return Ok(None);
+        }
+        let health = open.health_of(agent)?;
+        let Some(record) = self.record(agent, now)? else { return Ok(None) };
+        let launcher_lives = !self.ends.ended((record.launcher_pid, record.launcher_start));
+        let server_gone = record.server_pid.is_some_and(|pid| self.ends.ended((pid, record.server_start)));
+        if let Some(exit) = exit_of(&record, self.engine.processes.as_ref()) {
+            let fresh = exit.at.is_some_and(|at| now.since(at) < LAUNCHER_WORD);
+            if record.hung_up && !server_gone && launcher_lives && fresh {
+                // It is just finding out whether its server is gone as well.
+                self.orphans = true;
+                return Ok(None);
+            }
+            farewells.keep_screen(agent);
+            let exit = Exit { source: "record".to_owned(), ..exit };
+            self.engine.order_agent(&self.caller, &agent.key, AgentWish::Exited { launch: agent.launch, exit })?;
+            return Ok(None);
+        }
+        if !launcher_lives || self.is_missing(agent, &record, shown) {
+            farewells.launcher_gone(agent);
+            self.orphans = true;
+            return Ok(None);
+        }
+        self.orphans |= server_gone;
+        let pane = shown.and_then(|shown| shown.of_session(&agent.spec.session));
+        let pane = pane.filter(|pane| pane.pane_pid == record.launcher_pid);
+        self.signals(open, agent, health, pane, now)?;
+        let last_output_at = pane.map(last_output);
+        Ok(Some(Vitals { last_output_at, last_seen_at: now, pid: Some(i64::from(record.launcher_pid)) }))
+    }
+
+    /// What its signals say, where that is news.
+    fn signals(
+        &self,
+        open: &Open,
+        agent: &Agent,
+        health: &HealthPolicy,
+        pane: Option<&Pane>,
+        now: Moment,
+    ) -> Result<(), EngineError> {
+        let signals = Signals {
+            output_age: pane.map(|pane| now.since(last_output(pane))),
+            // Progress is not judged before everything that shows it is watched: a guess would be worse.
+            progress_age: None,
+            asks: open.asking.contains(&agent.key),
+        };
+        let thresholds = Thresholds {
+            idle_seconds: health.idle_seconds,
+            activity_stalled_seconds: health.activity_stalled_seconds,
+            progress_stalled_seconds: health.progress_stalled_seconds,
+        };
+        let verdict = judge(&signals, &thresholds);
+        let news = verdict.health != agent.health
+            || verdict.waiting_for != agent.waiting_for
+            || (verdict.health == Health::Healthy && agent.status != AgentStatus::Running);
+        if news && agent.status.working() {
+            let wish = AgentWish::Observed {
+                health: verdict.health,
+                waiting_for: verdict.waiting_for,
+                reason: verdict.reason,
+                evidence: verdict.evidence,
+            };
+            self.engine.order_agent(&self.caller, &agent.key, wish)?;
+        }
+        Ok(())
+    }
+
+    /// The launch record, read again where it may be another one: a launcher writes for the last time when it ends.
+    fn record(&mut self, agent: &Agent, now: Moment) -> Result<Option<Record>, EngineError> {
+        if let Some(known) = self.records.get(&agent.key) {
+            let fresh = now.since(known.read_at) < READ_EVERY && known.record.agent_pid.is_some();
+            if fresh && !self.ends.ended((known.record.launcher_pid, known.record.launcher_start)) {
+                return Ok(Some(known.record.clone()));
+            }
+        }
+        let record = self.read(&LaunchFiles::new(&self.engine, &agent.spec.session, agent.launch).record)?;
+        if let Some(record) = &record {
+            lives(record).for_each(|life| self.ends.watch(life));
+            let known = Known { launch: agent.launch, record: record.clone(), read_at: now };
+            self.records.insert(agent.key.clone(), known);
+        }
+        Ok(record)
+    }
+
+    fn read(&self, path: &Path) -> Result<Option<Record>, EngineError> {
+        Ok(read_record(path)?)
+    }
+
+    /// Whether a server that answers shows no pane of a launch, twice in a row: at the first look it may have been
+    /// started after the server was asked. A pane that somebody moved elsewhere is still there.
+    fn is_missing(&mut self, agent: &Agent, record: &Record, shown: Option<&Shown<'_>>) -> bool {
+        match shown {
+            Some(shown) if record.server_pid.is_some() && !shown.pids.contains(&record.launcher_pid) => {
+                self.missing.insert(agent.key.clone(), agent.launch) == Some(agent.launch)
+            }
+            Some(_) | None => {
+                self.missing.remove(&agent.key);
+                false
+            }
+        }
+    }
+}
+
+/// Those whose end matters to a launch: its launcher, and the server in whose pane that runs.
+fn lives(record: &Record) -> impl Iterator<Item = Life> {
+    let server = record.server_pid.map(|pid| (pid, record.server_start));
+    [(record.launcher_pid, record.launcher_start)].into_iter().chain(server)
+}
+
+/// When a pane's window last printed something.
+pub fn last_output(pane: &Pane) -> Moment {
+    Moment::from_millis(pane.activity.saturating_mul(1000))
+}

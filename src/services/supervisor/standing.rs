@@ -1,0 +1,144 @@
+//! What the journal says should be, kept between two looks: only what has news is read again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::engine::Engine;
+use super::super::error::EngineError;
+use crate::domain::agent::{Agent, AgentKey};
+use crate::domain::plan::Step;
+use crate::domain::policy::{HealthPolicy, Policy};
+use crate::domain::run::{Run, RunStatus};
+use crate::domain::scene::Workspace;
+use crate::store::Reader;
+
+/// A run that is not closed, with what belongs to it.
+#[derive(Debug)]
+pub struct Open {
+    /// The run.
+    pub run: Run,
+    /// Its agents.
+    pub agents: Vec<Agent>,
+    /// The steps of its plan.
+    pub steps: Vec<Step>,
+    /// Its workspaces.
+    pub workspaces: Vec<Workspace>,
+    /// Its agents who wait for an answer.
+    pub asking: BTreeSet<AgentKey>,
+    /// After how long an agent's silence means something, by the policy the run keeps or the live one; or why that is
+    /// not known.
+    health: Result<BTreeMap<String, HealthPolicy>, String>,
+}
+
+impl Open {
+    /// The run, read anew; `None` when it is closed, or only planned.
+    fn read(engine: &Engine, reader: &Reader, run_id: &str) -> Result<Option<Self>, EngineError> {
+        let Some(run) = reader.run(run_id)?.filter(is_open) else { return Ok(None) };
+        let agents = reader.agents(run_id)?;
+        let mut open = Self {
+            steps: reader.steps(run_id)?,
+            workspaces: reader.workspaces(run_id)?,
+            asking: asking(reader, &run, &agents)?,
+            health: Ok(BTreeMap::new()),
+            run,
+            agents,
+        };
+        open.follow(engine);
+        Ok(Some(open))
+    }
+
+    /// Takes the policy anew.
+    fn follow(&mut self, engine: &Engine) {
+        let by_profile = |policy: Policy| {
+            let profiles = policy.agent_profiles.iter();
+            let known = profiles.map(|profile| (profile.name.clone(), policy.health_for(profile))).collect();
+            let rest: BTreeMap<String, HealthPolicy> = [(String::new(), policy.health.clone())].into();
+            rest.into_iter().chain::<BTreeMap<_, _>>(known).collect()
+        };
+        self.health = engine.policy_of(self.run.id()).map(by_profile).map_err(|error| error.to_string());
+    }
+
+    /// After how long an agent's silence means something.
+    ///
+    /// # Errors
+    /// Why that is not known: the policy that the run keeps cannot be read.
+    pub fn health_of(&self, agent: &Agent) -> Result<&HealthPolicy, EngineError> {
+        let known = self.health.as_ref().map_err(|why| EngineError::refused(why.clone(), "metawsm doctor"))?;
+        known.get(&agent.spec.profile).or_else(|| known.get("")).ok_or_else(|| {
+            EngineError::not_found(format!("no profile {}", agent.spec.profile), "metawsm doctor --verify")
+        })
+    }
+}
+
+fn is_open(run: &Run) -> bool {
+    !matches!(run.status, RunStatus::Closed | RunStatus::Created)
+}
+
+/// The agents of a run with an open request or question of their present epoch.
+fn asking(reader: &Reader, run: &Run, agents: &[Agent]) -> Result<BTreeSet<AgentKey>, EngineError> {
+    if run.status != RunStatus::AwaitingGuidance {
+        return Ok(BTreeSet::new());
+    }
+    let mut asking = BTreeSet::new();
+    for request in reader.open_requests(run.id())? {
+        let key = AgentKey::new(run.id(), request.workspace, request.agent_name);
+        if agents.iter().any(|agent| agent.key == key && agent.epoch == request.epoch) {
+            asking.insert(key);
+        }
+    }
+    for thread in reader.blocking_threads(run.id())?.into_iter().filter(|thread| thread.waits_for_human()) {
+        if let (Some(workspace), Some(name)) = (thread.workspace, thread.agent_name) {
+            asking.insert(AgentKey::new(run.id(), workspace, name));
+        }
+    }
+    Ok(asking)
+}
+
+/// All open runs as of one place in the journal.
+#[derive(Debug, Default)]
+pub struct Standing {
+    /// The place; `None` before the first look.
+    seq: Option<i64>,
+    /// The live policy file as it was then.
+    live: Option<Policy>,
+    /// The runs by id.
+    pub runs: BTreeMap<String, Open>,
+}
+
+impl Standing {
+    /// Catches up with the journal and the policy file.
+    ///
+    /// # Errors
+    /// When the store cannot be used.
+    pub fn refresh(&mut self, engine: &Engine) -> Result<(), EngineError> {
+        let reader = engine.reader()?;
+        // Read first: what comes meanwhile is read again next time.
+        let seq = reader.last_seq()?;
+        let touched = match self.seq {
+            Some(known) if known == seq => Vec::new(),
+            // A rebuild may have begun anew with fewer.
+            Some(known) if known < seq => reader.runs_touched(known)?,
+            Some(_) | None => {
+                self.runs.clear();
+                reader.runs()?.iter().filter(|run| is_open(run)).map(|run| run.id().to_owned()).collect()
+            }
+        };
+        for run_id in touched {
+            match Open::read(engine, &reader, &run_id)? {
+                Some(open) => drop(self.runs.insert(run_id, open)),
+                None => drop(self.runs.remove(&run_id)),
+            }
+        }
+        self.seq = Some(seq);
+        let live = engine.home.load_policy(&[]).ok().map(|live| live.policy);
+        if live != self.live {
+            self.runs.values_mut().for_each(|open| open.follow(engine));
+            self.live = live;
+        }
+        Ok(())
+    }
+
+    /// All their agents.
+    pub fn agents(&self) -> impl Iterator<Item = &Agent> {
+        self.runs.values().flat_map(|open| &open.agents)
+    }
+}
