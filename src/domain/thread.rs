@@ -111,6 +111,11 @@ impl Priority {
         self as i64
     }
 
+    /// Whether what has it is to be seen at once.
+    pub const fn presses(self) -> bool {
+        matches!(self, Self::High | Self::Urgent)
+    }
+
     /// Reads a word in any case; blank means normal.
     pub fn parse(text: &str) -> Option<Self> {
         let word = text.trim().to_ascii_lowercase();
@@ -184,6 +189,11 @@ impl Thread {
     /// Whether it is open and a human or the operator has to speak.
     pub fn waits_for_human(&self) -> bool {
         self.waiting_on == Some(Side::Human)
+    }
+
+    /// When it began to wait, else when it was opened.
+    pub fn waits_since(&self) -> Moment {
+        self.waiting_since.unwrap_or(self.opened_at)
     }
 }
 

@@ -323,7 +323,7 @@ impl Supervisor {
                 && request.agent_name == agent.key.name
                 && request.epoch == agent.epoch
         });
-        let question = reader.blocking_threads(run.id())?.into_iter().any(|thread| {
+        let question = reader.blocking_threads(Some(run.id()))?.into_iter().any(|thread| {
             thread.waits_for_human()
                 && thread.workspace.as_deref() == Some(agent.key.workspace.as_str())
                 && thread.agent_name.as_deref() == Some(agent.key.name.as_str())

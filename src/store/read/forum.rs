@@ -72,12 +72,12 @@ impl Reader {
         Ok(docs(&self.conn, "thread", sql, &[(":thread", &thread_id)])?.pop())
     }
 
-    /// The threads of a run in which an agent waits.
+    /// The threads of a run, or those outside of every run, in which an agent waits.
     ///
     /// # Errors
     /// [`StoreError`] from the database.
-    pub fn blocking_threads(&self, run_id: &str) -> Result<Vec<Thread>, StoreError> {
-        let sql = "SELECT doc FROM thread WHERE run_id = :run AND blocking = 1";
+    pub fn blocking_threads(&self, run_id: Option<&str>) -> Result<Vec<Thread>, StoreError> {
+        let sql = "SELECT doc FROM thread INDEXED BY thread_blocking WHERE run_id IS :run AND blocking = 1";
         docs(&self.conn, "thread", sql, &[(":run", &run_id)])
     }
 
