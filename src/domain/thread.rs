@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::actor::{ActorType, Side};
+use super::actor::{Actor, ActorType, Side};
 use super::refusal::Refusal;
 use super::signal::Signal;
 use super::time::Moment;
@@ -210,6 +210,8 @@ pub struct Post {
     pub author_type: ActorType,
     /// Name of whose words they are.
     pub author_name: String,
+    /// Who wrote them down, where that is somebody else.
+    pub writer: Option<Actor>,
     /// The words, byte for byte.
     pub body: String,
     /// When they were written.

@@ -292,6 +292,10 @@ fn files_of_older_versions_are_brought_up_to_this_one() {
         assert!(reader.escalations(None, false).unwrap().is_empty());
         let found = verify(&path).unwrap();
         assert!(found.is_empty(), "{found:#?}");
+        // What was written down for an agent is no news to who wrote it, here as in a new file.
+        assert_eq!(reader.posts("t2", None).unwrap()[0].writer, Some(human()));
+        let bo = reader.queue_counts(&metawsm::store::read::forum::Viewer::Human("bo".into())).unwrap();
+        assert_eq!((bo.unseen, bo.all), (0, 2));
         let cy = reader.queue_counts(&metawsm::store::read::forum::Viewer::Human("cy".into())).unwrap();
         assert_eq!((cy.unseen, cy.all), (1, 2));
         let hits = reader.search("ledger", &Default::default(), None, 5, false).unwrap();
