@@ -22,7 +22,7 @@ use crate::domain::policy::OperatorMode;
 use crate::domain::run::RunStatus;
 use crate::services::duty::Duty;
 use crate::services::engine::Engine;
-use crate::services::operator::{Conduct, conclude};
+use crate::services::operator::{Conduct, conclude, conclude_outside};
 use crate::services::policy_file::{set_mode, word};
 use crate::services::progress::Progress;
 use crate::services::wake::Wake;
@@ -125,6 +125,13 @@ fn rehearse(session: &Session, engine: &Engine, conduct: &Conduct, cancel: &Atom
                 tell(session, run.id(), &conclusion, &mut told)?;
             }
         }
+        if conduct.only.is_none() {
+            let measure = conduct.measure_outside(engine);
+            pause = pause.min(measure.interval);
+            for conclusion in conclude_outside(&reader, &measure, session.now())? {
+                tell(session, "", &conclusion, &mut told)?;
+            }
+        }
         let until = Instant::now() + pause;
         while Instant::now() < until && !cancel.load(Ordering::SeqCst) {
             std::thread::sleep(Duration::from_millis(50));
@@ -141,10 +148,11 @@ fn tell(session: &Session, run_id: &str, conclusion: &Conclusion, told: &mut BTr
         return Ok(());
     }
     let line = if session.global.json {
-        json!({ "run_id": run_id, "would": decision }).to_string()
+        json!({ "run_id": conclusion.about.run_id, "would": decision }).to_string()
     } else {
         format!(
-            "{run_id}  would {}: {}",
+            "{}  would {}: {}",
+            if run_id.is_empty() { "no run" } else { run_id },
             what(decision.action, decision.intent.word()),
             print::one_line(&decision.reason)
         )

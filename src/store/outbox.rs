@@ -215,15 +215,19 @@ impl Ledger {
         })
     }
 
-    /// Makes the letters of a run that wait due now.
+    /// Makes the letters of a run that wait due now, or only those that never failed.
     ///
     /// # Errors
     /// [`StoreError`] from the database.
-    pub fn hurry_letters(&self, run_id: &str) -> Result<usize, StoreError> {
+    pub fn hurry_letters(&self, run_id: &str, fresh_only: bool) -> Result<usize, StoreError> {
         let now = self.clock().now().millis();
         self.beside(|tx| {
-            let sql = format!("UPDATE outbox SET due_at = :now WHERE status = 'pending' AND {RUN_ID} = :run_id");
-            tx.prepare_cached(&sql)?.execute(named_params! { ":now": now, ":run_id": run_id })
+            let sql = format!(
+                "UPDATE outbox SET due_at = :now
+                 WHERE status = 'pending' AND {RUN_ID} = :run_id AND (attempts = 0 OR NOT :fresh_only)"
+            );
+            let params = named_params! { ":now": now, ":run_id": run_id, ":fresh_only": fresh_only };
+            tx.prepare_cached(&sql)?.execute(params)
         })
     }
 

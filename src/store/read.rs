@@ -392,7 +392,7 @@ impl Reader {
         for request in self.open_requests(run_id)? {
             scene.requests.load((request.thread_id.clone(), request.post_id.clone()), request);
         }
-        for thread in self.blocking_threads(run_id)? {
+        for thread in self.blocking_threads(Some(run_id))? {
             scene.threads.load(thread.thread_id.clone(), thread);
         }
         Ok(scene.guidance_open(run_id))

@@ -17,10 +17,13 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_forum.sql"),
     include_str!("migrations/0004_lost.sql"),
     include_str!("migrations/0005_outbox.sql"),
+    include_str!("migrations/0006_waiting.sql"),
 ];
 
-/// The version from which on counts and stretches are kept.
-const COUNTS_KEPT: i64 = 3;
+/// The version from which on posts are indexed.
+const INDEXED: i64 = 3;
+/// The version from which on counts and stretches are kept as they are now.
+const COUNTS_KEPT: i64 = 6;
 
 /// What is left of the write-ahead log after something large, in bytes.
 const LARGEST_LOG: i64 = 64 * 1024 * 1024;
@@ -217,6 +220,8 @@ fn migrate(conn: &mut Connection, path: &Path) -> Result<(), StoreError> {
     }
     if found < COUNTS_KEPT {
         kept::recount(&tx, Target::Live.at()).map_err(fail)?;
+    }
+    if found < INDEXED {
         search::index_newest(&tx).map_err(fail)?;
     }
     tx.pragma_update(None, "user_version", VERSION).map_err(fail)?;

@@ -93,6 +93,7 @@ pub fn page(id: &str) -> ThreadPage {
         seq,
         author_type: kind,
         author_name: name.to_owned(),
+        writer: None,
         body: body.to_owned(),
         created_at: before(90_000 / seq),
         signal,

@@ -159,3 +159,114 @@ fn a_key_stands_for_its_first_use_also_where_that_changed_nothing() {
     assert!(other["message"].as_str().unwrap().contains("changed nothing"), "{other}");
     assert_eq!(bodies(&world, &id).len(), 1);
 }
+
+#[test]
+fn a_forum_that_is_off_makes_no_home() {
+    let world = World::bare();
+    let policy = world.root.join("off.json");
+    std::fs::write(&policy, json!({ "version": 3, "forum": { "enabled": false } }).to_string()).unwrap();
+    let policy = policy.display().to_string();
+    let before = std::fs::read_dir(world.home()).unwrap().count();
+    let off = |args: &[&str]| {
+        let error = world.metawsm(&[args, &["--policy", &policy, "--json"]].concat()).is(4).error();
+        assert!(error["hint"].as_str().unwrap().contains("forum.enabled"), "{error}");
+        assert_eq!(std::fs::read_dir(world.home()).unwrap().count(), before, "{args:?}");
+    };
+    off(&["forum", "ask", "--ticket", "T-1", "--title", "t", "--body", "b"]);
+    off(&["forum", "ask", "--run-id", "run-9", "--title", "t", "--body", "b"]);
+    off(&["forum", "post", "--thread-id", "t1", "--body", "b"]);
+    off(&["forum", "close", "--thread-id", "t1"]);
+    off(&["forum", "seen", "--thread-id", "t1"]);
+}
+
+/// A command given in the session of agent `a`.
+fn in_session(world: &World, run: &str, args: &[&str]) -> std::process::Command {
+    let mut command = world.program(args);
+    let agent = world.agent(run, "a");
+    for (name, key) in [("METAWSM_WORKSPACE", "workspace"), ("METAWSM_TICKET", "ticket"), ("METAWSM_AGENT", "name")] {
+        command.env(name, agent[key].as_str().unwrap());
+    }
+    command.env("METAWSM_RUN_ID", run);
+    command
+}
+
+fn inside(world: &World, run: &str, args: &[&str]) -> Output {
+    world.output(in_session(world, run, args), "")
+}
+
+#[test]
+fn who_speaks_as_another_agent_is_refused_whether_there_is_one_or_not() {
+    let world = World::new(&[("a", "obeys.sh"), ("b", "obeys.sh")]);
+    let run = world.run(&[]);
+    let signal = ["forum", "signal", "--type", "completion", "--json"];
+    for more in [
+        &["--agent", "b"][..],
+        &["--agent", "nobody"],
+        &["--run-id", "run-9"],
+        &["--workspace", "elsewhere"],
+        &["--actor-type", "agent", "--actor-name", "b"],
+        &["--actor-type", "human"],
+        &["--as", "ada"],
+    ] {
+        let error = inside(&world, &run, &[&signal[..], more].concat()).is(4).error();
+        assert_eq!(error["code"], "refused", "{more:?}: {error}");
+    }
+    // Outside of a session a human may speak for an agent; what is named has to be there.
+    let outside = |more: &[&str]| world.metawsm(&[&signal[..], &["--run-id", &run], more].concat());
+    outside(&["--agent", "nobody"]).is(3);
+    outside(&["--agent", "b", "--actor-type", "agent", "--actor-name", "a"]).is(4);
+    outside(&["--agent", "b", "--actor-type", "operator"]).is(4);
+    outside(&["--agent", "b"]).is(0);
+    inside(&world, &run, &signal).is(0);
+}
+
+#[test]
+fn every_command_on_a_closed_thread_names_what_is_allowed() {
+    let world = World::new(&[]);
+    let id = asked(&world, true);
+    world.ask(&["forum", "close", "--thread-id", &id]);
+    for (verb, more) in [
+        ("state", &["--state", "triaged"][..]),
+        ("state", &["--state", "answered"]),
+        ("state", &["--state", "waiting_human"]),
+        ("priority", &["--priority", "high"]),
+        ("assign", &["--assignee-type", "human", "--assignee", "bo"]),
+        ("post", &["--body", "b"]),
+        ("answer", &["--body", "b"]),
+    ] {
+        let call = ["forum", verb, "--thread-id", &id, "--json"];
+        let error = world.metawsm(&[&call[..], more].concat()).is(4).error();
+        assert_eq!(error["details"], json!({ "state": "closed", "allowed": ["forum reopen"] }), "{verb} {more:?}");
+        assert!(error["hint"].as_str().unwrap().contains("forum reopen --thread-id"), "{verb}: {error}");
+    }
+    world.ask(&["forum", "state", "--thread-id", &id, "--state", "closed"]);
+}
+
+#[test]
+fn a_thread_id_that_is_not_used_is_not_passed_over_in_silence() {
+    let world = World::new(&[("a", "obeys.sh")]);
+    let run = world.run(&[]);
+    let ask = ["forum", "ask", "--title", "which port?", "--body", "b", "--json"];
+    let asking = [&ask[..], &["--wait", "--timeout", "1s"]].concat();
+    inside(&world, &run, &[&asking[..], &["--thread-id", "t1"]].concat()).is(124);
+    let joined = inside(&world, &run, &[&asking[..], &["--thread-id", "t2"]].concat()).is(124);
+    let words = "the same question waits already in thread t1: thread t2 was not opened";
+    assert!(joined.stderr.contains(words), "{}", joined.stderr);
+    world.metawsm(&["forum", "thread", "--thread-id", "t2", "--json"]).is(3);
+    let again = inside(&world, &run, &[&asking[..], &["--thread-id", "t1"]].concat()).is(124);
+    assert!(!again.stderr.contains("note"), "{}", again.stderr);
+    let asks = [&ask[..], &["--wait", "--thread-id", "t2"]].concat();
+    let mut waits = crate::world::Live::start(in_session(&world, &run, &asks));
+    crate::world::wait_for("its note", crate::world::PATIENCE, || waits.errors().contains(words).then_some(()));
+    world.ask(&["forum", "answer", "--thread-id", "t1", "--body", "9090"]);
+    let answered = waits.line("the answer", |line| line["answer"]["body"] == "9090");
+    assert_eq!((waits.ended(), answered["warning"].as_str()), (0, Some(words)));
+    // The same holds for a key that was used before.
+    let keyed = [&ask[..], &["--event-id", "k1"]].concat();
+    assert!(inside(&world, &run, &[&keyed[..], &["--thread-id", "t3"]].concat()).is(0).json()["warning"].is_null());
+    let again = inside(&world, &run, &[&keyed[..], &["--thread-id", "t4"]].concat()).is(0).json();
+    assert_eq!(
+        again["warning"],
+        "the same question was asked under this key before in thread t3: thread t4 was not opened"
+    );
+}

@@ -128,7 +128,7 @@ pub struct AskArgs {
     /// Who speaks.
     #[command(flatten)]
     pub speaker: Speaker,
-    /// The new thread's id
+    /// The new thread's id; where the same question waits already, its thread is joined and "warning" says so
     #[arg(long, value_name = "ID")]
     pub thread_id: Option<String>,
     /// Wait for the answer and print it

@@ -4,7 +4,7 @@
 use rusqlite::{ToSql, named_params};
 
 use super::Reader;
-use crate::domain::actor::ActorType;
+use crate::domain::actor::{Actor, ActorType};
 use crate::domain::thread::{Post, Thread};
 use crate::domain::time::Moment;
 use crate::store::error::StoreError;
@@ -18,6 +18,7 @@ mod viewer;
 
 pub use counts::{QueueCounts, Stats};
 pub use search::{Hit, Hits};
+use viewer::BY_OTHERS;
 pub use viewer::{Viewer, viewer_of};
 
 /// The longest page.
@@ -72,12 +73,12 @@ impl Reader {
         Ok(docs(&self.conn, "thread", sql, &[(":thread", &thread_id)])?.pop())
     }
 
-    /// The threads of a run in which an agent waits.
+    /// The threads of a run, or those outside of every run, in which an agent waits.
     ///
     /// # Errors
     /// [`StoreError`] from the database.
-    pub fn blocking_threads(&self, run_id: &str) -> Result<Vec<Thread>, StoreError> {
-        let sql = "SELECT doc FROM thread WHERE run_id = :run AND blocking = 1";
+    pub fn blocking_threads(&self, run_id: Option<&str>) -> Result<Vec<Thread>, StoreError> {
+        let sql = "SELECT doc FROM thread INDEXED BY thread_blocking WHERE run_id IS :run AND blocking = 1";
         docs(&self.conn, "thread", sql, &[(":run", &run_id)])
     }
 
@@ -119,14 +120,20 @@ impl Reader {
         let read = || -> rusqlite::Result<Vec<Post>> {
             let mut select = self.conn.prepare_cached(sql)?;
             let rows = select.query_map(params, |row| {
+                let kind = |word: &str| ActorType::parse(word).unwrap_or(ActorType::System);
                 let author: String = row.get("author_type")?;
+                let writer: Option<String> = row.get("writer_type")?;
                 let signal: Option<String> = row.get("signal")?;
                 Ok(Post {
                     post_id: row.get("post_id")?,
                     thread_id: row.get("thread_id")?,
                     seq: row.get("seq")?,
-                    author_type: ActorType::parse(&author).unwrap_or(ActorType::System),
+                    author_type: kind(&author),
                     author_name: row.get("author_name")?,
+                    writer: match writer {
+                        Some(word) => Some(Actor::new(kind(&word), row.get::<_, String>("writer_name")?)),
+                        None => None,
+                    },
                     body: row.get("body")?,
                     created_at: Moment::from_millis(row.get("created_at")?),
                     signal: signal.and_then(|text| serde_json::from_str(&text).ok()),
@@ -160,10 +167,9 @@ impl Reader {
         let mark = self.seen_mark(&thread.thread_id, viewer)?;
         let (kind, name) = viewer.author();
         let read = || -> rusqlite::Result<bool> {
-            let mut select = self.conn.prepare_cached(
-                "SELECT EXISTS (SELECT 1 FROM post WHERE thread_id = :thread AND seq > :mark
-                     AND NOT (author_type = :kind AND author_name = coalesce(:name, author_name)))",
-            )?;
+            let mut select = self.conn.prepare_cached(&format!(
+                "SELECT EXISTS (SELECT 1 FROM post WHERE thread_id = :thread AND seq > :mark AND {BY_OTHERS})"
+            ))?;
             select.query_row(
                 named_params! { ":thread": thread.thread_id, ":mark": mark, ":kind": kind, ":name": name },
                 |row| row.get(0),

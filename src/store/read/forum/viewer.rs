@@ -6,6 +6,11 @@ use crate::domain::refusal::Refusal;
 use crate::domain::thread::{Post, Thread, ThreadState};
 use crate::store::kept;
 
+/// Which posts are news to the viewer of this `:kind` and `:name`: neither the viewer's own words nor written down by
+/// the viewer for somebody else.
+pub(super) const BY_OTHERS: &str = "NOT (author_type = :kind AND author_name = coalesce(:name, author_name))
+     AND (writer_type IS NOT :kind OR writer_name IS NOT coalesce(:name, writer_name))";
+
 /// Whose queue it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Viewer {
@@ -49,10 +54,12 @@ impl Viewer {
         }
     }
 
-    /// Whether these are the viewer's own words.
+    /// Whether these are the viewer's own words, or the viewer wrote them down for somebody else.
     pub fn wrote(&self, post: &Post) -> bool {
         let (kind, name) = self.author();
-        post.author_type.word() == kind && name.is_none_or(|name| name == post.author_name)
+        let is = |of: ActorType, other: &str| of.word() == kind && name.is_none_or(|name| name == other);
+        is(post.author_type, &post.author_name)
+            || post.writer.as_ref().is_some_and(|writer| is(writer.kind, &writer.name))
     }
 
     /// Whether a thread of its queues waits for the viewer's side or is assigned to it.
