@@ -35,7 +35,8 @@
 //! `domain/operator/rules.rs`, what comes of it in `domain/decide/operator.rs`, when an escalation's cause is gone
 //! in `domain/decide/escalation.rs`, and who asks the rules in `services/operator.rs`. What is kept counted and who has
 //! seen what stands in `store/kept.rs`, the search index in `store/search.rs`, pages and hits in `store/read/forum/`;
-//! who follows the journal reads it through `services/feed.rs`.
+//! the one loop over the journal is in `services/feed.rs`: streams, watched plans and headless differ in what they do
+//! with an event.
 //! Whether the tmux server answers, and who went with it, is watched in `services/server_watch.rs`.
 //! What is to be done outside once something has happened is named in `domain/outbox.rs`, kept in `store/outbox.rs` and
 //! carried out by `services/outbox.rs`; the entry in a ticket's changelog is `services/docs_sync.rs`.
