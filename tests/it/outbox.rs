@@ -19,6 +19,7 @@ use metawsm::store::{Ledger, Order};
 use serde_json::json;
 
 use crate::core_world::*;
+use crate::world::World;
 
 /// An engine whose clock is moved by hand, with a run whose agent a can ask.
 struct Office {
@@ -61,7 +62,7 @@ impl Office {
     }
 
     fn letters(&self) -> Vec<Letter> {
-        let mut letters = self.engine.reader().unwrap().letters(None, 100).unwrap();
+        let mut letters = self.engine.reader().unwrap().letters(None, None, 100).unwrap().letters;
         letters.reverse();
         letters
     }
@@ -144,7 +145,7 @@ fn a_letter_is_written_with_its_event_and_with_nothing_else() {
     shop.must(&Plan::of(&["a"]).create());
     shop.must(&ask("t1", "a", "which port?", false));
     shop.must(&answer("t1", human(), None));
-    assert!(shop.reader().letters(None, 9).unwrap().is_empty());
+    assert!(shop.reader().letters(None, None, 9).unwrap().letters.is_empty());
     office.sound();
 }
 
@@ -410,7 +411,7 @@ fn each_state_is_listed_by_its_name() {
     office.engine.ledger.claim_letters(CLAIM, 1).unwrap();
     let reader = office.engine.reader().unwrap();
     let keys = |filter| -> Vec<String> {
-        reader.letters(Some(filter), 9).unwrap().into_iter().map(|letter| letter.key).collect()
+        reader.letters(Some(filter), None, 9).unwrap().letters.into_iter().map(|letter| letter.key).collect()
     };
     assert_eq!(keys(LetterFilter::Sent), ["t3", "t2"]);
     assert_eq!(keys(LetterFilter::Processing).len(), 1);
@@ -419,4 +420,71 @@ fn each_state_is_listed_by_its_name() {
     let waiting = keys(LetterFilter::Failed).len() + keys(LetterFilter::Pending).len();
     assert_eq!(u64::try_from(waiting).unwrap(), health.pending + health.failed);
     assert_eq!((health.processing, health.pending + health.failed), (1, 2));
+}
+
+#[test]
+fn pages_of_letters_make_up_the_whole_and_a_cursor_belongs_to_its_list() {
+    let world = World::new(&[]);
+    world.ask(&["forum", "ask", "--ticket", "T-1", "--title", "t", "--body", "b"]);
+    let ledger = crate::store_crash::ledger(&world.db()).wanting(|| Wanted { docs_sync: true });
+    let give = |command| drop(ledger.execute(&Order::new(&command, &human())).unwrap());
+    give(Plan::of(&["a"]).create());
+    for n in 0..7 {
+        give(ask(&format!("t{n}"), "a", "which port?", false));
+        give(answer(&format!("t{n}"), human(), None));
+    }
+    let list = |more: &[&str]| world.ask(&[&["outbox", "list"], more].concat());
+    let whole = list(&[]);
+    assert_eq!((whole["outbox"].as_array().unwrap().len(), &whole["next_cursor"]), (7, &json!(null)));
+    let (mut read, mut cursor, mut pages) = (Vec::new(), None::<String>, 0);
+    loop {
+        let from = cursor.as_deref().map_or(vec![], |cursor| vec!["--cursor", cursor]);
+        let page = list(&[&["--status", "pending", "--limit", "3"][..], &from].concat());
+        read.extend(page["outbox"].as_array().unwrap().clone());
+        pages += 1;
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = Some(next.to_owned()),
+            None => break,
+        }
+        // What is written meanwhile comes before the first page, and moves nothing on the later ones.
+        give(ask(&format!("u{pages}"), "a", "which port?", false));
+        give(answer(&format!("u{pages}"), human(), None));
+    }
+    assert_eq!((json!(read), pages), (whole["outbox"].clone(), 3));
+    let cursor = cursor.unwrap();
+    for other in [
+        &["outbox", "list", "--cursor", &cursor][..],
+        &["outbox", "list", "--status", "dead", "--cursor", &cursor],
+        &["outbox", "list", "--status", "pending", "--cursor", "00ff"],
+        &["forum", "list", "--cursor", &cursor],
+    ] {
+        let error = world.metawsm(&[other, &["--json"]].concat()).is(2).error();
+        assert!(error["message"].as_str().unwrap().contains("--cursor"), "{error}");
+    }
+    let text = world.metawsm(&["outbox", "list", "--limit", "2"]).is(0).stdout;
+    assert!(text.contains("more: --cursor "), "{text}");
+    let none = world.metawsm(&["outbox", "list", "--status", "dead"]).is(0).stdout;
+    assert!(none.starts_with("No such letter."), "{none}");
+}
+
+#[test]
+fn a_letter_looks_the_same_wherever_it_is_shown() {
+    let world = World::new(&[]);
+    world.ask(&["forum", "ask", "--ticket", "T-1", "--title", "t", "--body", "b"]);
+    let ledger = crate::store_crash::ledger(&world.db()).wanting(|| Wanted { docs_sync: true });
+    for command in [Plan::of(&["a"]).create(), ask("t1", "a", "which port?", false), answer("t1", human(), None)] {
+        ledger.execute(&Order::new(&command, &human())).unwrap();
+    }
+    let list = world.ask(&["outbox", "list"]);
+    let debug = world.ask(&["forum", "debug"]);
+    assert_eq!(debug["outbox_messages"], list["outbox"]);
+    assert_eq!(
+        (&list["outbox"][0]["payload"]["trigger"], &list["outbox"][0]["status"]),
+        (&json!("answered"), &json!("pending"))
+    );
+    let keys = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(keys(&debug["outbox"]), keys(&list["health"]));
+    assert_eq!(debug["outbox"]["pending_count"], 1);
+    let text = world.metawsm(&["forum", "debug"]).is(0).stdout;
+    assert!(text.contains("outbox: 1 pending; oldest "), "{text}");
 }

@@ -153,6 +153,12 @@ pub enum OutboxCommand {
         /// Only those
         #[arg(long, value_enum, value_name = "STATUS")]
         status: Option<LetterWord>,
+        /// How many at most
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        limit: usize,
+        /// Where to go on
+        #[arg(long, value_name = "CURSOR")]
+        cursor: Option<String>,
     },
     /// Try one again, as if for the first time
     #[command(after_help = "Example: metawsm outbox retry 12")]

@@ -11,7 +11,6 @@ use crate::store::error::StoreError;
 use crate::store::load::docs;
 
 mod counts;
-mod cursor;
 mod queue;
 mod search;
 mod viewer;

@@ -2,13 +2,13 @@
 
 use rusqlite::ToSql;
 
-use super::cursor::Cursor;
 use super::{LONGEST_PAGE, Page, Queue, Reader, ThreadFilter, Viewer};
 use crate::domain::refusal::Refusal;
 use crate::domain::thread::{Priority, Thread};
 use crate::store::error::StoreError;
 use crate::store::kept;
 use crate::store::load::{doc, docs};
+use crate::store::read::cursor::Cursor;
 
 /// What is asked of the table of threads.
 pub(super) struct Clauses {
