@@ -61,6 +61,9 @@ pub enum Forum {
         /// Only the last posts
         #[arg(long, value_name = "N")]
         tail: Option<usize>,
+        /// Only the posts after this place in the journal
+        #[arg(long, value_name = "SEQ", conflicts_with = "tail", value_parser = clap::value_parser!(i64).range(0..), allow_negative_numbers = true)]
+        since: Option<i64>,
     },
     /// Note that you have seen a thread
     #[command(after_help = "Example: metawsm forum seen --thread-id fthr-1")]

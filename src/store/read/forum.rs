@@ -17,6 +17,7 @@ mod viewer;
 
 pub use counts::{QueueCounts, Stats};
 pub use search::{Hit, Hits};
+use viewer::BY_OTHERS;
 pub use viewer::{Viewer, viewer_of};
 
 /// The longest page.
@@ -61,6 +62,15 @@ pub struct Page {
     pub next_cursor: Option<String>,
 }
 
+/// What is new to a viewer in a thread.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NewPosts {
+    /// The oldest of it.
+    pub posts: Vec<Post>,
+    /// How many posts after those were left out.
+    pub more: u32,
+}
+
 impl Reader {
     /// One thread.
     ///
@@ -89,6 +99,40 @@ impl Reader {
         let sql =
             "SELECT * FROM (SELECT * FROM post WHERE thread_id = :thread ORDER BY seq DESC LIMIT :limit) ORDER BY seq";
         self.read_posts(sql, &[(":thread", &thread_id), (":limit", &limit)])
+    }
+
+    /// Posts of a thread after a place in the journal, in order.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn posts_since(&self, thread_id: &str, seq: i64) -> Result<Vec<Post>, StoreError> {
+        let sql = "SELECT * FROM post WHERE thread_id = :thread AND seq > :seq ORDER BY seq";
+        self.read_posts(sql, &[(":thread", &thread_id), (":seq", &seq)])
+    }
+
+    /// What others wrote into a thread after the viewer's mark: the oldest first, at most `most` of it.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn new_posts(&self, thread_id: &str, viewer: &Viewer, most: usize) -> Result<NewPosts, StoreError> {
+        let (kind, name) = viewer.author();
+        let by_others = format!("FROM post WHERE thread_id = :thread AND seq > :seq AND {BY_OTHERS}");
+        self.at_one_moment(|| {
+            let mark = self.seen_mark(thread_id, viewer)?;
+            let sql = format!("SELECT * {by_others} ORDER BY seq LIMIT {most}");
+            let key: [(&str, &dyn ToSql); 4] =
+                [(":thread", &thread_id), (":seq", &mark), (":kind", &kind), (":name", &name)];
+            let posts = self.read_posts(&sql, &key)?;
+            let Some(last) = posts.last().filter(|_| posts.len() == most).map(|post| post.seq) else {
+                return Ok(NewPosts { posts, more: 0 });
+            };
+            let more = self.with(|conn| {
+                let key: [(&str, &dyn ToSql); 4] =
+                    [(":thread", &thread_id), (":seq", &last), (":kind", &kind), (":name", &name)];
+                conn.prepare_cached(&format!("SELECT count(*) {by_others}"))?.query_row(&key[..], |row| row.get(0))
+            })?;
+            Ok(NewPosts { posts, more })
+        })
     }
 
     /// One post.
@@ -159,10 +203,9 @@ impl Reader {
         let mark = self.seen_mark(&thread.thread_id, viewer)?;
         let (kind, name) = viewer.author();
         let read = || -> rusqlite::Result<bool> {
-            let mut select = self.conn.prepare_cached(
-                "SELECT EXISTS (SELECT 1 FROM post WHERE thread_id = :thread AND seq > :mark
-                     AND NOT (author_type = :kind AND author_name = coalesce(:name, author_name)))",
-            )?;
+            let mut select = self.conn.prepare_cached(&format!(
+                "SELECT EXISTS (SELECT 1 FROM post WHERE thread_id = :thread AND seq > :mark AND {BY_OTHERS})"
+            ))?;
             select.query_row(
                 named_params! { ":thread": thread.thread_id, ":mark": mark, ":kind": kind, ":name": name },
                 |row| row.get(0),

@@ -2,6 +2,7 @@
 
 use rusqlite::ToSql;
 
+use super::viewer::BY_OTHERS;
 use super::{LONGEST_PAGE, Page, Queue, Reader, ThreadFilter, Viewer};
 use crate::domain::refusal::Refusal;
 use crate::domain::thread::{Priority, Thread};
@@ -207,13 +208,12 @@ fn unseen_by_agent(
     let (kind, name) = viewer.author();
     let mut clauses = list_clauses(query, filter, cursor)?;
     clauses.index = "thread_run";
-    clauses.and(
+    let unseen = format!(
         "EXISTS (SELECT 1 FROM post WHERE post.thread_id = thread.thread_id
              AND post.seq > coalesce((SELECT seen.seq FROM seen WHERE seen.thread_id = thread.thread_id AND seen.viewer = :viewer), 0)
-             AND NOT (author_type = :kind AND author_name = coalesce(:name, author_name)))",
-        ":viewer",
-        viewer.id(),
+             AND {BY_OTHERS})"
     );
+    clauses.and(&unseen, ":viewer", viewer.id());
     clauses.values.push((":kind".to_owned(), Box::new(kind)));
     clauses.values.push((":name".to_owned(), Box::new(name.map(str::to_owned))));
     own_threads(&mut clauses, viewer);
