@@ -265,7 +265,7 @@ pub struct StartArgs {
     #[arg(long, alias = "doc-seed-mode", value_enum)]
     pub seed: Option<SeedWord>,
     /// Your own words to every agent; - reads standard input
-    #[arg(long, value_name = "TEXT|-")]
+    #[arg(long, value_name = "TEXT|-", allow_hyphen_values = true)]
     pub prompt: Option<String>,
     /// The run's id
     #[arg(long, value_name = "ID")]
@@ -299,19 +299,19 @@ pub struct BootstrapArgs {
     #[command(flatten)]
     pub start: StartArgs,
     /// What is wanted
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub goal: Option<String>,
     /// What belongs to it and what does not
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub scope: Option<String>,
     /// When it is done
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub done_criteria: Option<String>,
     /// What must hold meanwhile
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub constraints: Option<String>,
     /// What is to happen with the result
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub merge_intent: Option<String>,
     /// All of that as JSON; - reads standard input
     #[arg(long, value_name = "FILE|-", conflicts_with_all = ["goal", "scope", "done_criteria", "constraints", "merge_intent"])]
@@ -406,7 +406,7 @@ pub struct CloseArgs {
     #[arg(long)]
     pub dry_run: bool,
     /// The entry for the ticket's changelog
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub changelog_entry: Option<String>,
     /// Merge what is not merged
     #[arg(long)]
@@ -463,7 +463,7 @@ pub struct LogsArgs {
     #[command(flatten)]
     pub which: AgentSelector,
     /// How many lines of the end
-    #[arg(long, value_name = "N", default_value_t = 200)]
+    #[arg(long, value_name = "N", default_value_t = 200, allow_negative_numbers = true)]
     pub lines: usize,
     /// Go on printing what is added
     #[arg(long)]
@@ -509,10 +509,10 @@ pub enum WaitFor {
 #[derive(Debug, Clone, Args)]
 pub struct EventsArgs {
     /// After this place in the journal
-    #[arg(long, alias = "cursor", value_name = "SEQ", default_value_t = 0)]
+    #[arg(long, alias = "cursor", value_name = "SEQ", default_value_t = 0, allow_negative_numbers = true, value_parser = place)]
     pub since: i64,
     /// At most so many
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub limit: Option<usize>,
     /// Go on as new ones come
     #[arg(long)]
@@ -526,6 +526,11 @@ pub struct EventsArgs {
     /// Only of this run
     #[arg(long, value_name = "ID")]
     pub run_id: Option<String>,
+}
+
+/// A place in the journal.
+fn place(text: &str) -> Result<i64, &'static str> {
+    text.parse().ok().filter(|seq| *seq >= 0).ok_or("a place in the journal is a whole number from 0 on")
 }
 
 /// Options of `policy init`.

@@ -1,5 +1,6 @@
 //! `metawsm --headless`: the engine without a screen. Events are lines on stdout, commands are lines on stdin.
 
+use std::ffi::OsString;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use super::args::{Cli, Command, Forum};
 use super::exit::{self, Failure};
 use super::reply::Reply;
 use super::session::Session;
-use super::{events, one_shot, print};
+use super::{events, one_shot, print, usage};
 use crate::services::duty::Duty;
 use crate::services::engine::Engine;
 use crate::services::feed::Feed;
@@ -153,8 +154,14 @@ fn answer(id: &Value, failure: &Failure) -> Value {
 }
 
 fn carry_out(session: &Session, call: &Call) -> Result<Reply, Failure> {
-    let argv = std::iter::once("metawsm".to_owned()).chain(call.argv.iter().cloned());
-    let cli = Cli::try_parse_from(argv).map_err(|error| Failure::new(exit::USAGE, super::usage_message(&error)))?;
+    let argv: Vec<OsString> =
+        std::iter::once("metawsm").chain(call.argv.iter().map(String::as_str)).map(Into::into).collect();
+    let cli = match Cli::try_parse_from(&argv) {
+        Ok(cli) => cli,
+        // Help and version are what was asked for.
+        Err(error) if !error.use_stderr() => return Ok(Reply::text(error.render().to_string())),
+        Err(error) => return Err(usage::failure(&error, &argv)),
+    };
     let streams = || Failure::new(exit::USAGE, "streams and attach are not taken here").hint("call them on their own");
     let session = Session {
         global: super::args::Global {
