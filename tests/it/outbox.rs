@@ -19,17 +19,16 @@ use metawsm::store::{Ledger, Order};
 use serde_json::json;
 
 use crate::core_world::*;
-use crate::world::World;
 
 /// An engine whose clock is moved by hand, with a run whose agent a can ask.
-struct Office {
-    engine: Engine,
+pub struct Office {
+    pub engine: Engine,
     clock: Arc<HandClock>,
     _dir: tempfile::TempDir,
 }
 
 impl Office {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut engine = Engine::open(Home::at(dir.path(), &HomeArgs::default()), Surroundings::default()).unwrap();
         let clock = Arc::new(HandClock::default());
@@ -52,12 +51,12 @@ impl Office {
     }
 
     /// A question of a that was asked and answered: one letter.
-    fn answered(&self, thread: &str) {
+    pub fn answered(&self, thread: &str) {
         self.must(&ask(thread, "a", "which port?", false));
         self.must(&answer(thread, human(), None));
     }
 
-    fn pass(&self, span: Duration) {
+    pub fn pass(&self, span: Duration) {
         self.clock.0.fetch_add(i64::try_from(span.as_millis()).unwrap(), Ordering::SeqCst);
     }
 
@@ -68,7 +67,7 @@ impl Office {
     }
 
     /// Works off what is due now.
-    fn work(&self, consumer: &dyn Consume) -> Round {
+    pub fn work(&self, consumer: &dyn Consume) -> Round {
         let mut sum = Round::default();
         loop {
             let round = work_off(&self.engine, consumer).unwrap();
@@ -94,13 +93,13 @@ impl Office {
 
 /// Fails while it has words to fail with, and remembers what it was given.
 #[derive(Default)]
-struct Scripted {
+pub struct Scripted {
     errors: Mutex<Vec<&'static str>>,
     seen: Mutex<Vec<String>>,
 }
 
 impl Scripted {
-    fn failing(errors: &[&'static str]) -> Self {
+    pub fn failing(errors: &[&'static str]) -> Self {
         Self { errors: Mutex::new(errors.to_vec()), seen: Mutex::default() }
     }
 
@@ -420,71 +419,4 @@ fn each_state_is_listed_by_its_name() {
     let waiting = keys(LetterFilter::Failed).len() + keys(LetterFilter::Pending).len();
     assert_eq!(u64::try_from(waiting).unwrap(), health.pending + health.failed);
     assert_eq!((health.processing, health.pending + health.failed), (1, 2));
-}
-
-#[test]
-fn pages_of_letters_make_up_the_whole_and_a_cursor_belongs_to_its_list() {
-    let world = World::new(&[]);
-    world.ask(&["forum", "ask", "--ticket", "T-1", "--title", "t", "--body", "b"]);
-    let ledger = crate::store_crash::ledger(&world.db()).wanting(|| Wanted { docs_sync: true });
-    let give = |command| drop(ledger.execute(&Order::new(&command, &human())).unwrap());
-    give(Plan::of(&["a"]).create());
-    for n in 0..7 {
-        give(ask(&format!("t{n}"), "a", "which port?", false));
-        give(answer(&format!("t{n}"), human(), None));
-    }
-    let list = |more: &[&str]| world.ask(&[&["outbox", "list"], more].concat());
-    let whole = list(&[]);
-    assert_eq!((whole["outbox"].as_array().unwrap().len(), &whole["next_cursor"]), (7, &json!(null)));
-    let (mut read, mut cursor, mut pages) = (Vec::new(), None::<String>, 0);
-    loop {
-        let from = cursor.as_deref().map_or(vec![], |cursor| vec!["--cursor", cursor]);
-        let page = list(&[&["--status", "pending", "--limit", "3"][..], &from].concat());
-        read.extend(page["outbox"].as_array().unwrap().clone());
-        pages += 1;
-        match page["next_cursor"].as_str() {
-            Some(next) => cursor = Some(next.to_owned()),
-            None => break,
-        }
-        // What is written meanwhile comes before the first page, and moves nothing on the later ones.
-        give(ask(&format!("u{pages}"), "a", "which port?", false));
-        give(answer(&format!("u{pages}"), human(), None));
-    }
-    assert_eq!((json!(read), pages), (whole["outbox"].clone(), 3));
-    let cursor = cursor.unwrap();
-    for other in [
-        &["outbox", "list", "--cursor", &cursor][..],
-        &["outbox", "list", "--status", "dead", "--cursor", &cursor],
-        &["outbox", "list", "--status", "pending", "--cursor", "00ff"],
-        &["forum", "list", "--cursor", &cursor],
-    ] {
-        let error = world.metawsm(&[other, &["--json"]].concat()).is(2).error();
-        assert!(error["message"].as_str().unwrap().contains("--cursor"), "{error}");
-    }
-    let text = world.metawsm(&["outbox", "list", "--limit", "2"]).is(0).stdout;
-    assert!(text.contains("more: --cursor "), "{text}");
-    let none = world.metawsm(&["outbox", "list", "--status", "dead"]).is(0).stdout;
-    assert!(none.starts_with("No such letter."), "{none}");
-}
-
-#[test]
-fn a_letter_looks_the_same_wherever_it_is_shown() {
-    let world = World::new(&[]);
-    world.ask(&["forum", "ask", "--ticket", "T-1", "--title", "t", "--body", "b"]);
-    let ledger = crate::store_crash::ledger(&world.db()).wanting(|| Wanted { docs_sync: true });
-    for command in [Plan::of(&["a"]).create(), ask("t1", "a", "which port?", false), answer("t1", human(), None)] {
-        ledger.execute(&Order::new(&command, &human())).unwrap();
-    }
-    let list = world.ask(&["outbox", "list"]);
-    let debug = world.ask(&["forum", "debug"]);
-    assert_eq!(debug["outbox_messages"], list["outbox"]);
-    assert_eq!(
-        (&list["outbox"][0]["payload"]["trigger"], &list["outbox"][0]["status"]),
-        (&json!("answered"), &json!("pending"))
-    );
-    let keys = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
-    assert_eq!(keys(&debug["outbox"]), keys(&list["health"]));
-    assert_eq!(debug["outbox"]["pending_count"], 1);
-    let text = world.metawsm(&["forum", "debug"]).is(0).stdout;
-    assert!(text.contains("outbox: 1 pending; oldest "), "{text}");
 }
