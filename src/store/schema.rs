@@ -17,6 +17,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_forum.sql"),
     include_str!("migrations/0004_lost.sql"),
     include_str!("migrations/0005_outbox.sql"),
+    include_str!("migrations/0006_lists.sql"),
 ];
 
 /// The version from which on counts and stretches are kept.
