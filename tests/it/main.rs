@@ -38,6 +38,7 @@ mod operator_drive;
 mod operator_rules;
 mod operator_waiting;
 mod outbox;
+mod outbox_shown;
 mod outside;
 mod process;
 mod processes;
