@@ -13,6 +13,7 @@ mod console_trouble;
 mod console_world;
 mod core_world;
 mod crash;
+mod deaths;
 mod defects;
 mod docs_sync;
 mod domain_control;
