@@ -22,7 +22,7 @@ use super::outbox::{Consumers, Worker};
 use super::process::lease::{Lease, LeaseError};
 use super::server_watch::ServerWatch;
 use super::stopping;
-use super::tmux::Panes;
+use super::tmux::{Pane, Panes};
 use crate::domain::agent::{Agent, AgentKey, AgentStatus, Exit, Health};
 use crate::domain::command::{AgentWish, Command};
 use crate::domain::health::{Signals, Thresholds, judge};
@@ -212,6 +212,11 @@ impl Supervisor {
         }
         for agent in agents.iter().filter(|agent| agent.launch > 0) {
             let stands = (agent.launch, agent.exit.is_some());
+            // A launcher reports before it is gone itself: what it leaves is there to be kept once its pane is dead.
+            let alive = pane_of(panes, agent).is_some_and(|pane| !pane.dead);
+            if agent.exit.is_some() && alive {
+                continue;
+            }
             let news = self.noted.insert(agent.key.clone(), stands) != Some(stands);
             if news {
                 // A new launch must not be shown with the age of the one before, nor an ended one without its own.
@@ -355,8 +360,8 @@ impl Supervisor {
         now: Moment,
         vitals: &mut Vec<(AgentKey, Vitals)>,
     ) -> Result<(), EngineError> {
-        let pane = panes.and_then(|panes| panes.panes.iter().find(|pane| pane.session == agent.spec.session));
-        let (Some(pane), Some(tmux)) = (pane.filter(|pane| pane.dead), self.engine.tmux_if_known()?) else {
+        let (Some(pane), Some(tmux)) = (pane_of(panes, agent).filter(|pane| pane.dead), self.engine.tmux_if_known()?)
+        else {
             return Ok(());
         };
         let last_output_at = Some(Moment::from_millis(pane.activity.saturating_mul(1000)));
@@ -491,6 +496,10 @@ fn unfinished(run: &Run, agents: &[Agent], steps: &[Step]) -> bool {
         | RunStatus::Closed
         | RunStatus::Completed => false,
     }
+}
+
+fn pane_of<'a>(panes: Option<&'a Panes>, agent: &Agent) -> Option<&'a Pane> {
+    panes?.panes.iter().find(|pane| pane.session == agent.spec.session)
 }
 
 /// The log of where HEAD of a worktree has been: it grows with each commit.
