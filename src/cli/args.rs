@@ -53,7 +53,7 @@ pub struct Global {
     #[arg(long, global = true)]
     pub utc: bool,
     /// Your name (default: the login)
-    #[arg(long = "as", global = true, value_name = "NAME")]
+    #[arg(long = "as", global = true, value_name = "NAME", value_parser = crate::domain::name::person)]
     pub name: Option<String>,
     /// Say more
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]

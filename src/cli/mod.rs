@@ -87,7 +87,7 @@ fn misunderstood(error: &clap::Error, args: &[OsString]) -> ExitCode {
     }
     let failure = usage::failure(error, args);
     if args.iter().any(|arg| arg == "--json") {
-        let _ = print::out(&format!("{}\n", failure.to_json()));
+        let _ = print::out(&format!("{}\n", print::json(&failure.to_json())));
     } else if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         // Whoever names a group of commands looks for one of them.
         print::err(error.render().to_string().trim_end());

@@ -432,8 +432,12 @@ impl Live {
 
     /// Gives a line to its stdin.
     pub fn say(&mut self, line: &str) {
+        self.give(format!("{line}\n").as_bytes());
+    }
+
+    pub fn give(&mut self, bytes: &[u8]) {
         let stdin = self.stdin.as_mut().unwrap();
-        stdin.write_all(format!("{line}\n").as_bytes()).unwrap();
+        stdin.write_all(bytes).unwrap();
         stdin.flush().unwrap();
     }
 

@@ -201,6 +201,7 @@ impl App {
                 self.loaded = true;
                 self.digest = Digest::of(&self.snapshot, self.time.now);
                 self.refresh();
+                self.follow_thread();
                 self.stir(&before, effects);
             }
         }

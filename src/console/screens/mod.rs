@@ -250,7 +250,9 @@ fn message(app: &App, area: Rect, buffer: &mut Buffer) {
         (Some(toast), _) if toast.error => {
             let more = if errors > 1 { format!("   {} more", errors - 1) } else { String::new() };
             let text = one_line(&toast.text);
-            let mut hint = format!("   esc dismisses{more}");
+            // Where one writes, the key leaves that.
+            let dismiss = if app.composer.is_none() { "   esc dismisses" } else { "" };
+            let mut hint = format!("{dismiss}{more}");
             let mut room = usize::from(area.width).saturating_sub(3 + hint.width());
             if text.width() > room {
                 hint = format!("   {} tells all{hint}", key(Action::Messages, theme));
