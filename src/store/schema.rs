@@ -18,6 +18,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0004_lost.sql"),
     include_str!("migrations/0005_outbox.sql"),
     include_str!("migrations/0006_waiting.sql"),
+    include_str!("migrations/0007_signals.sql"),
 ];
 
 /// The version from which on posts are indexed.
