@@ -72,7 +72,7 @@ pub fn run(session: &Session, command: Forum) -> Result<Reply, Failure> {
         }
         Forum::List(args) => forum_read::list(session, &args),
         Forum::Queue(args) => forum_read::queue(session, &args),
-        Forum::Thread { thread_id, tail } => forum_read::thread(session, &thread_id, tail),
+        Forum::Thread { thread_id, tail, since } => forum_read::thread(session, &thread_id, tail, since),
         Forum::Search(args) => forum_search::run(session, &args),
         Forum::Inbox(args) => forum_inbox::run(session, &args),
         Forum::Stats(args) => forum_stats::stats(session, &args),

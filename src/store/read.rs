@@ -14,7 +14,7 @@ use crate::domain::scene::{Merged, Scene, Seeding, Workspace};
 use crate::domain::thread::Request;
 use crate::domain::time::Moment;
 
-mod debug;
+pub(super) mod cursor;
 mod events;
 pub mod forum;
 mod operator;

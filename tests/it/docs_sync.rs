@@ -64,7 +64,7 @@ impl Desk {
     }
 
     fn letter(&self) -> Letter {
-        self.engine().reader().unwrap().letters(None, 1).unwrap().remove(0)
+        self.engine().reader().unwrap().letters(None, None, 1).unwrap().letters.remove(0)
     }
 
     fn synced(&self) -> usize {

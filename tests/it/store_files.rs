@@ -306,3 +306,28 @@ fn files_of_older_versions_are_brought_up_to_this_one() {
         assert!(verify(&path).unwrap().is_empty());
     }
 }
+
+/// Whoever is killed while it makes the file leaves a rollback journal that a reader may not play back.
+#[test]
+fn a_file_that_was_half_made_is_none_and_not_one_that_cannot_be_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let (made, left) = (dir.path().join("made.db"), dir.path().join("left.db"));
+    let conn = Connection::open(&made).unwrap();
+    conn.execute_batch(
+        "PRAGMA journal_mode = DELETE; CREATE TABLE t (x);
+         INSERT INTO t WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n LIMIT 200) SELECT randomblob(3000) FROM n;
+         DROP TABLE t; PRAGMA cache_size = 2; BEGIN IMMEDIATE; CREATE TABLE u (x);
+         INSERT INTO u WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n LIMIT 200) SELECT randomblob(3000) FROM n;",
+    )
+    .unwrap();
+    let journal = |path: &std::path::Path| path.with_extension("db-journal");
+    std::fs::copy(&made, &left).unwrap();
+    std::fs::copy(journal(&made), journal(&left)).unwrap();
+    let read_only = Connection::open_with_flags(&left, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    let refused = read_only.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0)).unwrap_err();
+    assert_eq!(refused.sqlite_error_code(), Some(rusqlite::ErrorCode::ReadOnly), "what it is about: {refused}");
+    drop(read_only);
+    let opened = Reader::open(&left).unwrap_err();
+    assert!(matches!(opened, StoreError::Absent { .. }), "{opened}");
+    assert!(!journal(&left).exists());
+}

@@ -101,6 +101,31 @@ fn giver(x: u8) -> Actor {
     [human(), Actor::human("cy"), operator(), Actor::agent("a")][usize::from(x / 11) % 4].clone()
 }
 
+/// One for each index that a list may walk, and some of several parts.
+fn filters() -> [ThreadFilter; 8] {
+    let none = ThreadFilter::default;
+    let some = |text: &str| Some(text.to_owned());
+    [
+        ThreadFilter { ticket: some("T-1"), ..none() },
+        ThreadFilter { run_id: some(RUN), priority: some("high"), ..none() },
+        ThreadFilter { agent: some("a"), state: some("new"), ..none() },
+        ThreadFilter { agent: some("a"), ..none() },
+        ThreadFilter { assignee: some("bo"), ..none() },
+        ThreadFilter { assignee: some("a"), priority: some("low"), ..none() },
+        ThreadFilter { priority: some("urgent"), ..none() },
+        ThreadFilter { state: some("closed"), ..none() },
+    ]
+}
+
+fn fits(filter: &ThreadFilter, thread: &Thread) -> bool {
+    filter.ticket.as_ref().is_none_or(|ticket| *ticket == thread.ticket)
+        && filter.run_id.as_ref().is_none_or(|run| Some(run) == thread.run_id.as_ref())
+        && filter.priority.as_ref().is_none_or(|word| word == thread.priority.word())
+        && filter.agent.as_ref().is_none_or(|name| Some(name) == thread.agent_name.as_ref())
+        && filter.state.as_ref().is_none_or(|word| word == thread.state.word())
+        && filter.assignee.as_ref().is_none_or(|name| Some(name) == thread.assignee_name.as_ref())
+}
+
 fn wish(kind: u8, x: u8) -> Command {
     let id = format!("t{}", x % 24);
     let by = |x: u8| match x % 5 {
@@ -171,6 +196,14 @@ proptest! {
         for limit in [1, 2, 3, 7] {
             prop_assert_eq!(walk(limit, |cursor| reader.threads(&none, cursor, limit).unwrap()), ids(&all));
         }
+        for filter in filters() {
+            let wanted: Vec<String> =
+                all.iter().filter(|thread| fits(&filter, thread)).map(|thread| thread.thread_id.clone()).collect();
+            for limit in [1, 3] {
+                let found = walk(limit, |cursor| reader.threads(&filter, cursor, limit).unwrap());
+                prop_assert_eq!(&found, &wanted, "{:?} {}", &filter, limit);
+            }
+        }
         for viewer in viewers() {
             let counts = reader.queue_counts(&viewer).unwrap();
             let own = all.iter().filter(|thread| is_own(&viewer, thread)).count();
@@ -183,21 +216,8 @@ proptest! {
                     let found = walk(limit, |cursor| reader.queue(queue, &viewer, &none, cursor, limit).unwrap());
                     prop_assert_eq!(&found, &wanted, "{:?} {:?} {}", queue, &viewer, limit);
                 }
-                for filter in [
-                    ThreadFilter { ticket: Some("T-1".into()), ..none.clone() },
-                    ThreadFilter { run_id: Some(RUN.into()), priority: Some("high".into()), ..none.clone() },
-                    ThreadFilter { agent: Some("a".into()), state: Some("new".into()), ..none.clone() },
-                    ThreadFilter { assignee: Some("bo".into()), ..none.clone() },
-                ] {
-                    let fits = |thread: &&Thread| {
-                        filter.ticket.as_ref().is_none_or(|ticket| *ticket == thread.ticket)
-                            && filter.run_id.as_ref().is_none_or(|run| Some(run) == thread.run_id.as_ref())
-                            && filter.priority.as_ref().is_none_or(|word| word == thread.priority.word())
-                            && filter.agent.as_ref().is_none_or(|name| Some(name) == thread.agent_name.as_ref())
-                            && filter.state.as_ref().is_none_or(|word| word == thread.state.word())
-                            && filter.assignee.as_ref().is_none_or(|name| Some(name) == thread.assignee_name.as_ref())
-                    };
-                    let fitting: BTreeSet<String> = all.iter().filter(fits).map(|thread| thread.thread_id.clone()).collect();
+                for filter in filters() {
+                    let fitting: BTreeSet<String> = all.iter().filter(|thread| fits(&filter, thread)).map(|thread| thread.thread_id.clone()).collect();
                     let some: Vec<String> = wanted.iter().filter(|id| fitting.contains(*id)).cloned().collect();
                     let found = walk(2, |cursor| reader.queue(queue, &viewer, &filter, cursor, 2).unwrap());
                     prop_assert_eq!(&found, &some, "{:?} {:?} {:?}", queue, &viewer, &filter);

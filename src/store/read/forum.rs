@@ -11,7 +11,6 @@ use crate::store::error::StoreError;
 use crate::store::load::docs;
 
 mod counts;
-mod cursor;
 mod queue;
 mod search;
 mod viewer;
@@ -63,6 +62,15 @@ pub struct Page {
     pub next_cursor: Option<String>,
 }
 
+/// What is new to a viewer in a thread.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NewPosts {
+    /// The oldest of it.
+    pub posts: Vec<Post>,
+    /// How many posts after those were left out.
+    pub more: u32,
+}
+
 impl Reader {
     /// One thread.
     ///
@@ -91,6 +99,40 @@ impl Reader {
         let sql =
             "SELECT * FROM (SELECT * FROM post WHERE thread_id = :thread ORDER BY seq DESC LIMIT :limit) ORDER BY seq";
         self.read_posts(sql, &[(":thread", &thread_id), (":limit", &limit)])
+    }
+
+    /// Posts of a thread after a place in the journal, in order.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn posts_since(&self, thread_id: &str, seq: i64) -> Result<Vec<Post>, StoreError> {
+        let sql = "SELECT * FROM post WHERE thread_id = :thread AND seq > :seq ORDER BY seq";
+        self.read_posts(sql, &[(":thread", &thread_id), (":seq", &seq)])
+    }
+
+    /// What others wrote into a thread after the viewer's mark: the oldest first, at most `most` of it.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn new_posts(&self, thread_id: &str, viewer: &Viewer, most: usize) -> Result<NewPosts, StoreError> {
+        let (kind, name) = viewer.author();
+        let by_others = format!("FROM post WHERE thread_id = :thread AND seq > :seq AND {BY_OTHERS}");
+        self.at_one_moment(|| {
+            let mark = self.seen_mark(thread_id, viewer)?;
+            let sql = format!("SELECT * {by_others} ORDER BY seq LIMIT {most}");
+            let key: [(&str, &dyn ToSql); 4] =
+                [(":thread", &thread_id), (":seq", &mark), (":kind", &kind), (":name", &name)];
+            let posts = self.read_posts(&sql, &key)?;
+            let Some(last) = posts.last().filter(|_| posts.len() == most).map(|post| post.seq) else {
+                return Ok(NewPosts { posts, more: 0 });
+            };
+            let more = self.with(|conn| {
+                let key: [(&str, &dyn ToSql); 4] =
+                    [(":thread", &thread_id), (":seq", &last), (":kind", &kind), (":name", &name)];
+                conn.prepare_cached(&format!("SELECT count(*) {by_others}"))?.query_row(&key[..], |row| row.get(0))
+            })?;
+            Ok(NewPosts { posts, more })
+        })
     }
 
     /// One post.

@@ -2,7 +2,6 @@
 
 use rusqlite::ToSql;
 
-use super::cursor::Cursor;
 use super::viewer::BY_OTHERS;
 use super::{LONGEST_PAGE, Page, Queue, Reader, ThreadFilter, Viewer};
 use crate::domain::refusal::Refusal;
@@ -10,6 +9,7 @@ use crate::domain::thread::{Priority, Thread};
 use crate::store::error::StoreError;
 use crate::store::kept;
 use crate::store::load::{doc, docs};
+use crate::store::read::cursor::Cursor;
 
 /// What is asked of the table of threads.
 pub(super) struct Clauses {
@@ -38,7 +38,8 @@ impl Clauses {
             clauses.and("urgency = :urgency_is", ":urgency_is", urgency);
         }
         if let Some(name) = &filter.assignee {
-            let clause = "substr(assignee, instr(assignee, ':') + 1) = :assignee_name";
+            // As the index has it, which leaves out what is assigned to nobody.
+            let clause = "assignee IS NOT NULL AND substr(assignee, instr(assignee, ':') + 1) = :assignee_name";
             clauses.and(clause, ":assignee_name", name.clone());
         }
         clauses
@@ -188,7 +189,10 @@ fn list_clauses(query: &str, filter: &ThreadFilter, cursor: Option<&str>) -> Res
     let index = match filter {
         ThreadFilter { run_id: Some(_), .. } => "thread_run",
         ThreadFilter { ticket: Some(_), .. } => "thread_ticket",
+        ThreadFilter { agent: Some(_), .. } => "thread_agent",
+        ThreadFilter { assignee: Some(_), .. } => "thread_holder",
         ThreadFilter { state: Some(_), .. } => "thread_state",
+        ThreadFilter { priority: Some(_), .. } => "thread_urgency",
         ThreadFilter { .. } => "thread_newest",
     };
     let mut clauses = Clauses::new(index, "last_seq DESC", filter);

@@ -3,7 +3,7 @@
 use crate::domain::actor::{Actor, ActorType};
 use crate::domain::agent::AgentKey;
 use crate::domain::refusal::Refusal;
-use crate::domain::thread::{Post, Thread, ThreadState};
+use crate::domain::thread::{Thread, ThreadState};
 use crate::store::kept;
 
 /// Which posts are news to the viewer of this `:kind` and `:name`: neither the viewer's own words nor written down by
@@ -52,14 +52,6 @@ impl Viewer {
             Self::Operator => "operator".to_owned(),
             Self::Agent(key) => format!("agent:{}/{}/{}", key.run_id, key.workspace, key.name),
         }
-    }
-
-    /// Whether these are the viewer's own words, or the viewer wrote them down for somebody else.
-    pub fn wrote(&self, post: &Post) -> bool {
-        let (kind, name) = self.author();
-        let is = |of: ActorType, other: &str| of.word() == kind && name.is_none_or(|name| name == other);
-        is(post.author_type, &post.author_name)
-            || post.writer.as_ref().is_some_and(|writer| is(writer.kind, &writer.name))
     }
 
     /// Whether a thread of its queues waits for the viewer's side or is assigned to it.
