@@ -41,7 +41,7 @@ pub struct Runner {
     #[serde(default)]
     pub full_auto: Vec<String>,
     /// Regular expressions that fit on the last lines of its screen when it waits for a human there; `^` and `$` are
-    /// the ends of a line. What says it best comes first: it is told as the reason.
+    /// the ends of a line, `\z` the end of the screen, and the first line is `title: ` with the pane's title.
     #[serde(default)]
     pub waiting_patterns: Vec<String>,
     /// The same for: its model is out of reach or its limit is spent.

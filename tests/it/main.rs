@@ -43,6 +43,7 @@ mod outbox_shown;
 mod outside;
 mod process;
 mod processes;
+mod screens;
 mod server_lost;
 mod sla;
 mod store_crash;
