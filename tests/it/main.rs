@@ -45,6 +45,7 @@ mod process;
 mod processes;
 mod screens;
 mod server_lost;
+mod signals;
 mod sla;
 mod store_crash;
 mod store_drill;
