@@ -7,10 +7,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::domain::time::parse_duration;
 
+mod agent;
 mod forum;
 mod start;
 mod waiting;
 
+pub use agent::*;
 pub use forum::*;
 pub use start::*;
 pub use waiting::*;
@@ -169,20 +171,12 @@ pub enum Command {
         #[arg(long)]
         keep: bool,
     },
-    /// What runs inside an agent's session
-    #[command(subcommand, hide = true)]
+    /// Why something stands as it does: signals, the rule that fits, what was considered and why not
+    #[command(subcommand, after_help = "Example: metawsm explain agent coder")]
+    Explain(ExplainCommand),
+    /// What an agent says of itself
+    #[command(subcommand, after_help = "Example: metawsm agent quiet --for 20m --reason 'long build'")]
     Agent(AgentCommand),
-}
-
-/// What runs inside an agent's session.
-#[derive(Debug, Subcommand)]
-pub enum AgentCommand {
-    /// Start the agent described in a file and record how it ends
-    Exec {
-        /// The file.
-        #[arg(long)]
-        spec: PathBuf,
-    },
 }
 
 /// Which run.

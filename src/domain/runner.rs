@@ -40,16 +40,17 @@ pub struct Runner {
     /// What `{full_auto}` stands for.
     #[serde(default)]
     pub full_auto: Vec<String>,
-    /// Texts on the last lines of its screen that mean: it waits for a human there. Compared as they are.
+    /// Regular expressions that fit on the last lines of its screen when it waits for a human there; `^` and `$` are
+    /// the ends of a line, `\z` the end of the screen, and the first line is `title: ` with the pane's title.
     #[serde(default)]
     pub waiting_patterns: Vec<String>,
-    /// Texts that mean: its model is out of reach or its limit is spent.
+    /// The same for: its model is out of reach or its limit is spent.
     #[serde(default)]
     pub limit_patterns: Vec<String>,
-    /// Texts that mean: its composer is there and takes text.
+    /// The same for: its composer is there and takes text. A dialog above it is over.
     #[serde(default)]
     pub ready_patterns: Vec<String>,
-    /// Texts that mean: it is at work.
+    /// The same for: it is at work.
     #[serde(default)]
     pub working_patterns: Vec<String>,
     /// tmux key that submits typed text.

@@ -1,6 +1,7 @@
 //! Floor 3: the parts that touch the world, and the engine that joins them.
 
 pub mod agents;
+pub mod asking;
 pub mod cleanup;
 pub mod closing;
 pub mod docs_sync;
@@ -8,6 +9,7 @@ pub mod duty;
 pub mod engine;
 pub mod error;
 pub mod executor;
+pub mod explain;
 pub mod feed;
 pub mod gates;
 pub mod git;

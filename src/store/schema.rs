@@ -19,6 +19,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0005_outbox.sql"),
     include_str!("migrations/0006_waiting.sql"),
     include_str!("migrations/0007_lists.sql"),
+    include_str!("migrations/0008_signals.sql"),
 ];
 
 /// The version from which on posts are indexed.

@@ -112,8 +112,10 @@ fn command(op: &Op) -> Command {
         16 => {
             let healths = [Health::Healthy, Health::Idle, Health::Stalled, Health::Dead, Health::Unknown];
             let health = healths[usize::from(op.x) % healths.len()];
-            let waiting_for = if op.x.is_multiple_of(2) { WaitingFor::None } else { WaitingFor::Input };
-            agent(AgentWish::Observed { health, waiting_for, reason: "seen".into(), evidence: serde_json::json!([1]) })
+            let waits = [WaitingFor::None, WaitingFor::Input, WaitingFor::Limit, WaitingFor::Guidance];
+            let waiting_for = waits[usize::from(op.actor) % waits.len()];
+            let evidence = serde_json::json!({ "signal": if op.x > 6 { "screen" } else { "output" }, "line": "l" });
+            agent(AgentWish::Observed { health, waiting_for, reason: "seen".into(), evidence })
         }
         17 | 18 => agent(restart(op.x.is_multiple_of(2))),
         19 | 20 => {
@@ -173,6 +175,15 @@ fn command(op: &Op) -> Command {
                 head: "2".into(),
                 how: "merge".into(),
             },
+        }),
+        33 => agent(AgentWish::Progressed {
+            source: "signal".into(),
+            note: op.x.is_multiple_of(2).then(|| "on".into()),
+            percent: Some(op.x * 9),
+        }),
+        34 => agent(AgentWish::Quiet {
+            until: Moment::from_millis(START + i64::from(op.x) * 1_000_000),
+            reason: "long".into(),
         }),
         _ => match op.x {
             0..=5 => plan(op.run).create(),
@@ -271,6 +282,7 @@ impl Told {
             | Fact::WorkspaceCreated { .. }
             | Fact::WorkspaceRemoved { .. }
             | Fact::AgentProgressed { .. }
+            | Fact::AgentQuietDeclared { .. }
             | Fact::DocsSeeded { .. }
             | Fact::DocsSynced { .. }
             | Fact::GitCommitted { .. }

@@ -20,6 +20,7 @@ use crate::services::text::{cut, one_line, wrap};
 
 mod agents;
 mod attention;
+mod explain;
 mod forum;
 mod home;
 mod live;
@@ -85,6 +86,7 @@ fn over(app: &App, area: Rect, buffer: &mut Buffer) {
     match overlay {
         Overlay::Help(place, scroll) => help::draw((*place, app.focus), scroll, app.theme, area, buffer),
         Overlay::Messages(scroll) => messages::draw(app, scroll, area, buffer),
+        Overlay::Explained(_, told, scroll) => explain::draw(app, told.as_deref(), scroll, area, buffer),
         Overlay::Dialog(dialog) => dialog.draw(app.theme, area, buffer),
         Overlay::Picker(picker) => picker.draw(app.theme, area, buffer),
     }

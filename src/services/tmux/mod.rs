@@ -48,6 +48,17 @@ pub struct Pane {
     pub activity: i64,
 }
 
+/// What stands on a pane's screen.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Screen {
+    /// Its lines.
+    pub text: String,
+    /// The pane's title.
+    pub title: String,
+    /// How many lines have left it above.
+    pub history: u32,
+}
+
 /// How the program in a dead pane ended, as tmux saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ended {
@@ -413,6 +424,17 @@ impl Tmux {
             list.push("-e");
         }
         self.ask(&list).map(|out| out.stdout)
+    }
+
+    /// What stands on a pane's screen, given by the pane's id.
+    ///
+    /// # Errors
+    /// [`TmuxError::NoTarget`] when it is not there; [`TmuxError`].
+    pub fn screen(&self, pane: &str) -> Result<Screen, TmuxError> {
+        let list = ["capture-pane", "-p", "-t", pane, ";", "display-message", "-p", "-t", pane, parse::SCREEN_FORMAT];
+        let out = String::from_utf8_lossy(&self.ask(&list)?.stdout).into_owned();
+        let (text, rest) = out.trim_end_matches('\n').rsplit_once('\n').unwrap_or(("", &out));
+        Ok(parse::screen(text.to_owned(), rest))
     }
 
     /// Has the server start and reap a child, so that it also sees the ends of others: tmux 3.3a

@@ -10,7 +10,7 @@ use crate::domain::thread::{Priority, Thread};
 use crate::domain::time::Moment;
 use crate::store::error::StoreError;
 use crate::store::kept;
-use crate::store::load::{DECISION, ESCALATIONS_ABOUT, LOST_AGENTS, docs};
+use crate::store::load::{DECISION, ESCALATIONS_ABOUT, LIMITED_AGENTS, LOST_AGENTS, docs};
 
 /// One priority's threads of a run, or outside of every run, that have waited for a human since then or longer.
 const OVERDUE_THREADS: &str = "SELECT doc FROM thread INDEXED BY thread_waits
@@ -70,6 +70,19 @@ impl Reader {
         Ok(docs(&self.conn, "decision", DECISION, key)?.pop())
     }
 
+    /// The last decisions about everything in a run.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn decisions(&self, run_id: &str) -> Result<Vec<LastDecision>, StoreError> {
+        docs(
+            &self.conn,
+            "decision",
+            "SELECT doc FROM decision WHERE run_id = :run ORDER BY target",
+            &[(":run", &run_id)],
+        )
+    }
+
     /// The threads of a run, or those outside of every run, that call for a human by their waiting: those that press,
     /// and the others where they have waited since `overdue` or longer. Most pressing, then longest waiting first, and
     /// never more than `most`: what it costs does not hang on how many threads there are.
@@ -115,6 +128,16 @@ impl Reader {
     /// [`StoreError`] from the database.
     pub fn lost_agents(&self) -> Result<Vec<Agent>, StoreError> {
         docs(&self.conn, "agent", LOST_AGENTS, &[])
+    }
+
+    /// The agents that wait for a limit of their runner to pass, of all runs, by runner.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn limited_agents(&self) -> Result<Vec<Agent>, StoreError> {
+        let mut agents: Vec<Agent> = docs(&self.conn, "agent", LIMITED_AGENTS, &[])?;
+        agents.retain(Agent::is_limited);
+        Ok(agents)
     }
 
     /// Whether something about a run waits on a human: a question, an escalation nobody knows of, a suggestion.
@@ -170,6 +193,7 @@ mod tests {
             (WAITS_OUTSIDE, "thread_waits (run_id=?)"),
             (DECISION, "PRIMARY KEY (run_id=? AND target=?)"),
             (ESCALATIONS_ABOUT, "escalation_target (run_id=? AND target=?)"),
+            (LIMITED_AGENTS, "agent_limited"),
             (&standing, "escalation_standing"),
             (&open, "suggestion_standing"),
         ] {
