@@ -32,7 +32,7 @@ pub fn run(session: &Session, args: &InboxArgs) -> Result<Reply, Failure> {
         let new = new_posts(&reader, thread, &viewer)?;
         let mut shape = view.thread(thread)?;
         if let Some(fields) = shape.as_object_mut() {
-            fields.insert("new".to_owned(), new.iter().map(view::post).collect());
+            fields.insert("new".to_owned(), view::posts(&reader, &new)?.into());
         }
         threads.push(shape);
         text.push_str(&format!("{}\n", forum::summary(thread)));

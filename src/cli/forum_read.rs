@@ -100,7 +100,7 @@ pub fn thread(session: &Session, id: &str, tail: Option<usize>) -> Result<Reply,
     let events: Vec<Value> = reader.thread_events(id, 500)?.iter().map(crate::domain::event::Event::to_json).collect();
     let json = json!({
         "thread": session.view(&home, &reader).thread(&thread)?,
-        "posts": posts.iter().map(view::post).collect::<Vec<_>>(),
+        "posts": view::posts(&reader, &posts)?,
         "events": events,
     });
     let style = session.style();

@@ -3,6 +3,7 @@
 pub mod agents;
 pub mod cleanup;
 pub mod closing;
+pub mod delivery;
 pub mod docs_sync;
 pub mod duty;
 pub mod engine;

@@ -34,6 +34,10 @@ pub fn words_of(event: &Event) -> String {
         }
         Fact::GitMerged { repo, base, .. } => format!("{repo} was merged into {base}"),
         Fact::AgentProgressed { note: Some(note), .. } => format!("{agent} reported: {note}"),
+        Fact::DeliveryQueued { from, .. } => format!("text of {} for {agent} waited to be typed", from.author_name),
+        Fact::DeliveryTyped { .. } => format!("a text was typed to {agent}"),
+        Fact::DeliverySubmitted { .. } => format!("{agent} took a text"),
+        Fact::DeliveryFailed { reason, .. } => because(&format!("a text did not reach {agent}"), reason),
         Fact::OutboxDead { key, error, .. } => format!("what was to be done for {key} was given up: {error}"),
         Fact::OperatorDecided(Decision { action: Action::Nothing, intent, due_at: Some(due), reason, .. }) => {
             let span = age(due.since(event.occurred_at));

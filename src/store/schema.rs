@@ -17,6 +17,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_forum.sql"),
     include_str!("migrations/0004_lost.sql"),
     include_str!("migrations/0005_outbox.sql"),
+    include_str!("migrations/0006_delivery.sql"),
 ];
 
 /// The version from which on counts and stretches are kept.
@@ -47,6 +48,7 @@ pub const PROJECTIONS: &[&str] = &[
     "decision",
     "escalation",
     "suggestion",
+    "delivery",
 ];
 
 /// What is kept counted beside them: made from them, and compared with what they say.

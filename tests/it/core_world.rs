@@ -42,6 +42,7 @@ pub struct Plan {
     pub step_retries: u32,
     pub criteria: String,
     pub may: Vec<String>,
+    pub paste: bool,
 }
 
 impl Plan {
@@ -57,6 +58,7 @@ impl Plan {
             step_retries: 0,
             criteria: "all tests pass".to_owned(),
             may: Vec::new(),
+            paste: false,
         }
     }
 
@@ -101,6 +103,7 @@ impl Plan {
                     completion: self.completion,
                     restart_budget: self.budget,
                     may: self.may.clone(),
+                    paste: self.paste,
                 };
                 agents.push((AgentKey::new(&self.run_id, workspace, name), spec));
                 shown.push((name.clone(), workspace.clone(), vec!["sh".to_owned()]));

@@ -275,6 +275,10 @@ impl Told {
             | Fact::DocsSynced { .. }
             | Fact::GitCommitted { .. }
             | Fact::GitMerged { .. }
+            | Fact::DeliveryQueued { .. }
+            | Fact::DeliveryTyped { .. }
+            | Fact::DeliverySubmitted { .. }
+            | Fact::DeliveryFailed { .. }
             | Fact::OutboxDead { .. }
             | Fact::OutboxRetried { .. }
             | Fact::OutboxDropped { .. }
