@@ -43,6 +43,7 @@ pub struct Plan {
     pub criteria: String,
     pub may: Vec<String>,
     pub paste: bool,
+    pub runner: String,
 }
 
 impl Plan {
@@ -59,6 +60,7 @@ impl Plan {
             criteria: "all tests pass".to_owned(),
             may: Vec::new(),
             paste: false,
+            runner: "shell".into(),
         }
     }
 
@@ -99,7 +101,7 @@ impl Plan {
                     ticket: ticket(workspace),
                     session: format!("{name}-{workspace}"),
                     profile: "shell".into(),
-                    runner: "shell".into(),
+                    runner: self.runner.clone(),
                     completion: self.completion,
                     restart_budget: self.budget,
                     may: self.may.clone(),

@@ -2,7 +2,6 @@
 
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use metawsm::domain::command::DeliveryWish;
 use metawsm::services::delivery::attempt::{Ended, Point, attempt, no_drill};
@@ -343,8 +342,7 @@ fn a_crash_between_any_two_steps_never_types_twice() {
         let again = attempt(&heir, &typist, &delivery(), &never, &no_drill);
         assert!(matches!(again, Ok(Ended::NotYet)), "{point:?}: {again:?}");
         let _live = world.spawn(&["--headless"]);
-        // Nothing waits that could be typed: what the heir types next shows that it has looked.
-        std::thread::sleep(Duration::from_millis(1_000));
+        world.until_looked_at(&run, "coder");
         assert_eq!(delivery().state.word(), "typed", "{point:?}");
         let expected = matches!(point, Point::Pressed | Point::Seen);
         wait_for("what was pressed", PATIENCE, || (sent(&world).len() == usize::from(expected)).then_some(()));

@@ -17,6 +17,7 @@ mod defects;
 mod delivery;
 mod docs_sync;
 mod domain_control;
+mod domain_delivery;
 mod domain_events;
 mod domain_forum;
 mod domain_run;

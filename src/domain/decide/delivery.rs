@@ -86,6 +86,10 @@ fn queue(
     urgent: bool,
     actor: &Actor,
 ) -> Result<Vec<Draft>, Refusal> {
+    if let Some(existing) = scene.deliveries.get(delivery_id) {
+        let message = format!("delivery {delivery_id} exists already");
+        return Err(Refusal::illegal(message, existing.state.word(), ["send"]));
+    }
     epoch_of(scene, key)?;
     let Some(agent) = scene.agents.get(key) else { return Ok(Vec::new()) };
     check_body(text)?;

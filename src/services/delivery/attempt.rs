@@ -27,8 +27,8 @@ use crate::domain::runner::Runner;
 const GUARD_PATIENCE: Duration = Duration::from_secs(5);
 /// A program of which nothing is known gets the key this soon after the text.
 const APART: Duration = Duration::from_millis(100);
-/// One whose composer is known is given longer to show the text.
-const SHOW_PATIENCE: Duration = Duration::from_secs(3);
+/// One whose composer is known shows it; a key before that is lost, or does something else.
+const SHOW_PATIENCE: Duration = Duration::from_secs(20);
 /// After a key its effect is awaited this long, at first, before the key may be pressed again.
 const FIRST_WAIT: Duration = Duration::from_millis(800);
 /// And this long at most.
@@ -277,9 +277,13 @@ impl Typing<'_> {
         let old = place_of(&self.before.screen, &self.text);
         let mut at = None;
         while !self.ending.load(Ordering::SeqCst) {
-            if let Ok(Some(looked)) = self.place.look() {
+            match self.place.look() {
                 // The same text may stand higher up, from before.
-                at = place_of(&looked.screen, &self.text).filter(|at| old.is_none_or(|old| *at < old));
+                Ok(Some(looked)) => {
+                    at = place_of(&looked.screen, &self.text).filter(|at| old.is_none_or(|old| *at < old));
+                }
+                Ok(None) => return None,
+                Err(_) => {}
             }
             let waited = pasted.elapsed();
             if waited >= patience || (at.is_some() && waited >= apart) {
