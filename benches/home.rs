@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+
+/// The agents of one run.
+const RUN: usize = 50;
 
 /// A home with agents in a tmux of their own, all gone with it.
 pub struct Crowd {
@@ -20,8 +22,9 @@ impl Crowd {
             git.current_dir(&repo).args(["-c", "user.name=B", "-c", "user.email=b@example.org"]).args(args);
             assert!(git.status().unwrap().success());
         }
-        let names: Vec<_> =
-            (0..agents).map(|at| serde_json::json!({ "name": format!("a{at:03}"), "profile": "bench" })).collect();
+        let names: Vec<_> = (0..agents.min(RUN))
+            .map(|at| serde_json::json!({ "name": format!("a{at:03}"), "profile": "bench" }))
+            .collect();
         let policy = serde_json::json!({
             "version": 3,
             "tmux": { "socket": crowd.socket().display().to_string(), "stop_grace_seconds": 1 },
@@ -32,21 +35,19 @@ impl Crowd {
             "agents": names,
         });
         std::fs::write(crowd.home().join(".metawsm/policy.json"), policy.to_string()).unwrap();
-        crowd.start(agents);
+        for run in 0..agents.div_ceil(RUN) {
+            crowd.start(run);
+        }
+        assert_eq!(crowd.running(), agents);
         crowd
     }
 
-    /// Starts them and leaves them alone.
-    fn start(&self, agents: usize) {
-        let mut run = self.metawsm(&["--headless", "run", "--ticket", "API-1", "--repos", "api"]);
-        let mut run = run.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let deadline = Instant::now() + Duration::from_secs(120);
-        while self.running() < agents {
-            assert!(Instant::now() < deadline, "the agents do not start");
-            std::thread::sleep(Duration::from_millis(200));
-        }
-        let _ = rustix::process::kill_process(rustix::process::Pid::from_child(&run), rustix::process::Signal::TERM);
-        let _ = run.wait();
+    /// Starts a run's and leaves them alone.
+    fn start(&self, run: usize) {
+        let ticket = format!("API-{run}");
+        let mut start = self.metawsm(&["run", "--detach", "--ticket", &ticket, "--repos", "api"]);
+        let started = start.stdin(Stdio::null()).output().unwrap();
+        assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
     }
 
     pub fn running(&self) -> usize {

@@ -32,10 +32,12 @@
 //! and ended in `services/agents.rs`, the close gates in `services/gates.rs`, what a key does in `console/app/act.rs`,
 //! when it makes sense in `console/app/sense.rs`, how a pane looks in `console/screens/`, what is drawn alike on every
 //! terminal in `console/widgets/certain.rs`, how an event is told in `services/words.rs`. What the operator concludes is in
-//! `domain/operator/rules.rs`, what comes of it in `domain/decide/operator.rs`, when an escalation's cause is gone
-//! in `domain/decide/escalation.rs`, and who asks the rules in `services/operator.rs`. What is kept counted and who has
+//! `domain/operator/rules.rs`, of what waits for a human, in a run or in none, in `waits.rs` beside it; what comes of it
+//! in `domain/decide/operator.rs`, when an escalation's cause is gone in `domain/decide/escalation.rs`, and who asks the
+//! rules in `services/operator.rs`. What is kept counted and who has
 //! seen what stands in `store/kept.rs`, the search index in `store/search.rs`, pages and hits in `store/read/forum/`;
-//! who follows the journal reads it through `services/feed.rs`.
+//! the one loop over the journal is in `services/feed.rs`: streams, watched plans and headless differ in what they do
+//! with an event.
 //! The supervisor's look is in `services/supervisor/`: what should be in `standing`, one agent in `observe`, its end in
 //! `farewell`, unfinished work in `carry`; who ended is told by `services/process/ends.rs`.
 //! Whether the tmux server answers, and who went with it, is watched in `services/server_watch.rs`.

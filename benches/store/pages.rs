@@ -19,6 +19,9 @@ fn pages() -> Vec<Look> {
             assert!(page.threads.len() > 25, "{queue:?}");
         })
     };
+    let found = |filter: ThreadFilter, least: usize| -> Box<dyn Fn(&Reader)> {
+        Box::new(move |reader| assert!(reader.threads(&filter, None, 50).unwrap().threads.len() >= least, "{filter:?}"))
+    };
     let ada = || Viewer::Human("ada".to_owned());
     let second = move |reader: &Reader| {
         let first = reader.threads(&none(), None, 50).unwrap();
@@ -34,6 +37,10 @@ fn pages() -> Vec<Look> {
                 assert_eq!(reader.threads(&closed, None, 50).unwrap().threads.len(), 50);
             }),
         ),
+        // Where few or none fit, all of them would be walked without an index.
+        ("list --agent, none fits", found(ThreadFilter { agent: Some("nobody".to_owned()), ..none() }, 0)),
+        ("list --assignee", found(ThreadFilter { assignee: Some("ada".to_owned()), ..none() }, 25)),
+        ("list --priority urgent", found(ThreadFilter { priority: Some("urgent".to_owned()), ..none() }, 50)),
         ("unanswered", queue(Queue::Unanswered, ada())),
         ("assigned", queue(Queue::Assigned, ada())),
         ("needs_me", queue(Queue::NeedsMe, ada())),

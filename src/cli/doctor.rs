@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::args::DoctorArgs;
 use super::exit::{self, Failure};
+use super::outbox::in_words;
 use super::print;
 use super::reply::Reply;
 use super::session::Session;
@@ -18,10 +19,11 @@ use crate::services::error::EngineError;
 use crate::services::gates::trees;
 use crate::services::home::Home;
 use crate::services::process::exec::Exec;
-use crate::services::process::lease::{Lease, read_holder};
+use crate::services::process::lease::{Holder, Lease, read_holder};
 use crate::services::process::{Processes, default_table};
 use crate::services::tmux::{KEEPER, Observe, Tmux, TmuxError};
-use crate::services::view::RESPONDS_WITHIN;
+use crate::services::view::{self, RESPONDS_WITHIN};
+use crate::store::outbox::OutboxHealth;
 use crate::store::{Reader, rebuild};
 
 /// How often long work says how far it is.
@@ -52,6 +54,7 @@ pub fn run(session: &Session, args: &DoctorArgs) -> Result<Reply, Failure> {
         Err(_) => findings.push(good("home", "no home here; metawsm run or metawsm policy init makes one")),
         Ok(home) => of_home(session, &home, args, &mut findings)?,
     }
+    let health = session.reader().ok().and_then(|(_, reader)| reader.outbox_health().ok());
     let failed = findings.iter().any(|finding| !finding.ok);
     let mut text = String::new();
     for finding in &findings {
@@ -66,7 +69,8 @@ pub fn run(session: &Session, args: &DoctorArgs) -> Result<Reply, Failure> {
         .map(|finding| json!({ "name": finding.name, "ok": finding.ok, "message": finding.message, "mend": finding.mend }))
         .collect();
     let status = if failed { exit::FAILED } else { exit::DONE };
-    Ok(Reply { json: json!({ "ok": !failed, "findings": findings }), text, status })
+    let outbox = health.map(|health| view::outbox_health(&health, session.now()));
+    Ok(Reply { json: json!({ "ok": !failed, "findings": findings, "outbox": outbox }), text, status })
 }
 
 fn of_home(session: &Session, home: &Home, args: &DoctorArgs, findings: &mut Vec<Finding>) -> Result<(), Failure> {
@@ -86,6 +90,7 @@ fn of_home(session: &Session, home: &Home, args: &DoctorArgs, findings: &mut Vec
     };
     findings.push(good("database", format!("{} events in {}", reader.last_seq()?, home.db.display())));
     findings.push(supervisor(session, home, processes.as_ref()));
+    findings.push(outbox(session, &reader.outbox_health()?, read_holder(&home.supervisor_lease(), processes.as_ref())));
     findings.extend(sessions(home, &reader, args.repair, session)?);
     findings.extend(worktrees(home, &reader)?);
     if args.verify {
@@ -142,6 +147,23 @@ fn supervisor(session: &Session, home: &Home, processes: &dyn Processes) -> Find
         );
     }
     good("supervisor", format!("pid {} on {}", holder.pid, holder.host))
+}
+
+/// What is still to be done outside, and whether anybody does it.
+fn outbox(session: &Session, health: &OutboxHealth, supervisor: Option<Holder>) -> Finding {
+    let mut words = in_words(health, &session.style());
+    if let Some(error) = health.tally.last_error.as_ref().filter(|_| health.failed + health.dead > 0) {
+        words.push_str(&format!("; the last error: {error}"));
+    }
+    if health.dead > 0 {
+        let mend =
+            "metawsm outbox list --status dead says why; then metawsm outbox retry ID, or metawsm outbox drop ID";
+        return bad("outbox", words, mend);
+    }
+    if supervisor.is_none() && health.oldest_pending_at.is_some() {
+        words.push_str("; it waits until somebody supervises: metawsm --headless");
+    }
+    good("outbox", words)
 }
 
 /// Sessions on our tmux server that belong to no agent that should have one.

@@ -1,5 +1,6 @@
 //! `events` and `forum watch`: the journal as JSON lines, resumable by `seq`.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use super::args::EventsArgs;
@@ -8,13 +9,9 @@ use super::print;
 use super::reply::Reply;
 use super::session::Session;
 use crate::domain::event::Event;
-use crate::services::feed::Feed;
+use crate::services::feed::{Feed, News};
 use crate::services::wake::Wake;
 use crate::store::read::EventFilter;
-use crate::store::{Reader, StoreError};
-
-/// Events read at a time.
-const PAGE: usize = 500;
 
 pub fn stream(session: &Session, args: &EventsArgs) -> Result<Reply, Failure> {
     follow(session, args, args.event_type.clone())
@@ -29,43 +26,38 @@ fn follow(session: &Session, args: &EventsArgs, event_type: Option<String>) -> R
     session.only_waits();
     let (home, reader) = session.reader()?;
     let filter = EventFilter { event_type, ticket: args.ticket.clone(), run_id: args.run_id.clone(), thread_id: None };
-    let mut feed = Feed::new(reader, filter, args.since);
     let mut left = args.limit.unwrap_or(usize::MAX);
-    // Watched before the first look: nothing is written in between.
-    let wake = args.follow.then(|| Wake::on(&home.db));
-    while left > 0 {
-        let batch = feed.next(PAGE.min(left))?;
-        for event in &batch.events {
-            if !line(event)? {
-                return Ok(Reply::silent(exit::DONE));
-            }
-        }
-        left -= batch.events.len();
-        match &wake {
-            _ if batch.more => {}
-            None => break,
-            Some(_) if print::reader_gone() => break,
-            Some(wake) => wake.wait(Duration::from_secs(1)),
-        }
+    if left == 0 {
+        return Ok(Reply::silent(exit::DONE));
+    }
+    let mut feed = Feed::new(reader, filter, args.since);
+    let mut take = |news: News<'_>| -> Result<ControlFlow<()>, Failure> {
+        left -= usize::from(matches!(news, News::Event(_)));
+        let read = tell(news, |event| event.to_json().to_string())?;
+        Ok(if read && left > 0 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    };
+    if args.follow {
+        // Watched before the first look: nothing is written in between.
+        let wake = Wake::on(&home.db);
+        feed.follow(&wake, Duration::from_secs(1), || Ok(print::reader_gone().then_some(())), take)?;
+    } else {
+        feed.drain(&mut take)?;
     }
     Ok(Reply::silent(exit::DONE))
 }
 
-/// Prints an event; `false` when nobody reads any more.
-pub fn line(event: &Event) -> Result<bool, Failure> {
-    print::out(&format!("{}\n", event.to_json())).map_err(|error| Failure::new(exit::FAILED, error.to_string()))
-}
-
-/// Every event after `since`.
-pub fn all(reader: &Reader, filter: &EventFilter, mut since: i64) -> Result<Vec<Event>, StoreError> {
-    let mut found = Vec::new();
-    loop {
-        let page = reader.events(since, filter, PAGE)?;
-        let full = page.len() == PAGE;
-        since = page.last().map_or(since, |event| event.seq);
-        found.extend(page);
-        if !full {
-            return Ok(found);
+/// Prints an event as a line, unless it is told in no words; `false` when nobody reads any more. Who lags is told so
+/// on stderr.
+pub fn tell(news: News<'_>, line: impl FnOnce(&Event) -> String) -> Result<bool, Failure> {
+    let line = match news {
+        News::Event(event) => line(event),
+        News::Lag(by) => {
+            print::err(&format!("metawsm: what is read here is {by} events behind; each of them comes"));
+            return Ok(true);
         }
+    };
+    if line.is_empty() {
+        return Ok(true);
     }
+    print::out(&format!("{line}\n")).map_err(|error| Failure::new(exit::FAILED, error.to_string()))
 }

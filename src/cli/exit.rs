@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::print;
+
 use crate::domain::refusal::RefusalKind;
 use crate::domain::run::RunStatus;
 use crate::services::error::EngineError;
@@ -72,6 +74,18 @@ impl Failure {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// Tells it to a person, on stderr.
+    pub fn tell(&self) {
+        print::err(&format!("metawsm: {}", print::harmless(&self.message)));
+        for gate in self.details["gates"].as_array().into_iter().flatten().filter(|gate| gate["ok"] == false) {
+            let word = |key: &str| print::one_line(gate[key].as_str().unwrap_or_default());
+            print::err(&format!("  {}: {}  →  {}", word("name"), word("reason"), word("mend")));
+        }
+        if let Some(hint) = &self.hint {
+            print::err(&format!("  next: {}", print::harmless(hint)));
+        }
     }
 
     /// The one error shape.

@@ -1,6 +1,7 @@
 //! Following a run without a screen: its plan is executed, everything is supervised, its events are lines.
 
 use std::io::IsTerminal;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -13,18 +14,21 @@ use super::exit::{self, Failure};
 use super::print;
 use super::reply::Reply;
 use super::session::Session;
+use crate::domain::event::Event;
 use crate::domain::policy::OperatorMode;
 use crate::services::duty::Duty;
 use crate::services::engine::{Caller, Engine};
 use crate::services::error::EngineError;
 use crate::services::executor::{Outcome, execute, no_drill};
+use crate::services::feed::{Feed, News};
 use crate::services::operator::Conduct;
 use crate::services::wake::Wake;
 use crate::services::words::words_of;
+use crate::store::StoreError;
 use crate::store::read::EventFilter;
 
-/// Events read at a time.
-const PAGE: usize = 500;
+/// How soon the one who shows a plan's steps sees that the plan has ended.
+const BETWEEN: Duration = Duration::from_millis(100);
 
 /// Follows a run to its end.
 ///
@@ -107,19 +111,18 @@ fn watch(
     let wake = Wake::on(&engine.home.db);
     let reader = engine.reader()?;
     let filter = EventFilter { run_id: Some(run_id.to_owned()), ..EventFilter::default() };
-    let mut since = 0;
-    loop {
+    let mut feed = Feed::new(engine.home.reader()?, filter, 0);
+    let over = || {
         let verdict = verdict(engine, &reader, run_id, exit_on_guidance && executing.is_finished())?;
-        // After the verdict: what it rests on is shown before the program ends by it.
-        since = show(session, &reader, &filter, since)?;
-        if let Some(status) = verdict {
-            return Ok(status);
-        }
-        if cancel.load(Ordering::SeqCst) {
-            return Ok(exit::INTERRUPTED);
-        }
-        wake.wait(Duration::from_millis(250));
-    }
+        // Nobody reads any more: for the run that is as if it was interrupted here, its agents go on.
+        let ends = cancel.load(Ordering::SeqCst) || print::reader_gone();
+        Ok(verdict.or(ends.then_some(exit::INTERRUPTED)))
+    };
+    let as_line = |event: &Event| if lines(session) { event.to_json().to_string() } else { words_of(event) };
+    feed.follow(&wake, Duration::from_millis(250), over, |news| {
+        let read = events::tell(news, as_line)?;
+        Ok(if read { ControlFlow::Continue(()) } else { ControlFlow::Break(exit::INTERRUPTED) })
+    })
 }
 
 /// How the program ends, once the run has come to where it does.
@@ -134,27 +137,6 @@ fn verdict(
         return Ok(Some(exit::GUIDANCE));
     }
     Ok(ended)
-}
-
-fn show(
-    session: &Session,
-    reader: &crate::store::Reader,
-    filter: &EventFilter,
-    mut since: i64,
-) -> Result<i64, Failure> {
-    loop {
-        let page = reader.events(since, filter, PAGE)?;
-        for event in &page {
-            since = event.seq;
-            let line = if lines(session) { event.to_json().to_string() } else { words_of(event) };
-            if !line.is_empty() {
-                print::out(&format!("{line}\n")).map_err(|error| Failure::new(exit::FAILED, error.to_string()))?;
-            }
-        }
-        if page.len() < PAGE {
-            return Ok(since);
-        }
-    }
 }
 
 /// Raises the flag on INT and TERM; a second one ends the program as usual.
@@ -205,23 +187,29 @@ impl Steps {
         }
         let (engine, told) = (Arc::clone(engine), Arc::clone(&stop));
         let filter = EventFilter { run_id: Some(run_id.to_owned()), ..EventFilter::default() };
-        let mut since = engine.reader()?.last_seq()?;
+        let since = engine.reader()?.last_seq()?;
+        let mut feed = Feed::new(engine.home.reader()?, filter, since);
         let thread = std::thread::spawn(move || {
-            let Ok(reader) = engine.reader() else { return };
             let wake = Wake::on(&engine.home.db);
-            loop {
-                let last = told.load(Ordering::SeqCst);
-                for event in events::all(&reader, &filter, since).unwrap_or_default() {
-                    since = event.seq;
-                    let line = words_of(&event);
-                    if !line.is_empty() {
-                        print::err(&format!("  {line}"));
-                    }
-                }
-                if last {
-                    return;
-                }
-                wake.wait(Duration::from_millis(100));
+            let ended = || told.load(Ordering::SeqCst).then_some(());
+            let mut look = || {
+                feed.follow(
+                    &wake,
+                    BETWEEN,
+                    || Ok::<_, StoreError>(ended()),
+                    |news| {
+                        if let News::Event(event) = news
+                            && let Some(line) = Some(words_of(event)).filter(|line| !line.is_empty())
+                        {
+                            print::err(&format!("  {line}"));
+                        }
+                        Ok(ControlFlow::Continue(()))
+                    },
+                )
+            };
+            // What cannot be read just now is read later; the plan does not end for it.
+            while look().is_err() && ended().is_none() {
+                std::thread::sleep(BETWEEN);
             }
         });
         Ok(Self { stop, thread: Some(thread) })

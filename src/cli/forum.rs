@@ -24,6 +24,7 @@ use crate::domain::thread::{
 };
 use crate::services::engine::Engine;
 use crate::services::error::EngineError;
+use crate::services::home::Home;
 use crate::services::view;
 use crate::store::read::forum::Viewer;
 use crate::store::{Order, Receipt};
@@ -72,7 +73,7 @@ pub fn run(session: &Session, command: Forum) -> Result<Reply, Failure> {
         }
         Forum::List(args) => forum_read::list(session, &args),
         Forum::Queue(args) => forum_read::queue(session, &args),
-        Forum::Thread { thread_id, tail } => forum_read::thread(session, &thread_id, tail),
+        Forum::Thread { thread_id, tail, since } => forum_read::thread(session, &thread_id, tail, since),
         Forum::Search(args) => forum_search::run(session, &args),
         Forum::Inbox(args) => forum_inbox::run(session, &args),
         Forum::Stats(args) => forum_stats::stats(session, &args),
@@ -103,8 +104,8 @@ fn give(
     speaker: &Speaker,
 ) -> Result<Receipt, Failure> {
     only_itself(session, speaker)?;
+    forum_enabled(&session.home_or_new()?)?;
     let engine = if matches!(wish, ThreadWish::Ask { .. }) { session.engine_or_new()? } else { session.engine()? };
-    forum_enabled(&engine)?;
     let caller = caller(session, speaker)?;
     let command = Command::Thread { thread_id: thread_id.to_owned(), run_id, wish };
     let identity = session.identity();
@@ -128,9 +129,10 @@ fn only_itself(session: &Session, speaker: &Speaker) -> Result<(), Failure> {
     Ok(())
 }
 
-fn forum_enabled(engine: &Arc<Engine>) -> Result<(), Failure> {
+/// A forum that is off takes nothing; a home that is not there yet is not made for saying so.
+fn forum_enabled(home: &Home) -> Result<(), Failure> {
     // A broken policy file does not silence the forum.
-    match engine.home.load_policy(&[]) {
+    match home.load_policy(&[]) {
         Ok(live) if !live.policy.forum.enabled => {
             Err(Failure::new(exit::REFUSED, "the forum is off by policy").hint("set forum.enabled to true"))
         }
@@ -209,15 +211,35 @@ fn ask(session: &Session, args: &AskArgs) -> Result<Reply, Failure> {
     };
     let shared = Session { shared: Some(Arc::clone(&engine)), ..session.clone() };
     let receipt = give(&shared, &thread_id, run_id, wish, &args.speaker)?;
-    match args.wait {
-        true => forum_wait::after(session, &receipt, args.timeout),
-        false => written(session, &receipt),
+    // Said before the wait: it may be long.
+    let warning = elsewhere(args, &receipt);
+    if let Some(warning) = &warning {
+        print::err(&format!("metawsm: note: {}", print::one_line(warning)));
     }
+    let mut reply = match args.wait {
+        true => forum_wait::after(session, &receipt, args.timeout)?,
+        false => written(session, &receipt)?,
+    };
+    if let (Some(warning), Some(fields)) = (warning, reply.json.as_object_mut()) {
+        fields.insert("warning".to_owned(), warning.into());
+    }
+    Ok(reply)
+}
+
+/// The same question that waits already is joined, and the same key answered as before: then no thread of the wished
+/// id was opened, and who wished it is told.
+fn elsewhere(args: &AskArgs, receipt: &Receipt) -> Option<String> {
+    let (wished, stands_in) = (args.thread_id.as_ref()?, receipt.thread_id.as_ref()?);
+    (wished != stands_in).then(|| {
+        let how = if receipt.replayed { "was asked under this key before" } else { "waits already" };
+        format!("the same question {how} in thread {stands_in}: thread {wished} was not opened")
+    })
 }
 
 /// What is refused whatever stands in the home is refused before one is made for it.
 fn check_ask(session: &Session, args: &AskArgs, body: &str) -> Result<(), Failure> {
     only_itself(session, &args.speaker)?;
+    forum_enabled(&session.home_or_new()?)?;
     caller(session, &args.speaker)?;
     priority(&args.priority)?;
     let names = [("ticket", &args.which.selector.ticket), ("thread id", &args.thread_id)];
@@ -239,21 +261,27 @@ fn no_ticket() -> Failure {
     wrong("no ticket given", "name one: --ticket ACME-12")
 }
 
+/// In its session an agent speaks for no other, whether there is one of that name or not.
+fn only_for_itself(own: &AgentKey, which: &AgentSelector, does: &str) -> Result<(), Failure> {
+    let named = [(&which.agent, &own.name), (&which.workspace, &own.workspace), (&which.selector.run_id, &own.run_id)];
+    match named.into_iter().find(|(named, own)| named.as_ref().is_some_and(|name| name != *own)) {
+        None => Ok(()),
+        Some((other, _)) => {
+            let other = other.as_deref().unwrap_or_default();
+            Err(Refusal::not_allowed(format!("agent {} {does} only for itself, not for {other}", own.name))
+                .hint("leave out --agent, --workspace and --run-id")
+                .into())
+        }
+    }
+}
+
 type About = (Option<String>, Option<AgentKey>, Option<String>);
 
 /// The run, agent and ticket a question is about: those of the session, or those named.
 fn about(session: &Session, engine: &Engine, which: &AgentSelector, author: Option<&Actor>) -> Result<About, Failure> {
     let reader = engine.reader()?;
     if let Some(key) = session.identity() {
-        let named =
-            [(&which.agent, &key.name), (&which.workspace, &key.workspace), (&which.selector.run_id, &key.run_id)];
-        if let Some((other, _)) = named.into_iter().find(|(named, own)| named.as_ref().is_some_and(|name| name != *own))
-        {
-            let other = other.as_deref().unwrap_or_default();
-            return Err(Refusal::not_allowed(format!("agent {} asks only for itself, not for {other}", key.name))
-                .hint("leave out --agent, --workspace and --run-id")
-                .into());
-        }
+        only_for_itself(&key, which, "asks")?;
         let ticket = session.session_variable("METAWSM_TICKET").or_else(|| which.selector.ticket.clone());
         return Ok((Some(key.run_id.clone()), Some(key), ticket));
     }
@@ -330,9 +358,13 @@ fn for_the_agent(session: &Session, kind: SignalType, agent: &Agent) -> Option<A
 }
 
 fn signalling(session: &Session, args: &SignalArgs, author: Option<&Actor>) -> Result<Agent, Failure> {
+    let own = session.identity();
+    if let Some(key) = &own {
+        only_itself(session, &args.speaker)?;
+        only_for_itself(key, &args.which, "signals")?;
+    }
     let (_, reader) = session.reader()?;
     let run = select::run(session, &reader, &args.which.selector)?;
-    let own = session.identity();
     let speaking = author.filter(|author| author.kind == ActorType::Agent).map(|author| author.name.clone());
     let which = AgentSelector {
         agent: args.which.agent.clone().or_else(|| own.as_ref().map(|key| key.name.clone())).or(speaking),

@@ -10,15 +10,15 @@ use super::reply::Reply;
 use super::select;
 use super::session::Session;
 use crate::domain::refusal::Refusal;
-use crate::domain::thread::{Post, Thread};
 use crate::services::view::{self, View};
 use crate::store::Reader;
-use crate::store::read::forum::{LONGEST_PAGE, Page, Queue, ThreadFilter, Viewer};
+use crate::store::read::forum::{LONGEST_PAGE, NewPosts, Page, Queue, ThreadFilter, Viewer};
 
-/// New posts shown of each thread; the rest is in the thread.
+/// New posts shown of each thread; how many more there are is said.
 const POSTS: usize = 20;
 
-/// `{"threads":[Thread + new],"next_cursor"}`, `new` being the posts of others after the viewer's mark.
+/// `{"threads":[Thread + new, more, more_since],"next_cursor"}`: `new` are the posts of others after the viewer's mark,
+/// the oldest first; `more` others come after the place `more_since`.
 pub fn run(session: &Session, args: &InboxArgs) -> Result<Reply, Failure> {
     let (home, reader) = session.reader()?;
     let viewer = whose(session, &reader, args)?;
@@ -29,14 +29,21 @@ pub fn run(session: &Session, args: &InboxArgs) -> Result<Reply, Failure> {
     let style = session.style();
     let (mut threads, mut text) = (Vec::with_capacity(page.threads.len()), String::new());
     for thread in &page.threads {
-        let new = new_posts(&reader, thread, &viewer)?;
+        let NewPosts { posts, more } = reader.new_posts(&thread.thread_id, &viewer, POSTS)?;
+        let since = posts.last().filter(|_| more > 0).map(|last| last.seq);
         let mut shape = view.thread(thread)?;
         if let Some(fields) = shape.as_object_mut() {
-            fields.insert("new".to_owned(), view::posts(&reader, &new)?.into());
+            fields.insert("new".to_owned(), view::posts(&reader, &posts)?.into());
+            fields.insert("more".to_owned(), more.into());
+            fields.insert("more_since".to_owned(), since.into());
         }
         threads.push(shape);
         text.push_str(&format!("{}\n", forum::summary(thread)));
-        new.iter().for_each(|post| text.push_str(&post_text(post, &style)));
+        posts.iter().for_each(|post| text.push_str(&post_text(post, &style)));
+        if let Some(since) = since {
+            let id = &thread.thread_id;
+            text.push_str(&format!("\n  {more} more: metawsm forum thread --thread-id {id} --since {since}\n"));
+        }
         text.push('\n');
     }
     if text.is_empty() {
@@ -96,11 +103,4 @@ fn page(
             return Ok(page);
         }
     }
-}
-
-fn new_posts(reader: &Reader, thread: &Thread, viewer: &Viewer) -> Result<Vec<Post>, Failure> {
-    let mark = reader.seen_mark(&thread.thread_id, viewer)?;
-    let mut posts = reader.posts(&thread.thread_id, Some(POSTS))?;
-    posts.retain(|post| post.seq > mark && !viewer.wrote(post));
-    Ok(posts)
 }

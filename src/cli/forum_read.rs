@@ -91,12 +91,15 @@ fn shown(
 }
 
 /// `forum thread`.
-pub fn thread(session: &Session, id: &str, tail: Option<usize>) -> Result<Reply, Failure> {
+pub fn thread(session: &Session, id: &str, tail: Option<usize>, since: Option<i64>) -> Result<Reply, Failure> {
     let (home, reader) = session.reader()?;
     let thread = reader.thread(id)?.ok_or_else(|| {
         Failure::new(exit::NOT_FOUND, format!("no thread {id}")).hint("metawsm forum list shows the threads there are")
     })?;
-    let posts = reader.posts(id, tail)?;
+    let posts = match since {
+        Some(seq) => reader.posts_since(id, seq)?,
+        None => reader.posts(id, tail)?,
+    };
     let events: Vec<Value> = reader.thread_events(id, 500)?.iter().map(crate::domain::event::Event::to_json).collect();
     let json = json!({
         "thread": session.view(&home, &reader).thread(&thread)?,

@@ -5,11 +5,13 @@ use serde_json::json;
 use super::args::{FilterArgs, ThreadListArgs};
 use super::exit::Failure;
 use super::forum_read::filter;
+use super::outbox::in_words;
 use super::print::Table;
 use super::reply::Reply;
 use super::session::Session;
 use crate::domain::event::Event;
 use crate::domain::time::Moment;
+use crate::services::view;
 use crate::store::read::EventFilter;
 use crate::store::read::forum::ThreadFilter;
 
@@ -91,31 +93,31 @@ pub fn debug(session: &Session, args: &ThreadListArgs) -> Result<Reply, Failure>
         },
         limit,
     )?;
-    let view = session.view(&home, &reader);
+    let shown = session.view(&home, &reader);
     let (control, threads): (Vec<_>, Vec<_>) = page.threads.into_iter().partition(|thread| thread.control);
-    let outbox = reader.outbox_by_status()?;
+    let outbox = reader.outbox_health()?;
+    let letters = reader.letters(None, None, limit)?.letters;
     let stats = reader.stats(&ThreadFilter::default())?;
     let json = json!({
         "generated_at": session.now(),
         "ticket": wanted.ticket,
         "run_id": wanted.run_id,
         "journal": { "last_seq": reader.last_seq()?, "database": home.db.display().to_string() },
-        "outbox": outbox,
-        "outbox_messages": reader.outbox_messages(limit)?,
+        "outbox": view::outbox_health(&outbox, session.now()),
+        "outbox_messages": letters.iter().map(view::letter).collect::<Vec<_>>(),
         "events": events.iter().map(Event::to_json).collect::<Vec<_>>(),
-        "threads": view.threads(&threads)?,
-        "control_threads": view.threads(&control)?,
-        "bus": { "kind": "local", "running": view.supervisor_holder().is_some() },
+        "threads": shown.threads(&threads)?,
+        "control_threads": shown.threads(&control)?,
+        "bus": { "kind": "local", "running": shown.supervisor_holder().is_some() },
         "search": { "indexed": reader.indexed()?, "posts": stats.posts.values().sum::<u32>() },
-        "supervisor": view.supervisor(),
+        "supervisor": shown.supervisor(),
         "next_cursor": page.next_cursor,
     });
     let style = session.style();
-    let waiting: Vec<String> = outbox.iter().map(|(status, n)| format!("{n} {status}")).collect();
     let mut text = format!(
-        "journal {}  outbox {}  index {}\n\n",
+        "journal {}  outbox: {}  index {}\n\n",
         reader.last_seq()?,
-        if waiting.is_empty() { "empty".to_owned() } else { waiting.join(", ") },
+        in_words(&outbox, &style),
         reader.indexed()?.map_or("complete".to_owned(), |percent| format!("{percent} %")),
     );
     let mut table = Table::new(&["SEQ", "WHEN", "EVENT", "THREAD", "ACTOR"]);

@@ -54,14 +54,10 @@ pub fn run(
     post_id: Option<&str>,
     limit: Duration,
 ) -> Result<Reply, Failure> {
+    let nothing = || Failure::new(exit::USAGE, "nothing to wait for").hint("name it: --thread-id ID or --post-id ID");
+    let named = post_id.or(thread_id).ok_or_else(nothing)?;
     let (_, reader) = session.reader()?;
-    let question = match (post_id, thread_id) {
-        (Some(post), _) => of_post(&reader, post)?,
-        (None, Some(thread)) => of_thread(&reader, thread)?,
-        (None, None) => {
-            return Err(Failure::new(exit::USAGE, "nothing to wait for").hint("name it: --thread-id or --post-id"));
-        }
-    };
+    let question = if post_id.is_some() { of_post(&reader, named)? } else { of_thread(&reader, named)? };
     wait(session, &reader, &question, limit)
 }
 

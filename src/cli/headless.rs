@@ -1,5 +1,7 @@
 //! `metawsm --headless`: the engine without a screen. Events are lines on stdout, commands are lines on stdin.
 
+use std::ffi::OsString;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,15 +15,13 @@ use super::args::{Cli, Command, Forum};
 use super::exit::{self, Failure};
 use super::reply::Reply;
 use super::session::Session;
-use super::{events, one_shot, print};
+use super::{events, one_shot, print, usage};
 use crate::services::duty::Duty;
 use crate::services::engine::Engine;
+use crate::services::feed::Feed;
 use crate::services::wake::Wake;
-use crate::store::Reader;
 use crate::store::read::EventFilter;
 
-/// Events read at a time.
-const PAGE: usize = 500;
 /// The longest command line taken from stdin, in bytes: a post and its frame.
 const LONGEST_LINE: usize = 8 * 1024 * 1024;
 
@@ -41,44 +41,36 @@ pub fn run(session: &Session) -> Result<Reply, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::new(exit::FAILED, format!("the engine could not be started: {error}")))?;
-    let reader = engine.reader()?;
+    let reader = engine.home.reader()?;
     // Looked up before anything is done here: what this process writes itself is among what it shows.
     let since = reader.last_seq()?;
+    let mut feed = Feed::new(reader, EventFilter::default(), since);
     let mut duty = Duty::begin(&engine);
-    let status = runtime.block_on(serve(session, &engine, &reader, since));
+    let status = runtime.block_on(serve(session, &engine, &mut feed));
     duty.end();
     // A read of stdin may be under way for ever; it is not waited for.
     runtime.shutdown_background();
     status.map(Reply::silent)
 }
 
-async fn serve(session: &Session, engine: &Arc<Engine>, reader: &Reader, mut since: i64) -> Result<u8, Failure> {
+async fn serve(session: &Session, engine: &Arc<Engine>, feed: &mut Feed) -> Result<u8, Failure> {
     let failed = |error: std::io::Error| Failure::new(exit::FAILED, format!("signals cannot be taken: {error}"));
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut written = writes(engine);
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     let mut listening = true;
-    let mut version = reader.data_version()?;
-    since = show(reader, since)?;
     let (answers, mut answered) = tokio::sync::mpsc::unbounded_channel::<Value>();
-    loop {
+    // Who reads no more needs nobody who shows: another metawsm takes the supervision over, if one is there.
+    while show(feed)? {
         tokio::select! {
             _ = interrupt.recv() => return Ok(exit::INTERRUPTED),
             _ = terminate.recv() => return Ok(exit::DONE),
-            Some(()) = written.recv() => {
-                // The watch also tells of writes that were none; the database itself knows.
-                let now = reader.data_version()?;
-                if now == version {
-                    continue;
-                }
-                version = now;
-            }
+            Some(()) = written.recv() => {}
             Some(answer) = answered.recv() => {
                 // What the command did comes before its answer.
-                since = show(reader, since)?;
-                if !say(&answer)? {
-                    return Ok(exit::DONE);
+                if !show(feed)? || !say(&answer)? {
+                    break;
                 }
             }
             line = lines.next_line(), if listening => match line {
@@ -87,8 +79,8 @@ async fn serve(session: &Session, engine: &Arc<Engine>, reader: &Reader, mut sin
                 Ok(None) | Err(_) => listening = false,
             },
         }
-        since = show(reader, since)?;
     }
+    Ok(exit::DONE)
 }
 
 /// A channel that says when the database was written.
@@ -106,17 +98,16 @@ fn writes(engine: &Arc<Engine>) -> tokio::sync::mpsc::Receiver<()> {
     receiver
 }
 
-fn show(reader: &Reader, mut since: i64) -> Result<i64, Failure> {
-    loop {
-        let page = reader.events(since, &EventFilter::default(), PAGE)?;
-        for event in &page {
-            since = event.seq;
-            events::line(event)?;
-        }
-        if page.len() < PAGE {
-            return Ok(since);
-        }
+/// Shows what is new; `false` when nobody reads any more.
+fn show(feed: &mut Feed) -> Result<bool, Failure> {
+    if print::reader_gone() {
+        return Ok(false);
     }
+    let gone = feed.drain(|news| {
+        let read = events::tell(news, |event| event.to_json().to_string())?;
+        Ok::<_, Failure>(if read { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    })?;
+    Ok(gone.is_none())
 }
 
 fn say(answer: &Value) -> Result<bool, Failure> {
@@ -163,8 +154,14 @@ fn answer(id: &Value, failure: &Failure) -> Value {
 }
 
 fn carry_out(session: &Session, call: &Call) -> Result<Reply, Failure> {
-    let argv = std::iter::once("metawsm".to_owned()).chain(call.argv.iter().cloned());
-    let cli = Cli::try_parse_from(argv).map_err(|error| Failure::new(exit::USAGE, super::usage_message(&error)))?;
+    let argv: Vec<OsString> =
+        std::iter::once("metawsm").chain(call.argv.iter().map(String::as_str)).map(Into::into).collect();
+    let cli = match Cli::try_parse_from(&argv) {
+        Ok(cli) => cli,
+        // Help and version are what was asked for.
+        Err(error) if !error.use_stderr() => return Ok(Reply::text(error.render().to_string())),
+        Err(error) => return Err(usage::failure(&error, &argv)),
+    };
     let streams = || Failure::new(exit::USAGE, "streams and attach are not taken here").hint("call them on their own");
     let session = Session {
         global: super::args::Global {

@@ -31,6 +31,7 @@ mod send;
 mod session;
 mod start;
 mod status;
+mod usage;
 mod wait;
 mod watch;
 
@@ -47,10 +48,9 @@ use session::Session;
 
 /// Runs the program with these arguments and says how it ended.
 pub fn main(args: Vec<OsString>) -> ExitCode {
-    let wants_json = args.iter().any(|arg| arg == "--json");
     let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
-        Err(error) => return usage(&error, wants_json),
+        Err(error) => return misunderstood(&error, &args),
     };
     if let Some(Command::Agent(args::AgentCommand::Exec { spec })) = &cli.command {
         return ExitCode::from(launch::run(spec));
@@ -79,36 +79,23 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
     }
 }
 
-fn usage(error: &clap::Error, wants_json: bool) -> ExitCode {
+/// Says why the call does not fit; help and version are what was asked for.
+fn misunderstood(error: &clap::Error, args: &[OsString]) -> ExitCode {
     use clap::error::ErrorKind;
-    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+    if !error.use_stderr() {
         let _ = print::out(&error.render().to_string());
         return ExitCode::from(exit::DONE);
     }
-    let text = error.render().to_string();
-    if wants_json {
-        let failure = Failure::new(exit::USAGE, usage_message(error)).hint("metawsm --help");
+    let failure = usage::failure(error, args);
+    if args.iter().any(|arg| arg == "--json") {
         let _ = print::out(&format!("{}\n", failure.to_json()));
+    } else if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        // Whoever names a group of commands looks for one of them.
+        print::err(error.render().to_string().trim_end());
     } else {
-        print::err(text.trim_end());
+        failure.tell();
     }
-    ExitCode::from(exit::USAGE)
-}
-
-/// clap's message on one line, without its usage and tips.
-fn usage_message(error: &clap::Error) -> String {
-    if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return "a subcommand is needed".to_owned();
-    }
-    let text = error.render().to_string();
-    let lines: Vec<&str> = text
-        .trim_start_matches("error: ")
-        .lines()
-        .map(str::trim)
-        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
-        .filter(|line| !line.is_empty())
-        .collect();
-    lines.join(" ")
+    ExitCode::from(failure.status)
 }
 
 fn run(session: &Session, command: Option<Command>) -> Result<Reply, Failure> {

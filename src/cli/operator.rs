@@ -1,6 +1,7 @@
 //! `operator`: supervises and says what the rules decide; `operator mode` changes who decides.
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -22,7 +23,8 @@ use crate::domain::policy::OperatorMode;
 use crate::domain::run::RunStatus;
 use crate::services::duty::Duty;
 use crate::services::engine::Engine;
-use crate::services::operator::{Conduct, conclude};
+use crate::services::feed::Feed;
+use crate::services::operator::{Conduct, conclude, conclude_outside};
 use crate::services::policy_file::{set_mode, word};
 use crate::services::progress::Progress;
 use crate::services::wake::Wake;
@@ -71,15 +73,18 @@ fn supervise(session: &Session, args: &OperatorArgs) -> Result<Reply, Failure> {
         return rehearse(session, &engine, &conduct, &cancel);
     }
     let filter = EventFilter { run_id: only.clone(), ..EventFilter::default() };
-    let mut since = reader.last_seq()?;
+    let mut feed = Feed::new(engine.home.reader()?, filter, reader.last_seq()?);
     follow::note_other_supervisor(session, &engine)?;
     let mut duty = Duty::begin_as(&engine, conduct);
     let wake = Wake::on(&home.db);
     let mut told = BTreeSet::new();
     while !cancel.load(Ordering::SeqCst) {
-        for event in events::all(&reader, &filter, since)? {
-            since = event.seq;
-            show(session, &event)?;
+        let gone = feed.drain(|news| {
+            let read = events::tell(news, |event| line(session, event))?;
+            Ok::<_, Failure>(if read { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        })?;
+        if gone.is_some() || print::reader_gone() {
+            break;
         }
         for alert in watch::alerts(session, &reader, only.as_deref())? {
             if told.insert(alert.key.clone()) && !caller.tell(&reader, &alert)? {
@@ -92,18 +97,18 @@ fn supervise(session: &Session, args: &OperatorArgs) -> Result<Reply, Failure> {
     Ok(Reply::silent(exit::INTERRUPTED))
 }
 
-fn show(session: &Session, event: &Event) -> Result<(), Failure> {
+/// An event as it is told here.
+fn line(session: &Session, event: &Event) -> String {
     if session.global.json {
-        return events::line(event).map(drop);
+        return event.to_json().to_string();
     }
     // What calls a human is told as an alert.
     let alert = matches!(event.fact, Fact::EscalationOpened { .. } | Fact::OperatorSuggested { .. });
     let words = crate::services::words::words_of(event);
-    if !words.is_empty() && !alert {
-        let run = event.subject.run_id.as_deref().unwrap_or_default();
-        print::out(&format!("{run}  {words}\n")).map_err(|error| Failure::new(exit::FAILED, error.to_string()))?;
+    if words.is_empty() || alert {
+        return String::new();
     }
-    Ok(())
+    format!("{}  {words}", event.subject.run_id.as_deref().unwrap_or_default())
 }
 
 /// Says what would be decided, and changes nothing: the lease is not taken either.
@@ -125,6 +130,13 @@ fn rehearse(session: &Session, engine: &Engine, conduct: &Conduct, cancel: &Atom
                 tell(session, run.id(), &conclusion, &mut told)?;
             }
         }
+        if conduct.only.is_none() {
+            let measure = conduct.measure_outside(engine);
+            pause = pause.min(measure.interval);
+            for conclusion in conclude_outside(&reader, &measure, session.now())? {
+                tell(session, "", &conclusion, &mut told)?;
+            }
+        }
         let until = Instant::now() + pause;
         while Instant::now() < until && !cancel.load(Ordering::SeqCst) {
             std::thread::sleep(Duration::from_millis(50));
@@ -141,10 +153,11 @@ fn tell(session: &Session, run_id: &str, conclusion: &Conclusion, told: &mut BTr
         return Ok(());
     }
     let line = if session.global.json {
-        json!({ "run_id": run_id, "would": decision }).to_string()
+        json!({ "run_id": conclusion.about.run_id, "would": decision }).to_string()
     } else {
         format!(
-            "{run_id}  would {}: {}",
+            "{}  would {}: {}",
+            if run_id.is_empty() { "no run" } else { run_id },
             what(decision.action, decision.intent.word()),
             print::one_line(&decision.reason)
         )

@@ -4,21 +4,18 @@ use serde_json::{Value, json};
 
 use super::args::{LetterWord, OutboxCommand};
 use super::exit::Failure;
-use super::print::{Table, one_line};
+use super::print::{Style, Table, one_line};
 use super::reply::Reply;
 use super::session::Session;
 use crate::domain::command::OutboxWish;
 use crate::domain::time::Moment;
 use crate::services::{outbox, view};
-use crate::store::outbox::LetterFilter;
-
-/// So many letters are listed at most.
-const MOST: usize = 100;
+use crate::store::outbox::{LetterFilter, OutboxHealth};
 
 pub fn run(session: &Session, command: &OutboxCommand) -> Result<Reply, Failure> {
     session.may_act_on_runs()?;
     match command {
-        OutboxCommand::List { status } => list(session, *status),
+        OutboxCommand::List { status, limit, cursor } => list(session, *status, *limit, cursor.as_deref()),
         OutboxCommand::Retry { id } => settle(session, *id, OutboxWish::Retry),
         OutboxCommand::Drop { id, yes } => {
             // Whether it is there at all is said before anything is asked.
@@ -31,7 +28,7 @@ pub fn run(session: &Session, command: &OutboxCommand) -> Result<Reply, Failure>
     }
 }
 
-fn list(session: &Session, status: Option<LetterWord>) -> Result<Reply, Failure> {
+fn list(session: &Session, status: Option<LetterWord>, limit: usize, cursor: Option<&str>) -> Result<Reply, Failure> {
     let (_, reader) = session.reader()?;
     let filter = status.map(|word| match word {
         LetterWord::Pending => LetterFilter::Pending,
@@ -40,14 +37,37 @@ fn list(session: &Session, status: Option<LetterWord>) -> Result<Reply, Failure>
         LetterWord::Sent => LetterFilter::Sent,
         LetterWord::Dead => LetterFilter::Dead,
     });
-    let letters: Vec<Value> = reader.letters(filter, MOST)?.iter().map(view::letter).collect();
+    let page = reader.letters(filter, cursor, limit)?;
+    let letters: Vec<Value> = page.letters.iter().map(view::letter).collect();
     let health = view::outbox_health(&reader.outbox_health()?, session.now());
-    let text = if letters.is_empty() {
+    let mut text = if letters.is_empty() && filter.is_some() {
+        "No such letter. `metawsm outbox list` shows every one.\n".to_owned()
+    } else if letters.is_empty() {
         "The outbox is empty. What follows from events outside metawsm waits here until it is carried out.\n".to_owned()
     } else {
         table(session, &letters)
     };
-    Ok(Reply::new(json!({ "outbox": letters, "next_cursor": null, "health": health }), text))
+    if let Some(cursor) = &page.next_cursor {
+        text.push_str(&format!("more: --cursor {cursor}\n"));
+    }
+    Ok(Reply::new(json!({ "outbox": letters, "next_cursor": page.next_cursor, "health": health }), text))
+}
+
+/// How the outbox fares, by the words of `--status`.
+pub fn in_words(health: &OutboxHealth, style: &Style) -> String {
+    let counts = [
+        (health.pending, "pending"),
+        (health.processing, "processing"),
+        (health.failed, "failed"),
+        (health.dead, "dead"),
+    ];
+    let parts: Vec<String> =
+        counts.into_iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")).collect();
+    match health.oldest_pending_at {
+        _ if parts.is_empty() => "nothing waits".to_owned(),
+        Some(_) => format!("{}; oldest {}", parts.join(", "), style.time(health.oldest_pending_at)),
+        None => parts.join(", "),
+    }
 }
 
 fn table(session: &Session, letters: &[Value]) -> String {

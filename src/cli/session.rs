@@ -235,16 +235,7 @@ impl Session {
         if self.global.json {
             let _ = print::out(&format!("{}\n", failure.to_json()));
         } else {
-            print::err(&format!("metawsm: {}", print::harmless(&failure.message)));
-            if let Some(gates) = failure.details.get("gates").and_then(serde_json::Value::as_array) {
-                for gate in gates.iter().filter(|gate| gate["ok"] == false) {
-                    let word = |key: &str| print::one_line(gate[key].as_str().unwrap_or_default());
-                    print::err(&format!("  {}: {}  →  {}", word("name"), word("reason"), word("mend")));
-                }
-            }
-            if let Some(hint) = &failure.hint {
-                print::err(&format!("  next: {}", print::harmless(hint)));
-            }
+            failure.tell();
         }
         failure.status
     }

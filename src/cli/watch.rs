@@ -144,7 +144,7 @@ fn of_run(session: &Session, reader: &Reader, run: &Run, found: &mut Vec<Alert>)
         add(suggestion.suggestion_id, "suggestion", suggestion.reason, Some(hint));
     }
     // Questions and deaths are told whether anybody supervises or not.
-    for thread in reader.blocking_threads(id)?.into_iter().filter(|thread| thread.waits_for_human()) {
+    for thread in reader.blocking_threads(Some(id))?.into_iter().filter(|thread| thread.waits_for_human()) {
         // The escalation of the same question is no further news.
         let (target, since) = (question_target(&thread.thread_id, None), thread.waiting_since);
         if known_of(&target) {

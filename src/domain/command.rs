@@ -40,10 +40,8 @@ pub enum Command {
         /// What.
         wish: ThreadWish,
     },
-    /// What a rule concluded, with what is to come of it.
+    /// What a rule concluded about a run, or about what waits outside of every run, with what is to come of it.
     Operator {
-        /// The run.
-        run_id: String,
         /// The conclusion.
         conclusion: Box<Conclusion>,
         /// The id that an escalation opened by it gets.

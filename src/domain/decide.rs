@@ -85,10 +85,10 @@ fn decide_any(scene: &Scene, command: &Command, context: &Context) -> Result<Dec
         Command::Thread { thread_id, run_id, wish } => {
             thread::decide(scene, thread_id, run_id.as_deref(), wish, context)
         }
-        Command::Operator { run_id, conclusion, escalation_id, suggestion_id } => {
+        Command::Operator { conclusion, escalation_id, suggestion_id } => {
             may_run(scene, context)?;
             let ids = operator::NewIds { escalation: escalation_id, suggestion: suggestion_id };
-            operator::decide(scene, run_id, conclusion, &ids).map(Decided::from)
+            operator::decide(scene, conclusion, &ids).map(Decided::from)
         }
         Command::Escalation { escalation_id, wish } => {
             may_run(scene, context)?;

@@ -64,6 +64,11 @@ impl Kind {
         }
     }
 
+    /// Whether it calls a human to a thread that waits.
+    pub const fn calls_to_thread(self) -> bool {
+        matches!(self, Self::Guidance | Self::Sla)
+    }
+
     /// How bad it is.
     pub const fn severity(self) -> Severity {
         match self {

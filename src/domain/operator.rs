@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::agent::{Agent, AgentKey, AgentStatus};
-use super::escalation::{Escalation, Kind};
+use super::escalation::Kind;
 use super::event::Subject;
 use super::plan::{Step, StepStatus, blocked};
 use super::policy::{OperatorMode, OperatorPolicy, RuleMode};
@@ -19,8 +19,10 @@ use super::thread::Priority;
 use super::time::{Moment, age};
 
 mod rules;
+mod waits;
 
-pub use rules::{eased, evaluate};
+pub use rules::evaluate;
+pub use waits::{calls, in_time};
 
 /// What a rule wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -176,6 +178,8 @@ pub struct Conclusion {
 /// A question that waits for a human.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
+    /// Its run; none where it was asked outside of every run.
+    pub run_id: Option<String>,
     /// Its thread.
     pub thread_id: String,
     /// The request's post in a control thread.

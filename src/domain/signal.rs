@@ -112,7 +112,7 @@ impl Signal {
         }
     }
 
-    /// Checks that it holds what its kind needs.
+    /// Checks that it holds what its kind needs, and nothing that its kind has no place for.
     pub fn check(&self) -> Result<(), Refusal> {
         let blank = |field: &Option<String>| field.as_deref().is_none_or(|text| text.trim().is_empty());
         let lacks = |what: &str| Err(Refusal::invalid(format!("a {} signal needs --{what}", self.control_type.word())));
@@ -132,6 +132,10 @@ impl Signal {
             return Err(Refusal::invalid(format!("the signal is longer than {LONGEST_BODY} bytes"))
                 .hint("put it into a file in the worktree and signal its path"));
         }
+        if let Some(what) = self.out_of_place() {
+            let words = format!("a {} signal has no --{what}", self.control_type.word());
+            return Err(Refusal::invalid(words).hint("leave it out: nobody would read it there"));
+        }
         match self.control_type {
             SignalType::GuidanceRequest if blank(&self.question) => lacks("question"),
             SignalType::GuidanceAnswer if blank(&self.answer) => lacks("answer"),
@@ -149,6 +153,21 @@ impl Signal {
             | SignalType::Validation
             | SignalType::Progress => Ok(()),
         }
+    }
+
+    /// The first thing it holds that belongs to other kinds.
+    fn out_of_place(&self) -> Option<&'static str> {
+        let fields = [
+            ("question", self.question.is_some(), SignalType::GuidanceRequest),
+            ("context", self.context.is_some(), SignalType::GuidanceRequest),
+            ("answer", self.answer.is_some(), SignalType::GuidanceAnswer),
+            ("summary", self.summary.is_some(), SignalType::Completion),
+            ("status", self.status.is_some(), SignalType::Validation),
+            ("done-criteria", self.done_criteria.is_some(), SignalType::Validation),
+            ("note", self.note.is_some(), SignalType::Progress),
+            ("percent", self.percent.is_some(), SignalType::Progress),
+        ];
+        fields.into_iter().find(|(_, given, of)| *given && *of != self.control_type).map(|(name, _, _)| name)
     }
 
     /// What a validation says: whether the criteria hold.
@@ -195,23 +214,62 @@ mod tests {
         for kind in SignalType::ALL {
             assert_eq!(signal(kind).check().is_ok(), kind == SignalType::Completion, "{kind:?}");
         }
-        let full = Signal {
-            question: Some("q".into()),
-            answer: Some("a".into()),
-            status: Some("PASSED".into()),
-            done_criteria: Some("c".into()),
-            note: Some("n".into()),
-            ..signal(SignalType::Progress)
+        let full = |kind| {
+            let own = |of: SignalType, text: &str| (kind == of).then(|| text.to_owned());
+            Signal {
+                question: own(SignalType::GuidanceRequest, "q"),
+                answer: own(SignalType::GuidanceAnswer, "a"),
+                status: own(SignalType::Validation, "PASSED"),
+                done_criteria: own(SignalType::Validation, "c"),
+                note: own(SignalType::Progress, "n"),
+                ..signal(kind)
+            }
         };
         for kind in SignalType::ALL {
-            assert!(Signal { control_type: kind, ..full.clone() }.check().is_ok(), "{kind:?}");
+            assert!(full(kind).check().is_ok(), "{kind:?}");
         }
-        assert!(
-            Signal { status: Some("maybe".into()), control_type: SignalType::Validation, ..full.clone() }
-                .check()
-                .is_err()
-        );
-        assert!(Signal { percent: Some(101), ..full.clone() }.check().is_err());
-        assert!(Signal { schema_version: 2, ..full }.check().is_err());
+        let wrong = [
+            Signal { status: Some("maybe".into()), ..full(SignalType::Validation) },
+            Signal { percent: Some(101), ..full(SignalType::Progress) },
+            Signal { schema_version: 2, ..full(SignalType::Progress) },
+        ];
+        assert!(wrong.iter().all(|signal| signal.check().is_err()));
+    }
+
+    #[test]
+    fn what_belongs_to_another_kind_is_named_and_refused() {
+        let text = || Some("x".to_owned());
+        let each = |kind| {
+            [
+                ("question", Signal { question: text(), ..signal(kind) }),
+                ("context", Signal { context: text(), ..signal(kind) }),
+                ("answer", Signal { answer: text(), ..signal(kind) }),
+                ("summary", Signal { summary: text(), ..signal(kind) }),
+                ("status", Signal { status: text(), ..signal(kind) }),
+                ("done-criteria", Signal { done_criteria: text(), ..signal(kind) }),
+                ("note", Signal { note: text(), ..signal(kind) }),
+                ("percent", Signal { percent: Some(1), ..signal(kind) }),
+            ]
+        };
+        let taken = |kind| -> Vec<&str> {
+            let refused = |name: &str, signal: &Signal| {
+                let words = format!("a {} signal has no --{name}", kind_word(signal));
+                signal.check().is_err_and(|refusal| refusal.message == words)
+            };
+            each(kind).iter().filter(|(name, signal)| !refused(name, signal)).map(|(name, _)| *name).collect()
+        };
+        for (kind, own) in [
+            (SignalType::GuidanceRequest, &["question", "context"][..]),
+            (SignalType::GuidanceAnswer, &["answer"]),
+            (SignalType::Completion, &["summary"]),
+            (SignalType::Validation, &["status", "done-criteria"]),
+            (SignalType::Progress, &["note", "percent"]),
+        ] {
+            assert_eq!(taken(kind), own, "{kind:?}");
+        }
+    }
+
+    fn kind_word(signal: &Signal) -> &'static str {
+        signal.control_type.word()
     }
 }

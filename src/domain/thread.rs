@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::actor::{ActorType, Side};
+use super::actor::{Actor, ActorType, Side};
 use super::refusal::Refusal;
 use super::signal::Signal;
 use super::time::Moment;
@@ -111,6 +111,11 @@ impl Priority {
         self as i64
     }
 
+    /// Whether what has it is to be seen at once.
+    pub const fn presses(self) -> bool {
+        matches!(self, Self::High | Self::Urgent)
+    }
+
     /// Reads a word in any case; blank means normal.
     pub fn parse(text: &str) -> Option<Self> {
         let word = text.trim().to_ascii_lowercase();
@@ -185,6 +190,11 @@ impl Thread {
     pub fn waits_for_human(&self) -> bool {
         self.waiting_on == Some(Side::Human)
     }
+
+    /// When it began to wait, else when it was opened.
+    pub fn waits_since(&self) -> Moment {
+        self.waiting_since.unwrap_or(self.opened_at)
+    }
 }
 
 /// One message of a thread.
@@ -200,6 +210,8 @@ pub struct Post {
     pub author_type: ActorType,
     /// Name of whose words they are.
     pub author_name: String,
+    /// Who wrote them down, where that is somebody else.
+    pub writer: Option<Actor>,
     /// The words, byte for byte.
     pub body: String,
     /// When they were written.

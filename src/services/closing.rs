@@ -5,7 +5,7 @@ use std::path::Path;
 use super::engine::{Caller, Engine};
 use super::error::EngineError;
 use super::git::blob_of;
-use super::outbox::{self, Consumers};
+use super::outbox::{self, Closer, Consumers};
 use super::{gates, merging, own_work, stopping, tickets};
 use crate::domain::command::RunWish;
 use crate::domain::event::OwnFile;
@@ -55,6 +55,8 @@ fn last_things(engine: &Engine, caller: &Caller, run: &Run, options: &Options) -
     // Done agents' sessions end first, so that nothing writes into the worktrees any more.
     let agents = engine.reader()?.agents(run.id())?;
     stopping::end_all(engine, caller, &agents)?;
+    // That may have taken its time: what was answered meanwhile comes along too.
+    outbox::work_off_run(engine, &Closer, run.id())?;
     write_changelog(engine, caller, run, options)?;
     own_work::commit(engine, caller, run.id())?;
     if options.merge {

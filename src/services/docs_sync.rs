@@ -51,8 +51,20 @@ struct Place {
 /// Carries one letter out. What can never come through any more ends with a note instead of an error.
 ///
 /// # Errors
-/// What may come through at another time.
+/// What may come through at another time; [`EngineError::Interrupted`] while the run is being closed.
 pub fn consume(engine: &Engine, letter: &Letter) -> Result<Option<String>, EngineError> {
+    consume_for(engine, letter, false)
+}
+
+/// The same for who closes the run: what was answered meanwhile is written before the docs are committed.
+///
+/// # Errors
+/// What may come through at another time.
+pub fn consume_at_close(engine: &Engine, letter: &Letter) -> Result<Option<String>, EngineError> {
+    consume_for(engine, letter, true)
+}
+
+fn consume_for(engine: &Engine, letter: &Letter, closer: bool) -> Result<Option<String>, EngineError> {
     let request: Request = match serde_json::from_value(letter.payload.clone()) {
         Ok(request) => request,
         Err(error) => return Ok(Some(format!("the letter cannot be read: {error}"))),
@@ -62,9 +74,16 @@ pub fn consume(engine: &Engine, letter: &Letter) -> Result<Option<String>, Engin
         return Ok(Some(format!("run {} or thread {} is not there", request.run_id, request.thread_id)));
     };
     match run.status {
-        RunStatus::Closed => return Ok(Some(format!("run {} is closed", run.id()))),
+        RunStatus::Closed => {
+            let (run, thread) = (run.id(), &thread.thread_id);
+            let note =
+                format!("run {run} is closed and its changelog with it: what was said stands in thread {thread}");
+            return Ok(Some(note));
+        }
         // Its own commit of the docs is just being made.
-        RunStatus::Closing => return Err(EngineError::Interrupted(format!("run {} is being closed", run.id()))),
+        RunStatus::Closing if !closer => {
+            return Err(EngineError::Interrupted(format!("run {} is being closed", run.id())));
+        }
         _ => {}
     }
     let place = match place(&reader, &run, &thread)? {

@@ -75,7 +75,8 @@ fn no_open_request(reader: &Reader, run: &Run) -> Result<Gate, EngineError> {
     }
     let request =
         reader.open_requests(run.id())?.into_iter().next().map(|request| (request.thread_id, request.question));
-    let asked = reader.blocking_threads(run.id())?.into_iter().next().map(|thread| (thread.thread_id, thread.title));
+    let asked =
+        reader.blocking_threads(Some(run.id()))?.into_iter().next().map(|thread| (thread.thread_id, thread.title));
     let (thread, question) = request.or(asked).unwrap_or_default();
     let short: String = question.chars().take(120).collect();
     Ok(gate("guidance", false, format!("open: {short}"), format!("metawsm forum answer --thread-id {thread} --body …")))

@@ -9,16 +9,18 @@ use super::error::EngineError;
 use super::progress::Progress;
 use super::stopping;
 use crate::domain::actor::{Actor, ActorType};
-use crate::domain::agent::{Agent, AgentKey};
 use crate::domain::command::{Command, EscalationWish, SuggestionWish};
-use crate::domain::escalation::{Escalation, Suggestion, SuggestionState};
-use crate::domain::operator::{Action, Conclusion, Intent, Measure, Question, Sight, Waiting, eased, evaluate};
+use crate::domain::escalation::{Escalation, Kind, Suggestion, SuggestionState};
+use crate::domain::operator::{Action, Conclusion, Intent, Measure, in_time};
 use crate::domain::policy::{OperatorMode, Policy};
 use crate::domain::refusal::Refusal;
 use crate::domain::run::{Run, RunStatus};
-use crate::domain::thread::{LONGEST_TITLE, Thread};
 use crate::domain::time::Moment;
 use crate::store::{Reader, StoreError};
+
+mod sight;
+
+pub use sight::{conclude, conclude_outside};
 
 /// How long a command waits for another one on the same run that is about to end.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -41,6 +43,11 @@ impl Conduct {
     /// When neither the live policy nor the run's own can be read.
     pub fn measure(&self, engine: &Engine, run_id: &str) -> Result<Measure, EngineError> {
         Ok(self.measure_by(&engine.policy_of(run_id)?))
+    }
+
+    /// Those that hold outside of every run: the live policy's, else the defaults.
+    pub fn measure_outside(&self, engine: &Engine) -> Measure {
+        self.measure_by(&engine.home.load_policy(&[]).map_or_else(|_| Policy::default(), |live| live.policy))
     }
 
     fn measure_by(&self, policy: &Policy) -> Measure {
@@ -86,17 +93,37 @@ impl Operator {
         self.next = now.plus(Duration::from_secs(24 * 3600));
         // All runs follow the live file; where it is broken each has its own.
         let live = engine.home.load_policy(&[]).ok().map(|live| self.conduct.measure_by(&live.policy));
+        let live = live.as_ref();
         let mut complaints = Vec::new();
+        let only = self.conduct.only.clone();
+        let wanted = |run_id: Option<&str>| only.is_none() || only.as_deref() == run_id;
         let states = [RunStatus::Running, RunStatus::AwaitingGuidance, RunStatus::Failed];
-        for run in reader.runs_in(&states)? {
-            if self.conduct.only.as_deref().is_some_and(|only| only != run.id()) {
-                continue;
-            }
-            if let Err(error) = self.look_after(engine, &reader, &run, live.as_ref(), now) {
+        for run in reader.runs_in(&states)?.iter().filter(|run| wanted(Some(run.id()))) {
+            if let Err(error) = self.look_after(engine, &reader, run, live, now) {
                 complaints.push(format!("rules of run {}: {error}", run.id()));
             }
         }
+        if wanted(None)
+            && let Err(error) = self.look_outside(engine, &reader, live, now)
+        {
+            complaints.push(format!("rules for what waits outside of every run: {error}"));
+        }
+        let calls = reader.escalations(None, true)?;
+        for call in calls.iter().filter(|call| call.kind == Kind::Sla && wanted(call.run_id.as_deref())) {
+            if let Err(error) = self.ease(engine, &reader, call, live, now) {
+                complaints.push(format!("call {}: {error}", call.escalation_id));
+            }
+        }
         Ok(complaints)
+    }
+
+    /// The measure of a run, or of what is outside of every run: the live policy's, else the run's own or the defaults.
+    fn measure(&self, engine: &Engine, live: Option<&Measure>, run_id: Option<&str>) -> Result<Measure, EngineError> {
+        match (live, run_id) {
+            (Some(live), _) => Ok(live.clone()),
+            (None, Some(run_id)) => self.conduct.measure(engine, run_id),
+            (None, None) => Ok(self.conduct.measure_outside(engine)),
+        }
     }
 
     fn look_after(
@@ -107,23 +134,45 @@ impl Operator {
         live: Option<&Measure>,
         now: Moment,
     ) -> Result<(), EngineError> {
-        let measure = match live {
-            Some(live) => live.clone(),
-            None => self.conduct.measure(engine, run.id())?,
-        };
+        let measure = self.measure(engine, live, Some(run.id()))?;
         self.next = self.next.min(now.plus(measure.interval));
         let overdue = self.progress.overdue(engine, reader, run, now)?;
-        let known = Known::of(reader, run.id())?;
-        for conclusion in conclude(reader, run, &measure, &overdue, now)? {
+        self.carry_out(engine, reader, conclude(reader, run, &measure, &overdue, now)?, now)
+    }
+
+    /// What was asked outside of every run waits for a human all the same.
+    fn look_outside(
+        &mut self,
+        engine: &Engine,
+        reader: &Reader,
+        live: Option<&Measure>,
+        now: Moment,
+    ) -> Result<(), EngineError> {
+        if !reader.waits_outside()? {
+            return Ok(());
+        }
+        let measure = self.measure(engine, live, None)?;
+        self.next = self.next.min(now.plus(measure.interval));
+        self.carry_out(engine, reader, conclude_outside(reader, &measure, now)?, now)
+    }
+
+    fn carry_out(
+        &mut self,
+        engine: &Engine,
+        reader: &Reader,
+        conclusions: Vec<Conclusion>,
+        now: Moment,
+    ) -> Result<(), EngineError> {
+        for conclusion in conclusions {
             if let Some(due) = conclusion.decision.due_at {
                 self.next = self.next.min(due);
             }
-            if known.says(&conclusion) {
+            if is_known(reader, &conclusion)? {
                 continue;
             }
             // Who works on the run has it; the next tick tries again.
-            let lease = match conclusion.decision.action {
-                Action::Act => match engine.lease_run(run.id(), "operator", &self.caller) {
+            let lease = match (conclusion.decision.action, &conclusion.about.run_id) {
+                (Action::Act, Some(run_id)) => match engine.lease_run(run_id, "operator", &self.caller) {
                     Ok(lease) => Some(lease),
                     Err(EngineError::Busy { .. }) => {
                         self.next = now;
@@ -131,13 +180,30 @@ impl Operator {
                     }
                     Err(error) => return Err(error),
                 },
-                Action::Suggest | Action::Escalate | Action::Nothing => None,
+                (Action::Act | Action::Suggest | Action::Escalate | Action::Nothing, _) => None,
             };
-            engine.order(&self.caller, &command(engine, run.id(), conclusion))?;
+            engine.order(&self.caller, &command(engine, conclusion))?;
             drop(lease);
         }
-        let waiting = waiting(reader, run, &reader.agents(run.id())?)?;
-        for call in eased(&known.escalations, &waiting, &measure, now) {
+        Ok(())
+    }
+
+    /// Ends a call to a thread that is in time again. That is said of it in whatever state its run is: no rule acts on
+    /// the run by it.
+    fn ease(
+        &mut self,
+        engine: &Engine,
+        reader: &Reader,
+        call: &Escalation,
+        live: Option<&Measure>,
+        now: Moment,
+    ) -> Result<(), EngineError> {
+        let Some(thread) = call.thread_id.as_deref().map(|id| reader.thread(id)).transpose()?.flatten() else {
+            return Ok(());
+        };
+        let measure = self.measure(engine, live, call.run_id.as_deref())?;
+        self.next = self.next.min(now.plus(measure.interval));
+        if in_time(&thread, &measure, now) {
             // Not a human's word: where the thread presses again it is called to again.
             let wish = EscalationWish::Resolve { note: Some("the thread is in time again".to_owned()) };
             let escalation_id = call.escalation_id.clone();
@@ -148,137 +214,33 @@ impl Operator {
 }
 
 /// The command that a conclusion comes to.
-pub fn command(engine: &Engine, run_id: &str, conclusion: Conclusion) -> Command {
+pub fn command(engine: &Engine, conclusion: Conclusion) -> Command {
     Command::Operator {
-        run_id: run_id.to_owned(),
         conclusion: Box::new(conclusion),
         escalation_id: engine.ledger.new_id("esc"),
         suggestion_id: engine.ledger.new_id("sug"),
     }
 }
 
-/// What stands already: a conclusion that says no more needs no command.
-struct Known {
-    decisions: Vec<crate::domain::scene::LastDecision>,
-    escalations: Vec<Escalation>,
-    suggestions: Vec<Suggestion>,
-}
-
-impl Known {
-    fn of(reader: &Reader, run_id: &str) -> Result<Self, StoreError> {
-        Ok(Self {
-            decisions: reader.decisions(run_id)?,
-            escalations: reader.escalations(Some(run_id), true)?,
-            suggestions: reader.suggestions(Some(run_id), true)?,
-        })
+/// Whether all that a conclusion says stands already: then it needs no command.
+fn is_known(reader: &Reader, conclusion: &Conclusion) -> Result<bool, StoreError> {
+    let (run_id, decision) = (conclusion.about.run_id.as_deref(), &conclusion.decision);
+    let last = reader.decision(run_id, &decision.target)?;
+    if !last.is_some_and(|last| decision.same_as(&last.decision)) {
+        return Ok(false);
     }
-
-    fn says(&self, conclusion: &Conclusion) -> bool {
-        let decision = &conclusion.decision;
-        let last = self.decisions.iter().find(|last| last.decision.target == decision.target);
-        if !last.is_some_and(|last| decision.same_as(&last.decision)) {
-            return false;
-        }
-        match decision.action {
-            Action::Nothing => true,
-            Action::Act => false,
-            Action::Suggest => self
-                .suggestions
-                .iter()
-                .any(|suggestion| suggestion.target == decision.target && suggestion.intent == decision.intent),
-            Action::Escalate => self.escalations.iter().any(|escalation| {
-                escalation.target == decision.target
-                    && escalation.cause == decision.cause
-                    && conclusion.call.is_some_and(|(kind, _)| kind == escalation.kind)
-            }),
-        }
-    }
-}
-
-/// What the rules conclude about a run now. Nothing is changed.
-///
-/// # Errors
-/// What the store says.
-pub fn conclude(
-    reader: &Reader,
-    run: &Run,
-    measure: &Measure,
-    overdue: &[AgentKey],
-    now: Moment,
-) -> Result<Vec<Conclusion>, StoreError> {
-    let agents = reader.agents(run.id())?;
-    let steps = reader.steps(run.id())?;
-    let questions = questions(reader, run, &agents)?;
-    let waiting = waiting(reader, run, &agents)?;
-    let sight = Sight { run, agents: &agents, steps: &steps, questions: &questions, waiting: &waiting, overdue };
-    Ok(evaluate(&sight, measure, now))
-}
-
-/// Whether something asked in `epoch` belongs to its agent's present one.
-fn is_present(agents: &[Agent], workspace: Option<&str>, name: Option<&str>, epoch: Option<u32>) -> bool {
-    let agent = agents
-        .iter()
-        .find(|agent| Some(agent.key.workspace.as_str()) == workspace && Some(agent.key.name.as_str()) == name);
-    agent.is_none_or(|agent| epoch.is_none_or(|epoch| agent.epoch == epoch))
-}
-
-/// The threads of a run that wait for a human.
-fn waiting(reader: &Reader, run: &Run, agents: &[Agent]) -> Result<Vec<Waiting>, StoreError> {
-    let mut found = Vec::new();
-    for thread in reader.waiting_threads(run.id())? {
-        if is_present(agents, thread.workspace.as_deref(), thread.agent_name.as_deref(), thread.epoch) {
-            found.push(Waiting { priority: thread.priority, question: question_of(reader, thread)? });
-        }
-    }
-    Ok(found)
-}
-
-fn question_of(reader: &Reader, thread: Thread) -> Result<Question, StoreError> {
-    Ok(Question {
-        text: asked(reader, &thread)?,
-        since: thread.waiting_since.unwrap_or(thread.opened_at),
-        post_id: None,
-        ticket: Some(thread.ticket),
-        workspace: thread.workspace,
-        agent: thread.agent_name,
-        thread_id: thread.thread_id,
-    })
-}
-
-/// The questions of a run's agents that wait for a human, of the present epochs.
-fn questions(reader: &Reader, run: &Run, agents: &[Agent]) -> Result<Vec<Question>, StoreError> {
-    let present = |workspace: Option<&str>, name: Option<&str>, epoch| is_present(agents, workspace, name, epoch);
-    let mut found = Vec::new();
-    for request in reader.open_requests(run.id())? {
-        if !present(Some(&request.workspace), Some(&request.agent_name), Some(request.epoch)) {
-            continue;
-        }
-        found.push(Question {
-            ticket: run.workspace(&request.workspace).map(|workspace| workspace.ticket.clone()),
-            thread_id: request.thread_id,
-            post_id: Some(request.post_id),
-            workspace: Some(request.workspace),
-            agent: Some(request.agent_name),
-            text: request.question,
-            since: request.opened_at,
-        });
-    }
-    for thread in reader.blocking_threads(run.id())?.into_iter().filter(Thread::waits_for_human) {
-        if !present(thread.workspace.as_deref(), thread.agent_name.as_deref(), thread.epoch) {
-            continue;
-        }
-        found.push(question_of(reader, thread)?);
-    }
-    Ok(found)
-}
-
-/// The title with the last words of the agent.
-fn asked(reader: &Reader, thread: &Thread) -> Result<String, StoreError> {
-    let last = reader.posts(&thread.thread_id, Some(5))?;
-    let words = last.iter().rev().find(|post| post.author_type == ActorType::Agent).map(|post| post.body.trim());
-    Ok(match words.filter(|words| !words.is_empty() && *words != thread.title) {
-        Some(words) => format!("{}: {}", thread.title, words.chars().take(4 * LONGEST_TITLE).collect::<String>()),
-        None => thread.title.clone(),
+    Ok(match decision.action {
+        Action::Nothing => true,
+        Action::Act => false,
+        Action::Suggest => reader
+            .suggestions(run_id, true)?
+            .iter()
+            .any(|suggestion| suggestion.target == decision.target && suggestion.intent == decision.intent),
+        Action::Escalate => reader.escalations_about(run_id, &decision.target)?.iter().any(|escalation| {
+            escalation.stands()
+                && escalation.cause == decision.cause
+                && conclusion.call.is_some_and(|(kind, _)| kind == escalation.kind)
+        }),
     })
 }
 

@@ -56,6 +56,19 @@ impl Consume for Consumers {
     }
 }
 
+/// Who carries out what waits of a run that is just being closed, for who closes it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Closer;
+
+impl Consume for Closer {
+    fn consume(&self, engine: &Engine, letter: &Letter) -> Result<Option<String>, EngineError> {
+        match letter.topic.as_str() {
+            DOCS_SYNC => docs_sync::consume_at_close(engine, letter),
+            _ => Consumers.consume(engine, letter),
+        }
+    }
+}
+
 /// What became of the letters of one round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Round {
@@ -119,8 +132,11 @@ fn carry_out(engine: &Engine, consume: &dyn Consume, letter: &Letter) -> Result<
 /// As [`work_off`].
 pub fn work_off_run(engine: &Engine, consume: &dyn Consume, run_id: &str) -> Result<(), EngineError> {
     let deadline = Instant::now() + LEAVE;
-    engine.ledger.hurry_letters(run_id)?;
+    let mut fresh_only = false;
     loop {
+        // Again each time: a worker may have put one back meanwhile. What failed is hurried once.
+        engine.ledger.hurry_letters(run_id, fresh_only)?;
+        fresh_only = true;
         while let Some(letter) = engine.ledger.claim_letter_of(run_id, CLAIM)? {
             carry_out(engine, consume, &letter)?;
         }

@@ -106,7 +106,7 @@ impl ServerWatch {
 }
 
 fn home_escalations(reader: &Reader) -> Result<Vec<Escalation>, EngineError> {
-    Ok(reader.home_escalations(TMUX_TARGET)?)
+    Ok(reader.escalations_about(None, TMUX_TARGET)?)
 }
 
 fn tell(engine: &Engine, caller: &Caller, news: TmuxNews) -> Result<(), EngineError> {

@@ -12,10 +12,12 @@ use crate::domain::time::Moment;
 
 use super::error::Gate;
 
+mod outbox;
 mod page;
 mod read;
 mod watch;
 
+pub use outbox::Outbox;
 pub use page::run_page;
 pub use read::Source;
 pub use watch::{Look, Watch};
@@ -94,6 +96,8 @@ pub struct Snapshot {
     pub found: Option<Found>,
     /// The open thread.
     pub thread: Option<ThreadPage>,
+    /// What is still to be done outside metawsm.
+    pub outbox: Outbox,
     /// What is true of the home as a whole.
     pub facts: Facts,
 }

@@ -91,7 +91,7 @@ impl<'a> View<'a> {
         let agents = self.reader.agents(run.id())?;
         let count = |wanted: fn(&Agent) -> bool| agents.iter().filter(|agent| wanted(agent)).count();
         let open = self.reader.open_requests(run.id())?.len()
-            + self.reader.blocking_threads(run.id())?.iter().filter(|thread| thread.waits_for_human()).count();
+            + self.reader.blocking_threads(Some(run.id()))?.iter().filter(|thread| thread.waits_for_human()).count();
         Ok(json!({
             "run_id": run.id(),
             "status": run.status,

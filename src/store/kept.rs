@@ -78,13 +78,16 @@ pub fn assignee(thread: &Thread) -> Option<String> {
     Some(format!("{kind}:{name}"))
 }
 
-/// The viewer that an author is, where it is one whose stretches are kept.
-fn viewer_of(post: &Post) -> Option<String> {
-    match post.author_type {
-        ActorType::Human => Some(format!("human:{}", post.author_name)),
-        ActorType::Operator => Some("operator".to_owned()),
-        ActorType::Agent | ActorType::System => None,
-    }
+/// The viewers to whom a post is no news, where their stretches are kept: whose words it holds, and who wrote it down.
+fn own_of(post: &Post) -> impl Iterator<Item = String> {
+    let writer = post.writer.as_ref().map(|writer| (writer.kind, writer.name.as_str()));
+    [Some((post.author_type, post.author_name.as_str())), writer].into_iter().flatten().filter_map(|(kind, name)| {
+        match kind {
+            ActorType::Human => Some(format!("human:{name}")),
+            ActorType::Operator => Some("operator".to_owned()),
+            ActorType::Agent | ActorType::System => None,
+        }
+    })
 }
 
 /// Whether a viewer's stretches are kept; an agent's threads are few and looked at one by one.
@@ -98,16 +101,14 @@ fn know(conn: &Connection, viewer: &str) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Counts posts that were just written. From the first word on their author is known as a viewer.
+/// Counts posts that were just written. From the first word on who spoke or wrote is known as a viewer.
 pub fn posted(conn: &Connection, posts: &[Post]) -> rusqlite::Result<()> {
     for post in posts {
         conn.prepare_cached(
             "INSERT INTO post_tally (author_type, n) VALUES (:kind, 1) ON CONFLICT DO UPDATE SET n = n + 1",
         )?
         .execute(named_params! { ":kind": post.author_type.word() })?;
-        if let Some(viewer) = viewer_of(post) {
-            know(conn, &viewer)?;
-        }
+        own_of(post).try_for_each(|viewer| know(conn, &viewer))?;
     }
     Ok(())
 }
@@ -141,7 +142,7 @@ pub fn moved(conn: &Connection, before: Option<&Standing>, after: &Standing, pos
             Some(from) => stretches.over(from)?.is_some(),
             None => true,
         };
-        let sees = had_seen && posts.iter().all(|post| viewer_of(post).as_deref() == Some(&viewer));
+        let sees = had_seen && posts.iter().all(|post| own_of(post).any(|own| own == viewer));
         match from {
             Some(from) if had_seen => stretches.leave(from)?,
             Some(from) => stretches.close_gap(from)?,
@@ -181,7 +182,8 @@ fn unseen(conn: &Connection, thread_id: &str, viewer: &str) -> rusqlite::Result<
         "SELECT EXISTS (
              SELECT 1 FROM post WHERE thread_id = :thread
                  AND seq > coalesce((SELECT seq FROM seen WHERE thread_id = :thread AND viewer = :viewer), 0)
-                 AND CASE author_type WHEN 'human' THEN 'human:' || author_name ELSE author_type END <> :viewer)",
+                 AND CASE author_type WHEN 'human' THEN 'human:' || author_name ELSE author_type END <> :viewer
+                 AND CASE writer_type WHEN 'human' THEN 'human:' || writer_name ELSE writer_type END IS NOT :viewer)",
     )?
     .query_row(named_params! { ":thread": thread_id, ":viewer": viewer }, |row| row.get(0))
 }

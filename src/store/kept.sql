@@ -14,9 +14,11 @@ INSERT INTO {at}viewer
     SELECT viewer, 0 FROM (
         SELECT viewer FROM {at}seen WHERE viewer = 'operator' OR viewer LIKE 'human:%'
         UNION SELECT 'operator' FROM {at}post WHERE author_type = 'operator'
-        UNION SELECT 'human:' || author_name FROM {at}post WHERE author_type = 'human');
+        UNION SELECT 'human:' || author_name FROM {at}post WHERE author_type = 'human'
+        UNION SELECT 'operator' FROM {at}post WHERE writer_type = 'operator'
+        UNION SELECT 'human:' || writer_name FROM {at}post WHERE writer_type = 'human');
 DELETE FROM {at}seen_stretch;
--- A thread is seen when nobody else has written after the mark. Neighbours that are alike make a stretch.
+-- A thread is seen when nobody else has spoken or written after the mark. Neighbours that are alike make a stretch.
 INSERT INTO {at}seen_stretch
     WITH looked AS (
         SELECT viewer.viewer, thread.last_seq,
@@ -26,6 +28,8 @@ INSERT INTO {at}seen_stretch
                                WHERE seen.thread_id = thread.thread_id AND seen.viewer = viewer.viewer), 0)
                        AND CASE post.author_type WHEN 'human' THEN 'human:' || post.author_name
                                ELSE post.author_type END <> viewer.viewer
+                       AND CASE post.writer_type WHEN 'human' THEN 'human:' || post.writer_name
+                               ELSE post.writer_type END IS NOT viewer.viewer
                ) AS seen
         FROM {at}viewer AS viewer CROSS JOIN {at}thread AS thread
     ), placed AS (

@@ -319,9 +319,10 @@ impl Writing<'_> {
             return Ok(());
         }
         let runs: Vec<String> = scene.runs.iter().map(|run| run.id().to_owned()).collect();
-        for run_id in runs {
+        // The home last: what stands outside of every run.
+        for run_id in runs.iter().map(|id| Some(id.as_str())).chain([None]) {
             for _ in 0..MOST_CONSEQUENCES {
-                let drafts = settle(scene, &run_id);
+                let drafts = settle(scene, run_id);
                 if drafts.is_empty() {
                     break;
                 }

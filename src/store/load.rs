@@ -11,7 +11,8 @@ use super::outbox;
 use crate::domain::agent::{Agent, AgentKey};
 use crate::domain::command::{Command, DeliveryWish, RunWish, ThreadWish};
 use crate::domain::delivery::Delivery;
-use crate::domain::escalation::{Escalation, Kind, Suggestion, TMUX_TARGET};
+use crate::domain::escalation::{Escalation, Suggestion, TMUX_TARGET};
+use crate::domain::operator::question_target;
 use crate::domain::outbox::letter_target;
 use crate::domain::plan::Step;
 use crate::domain::run::Run;
@@ -21,8 +22,11 @@ use crate::domain::thread::{Request, Thread};
 /// Agents whose last launch went with the tmux server.
 pub const LOST_AGENTS: &str = "SELECT doc FROM agent WHERE server_lost IS NOT NULL ORDER BY run_id, workspace, name";
 
-/// Escalations about one subject of the home that is part of no run.
-pub const HOME_ESCALATIONS: &str = "SELECT doc FROM escalation WHERE run_id IS NULL AND target = :target";
+/// Escalations about one subject of a run, or of the home outside of every run, settled ones too.
+pub const ESCALATIONS_ABOUT: &str = "SELECT doc FROM escalation WHERE run_id IS :run AND target = :target";
+
+/// The last decision about one subject; those outside of every run stand under an empty name.
+pub const DECISION: &str = "SELECT doc FROM decision WHERE run_id = :run AND target = :target";
 
 /// Reads the `doc` column of the rows that `sql` selects.
 pub fn docs<T: DeserializeOwned>(
@@ -77,15 +81,20 @@ pub fn scene(conn: &Connection, command: &Command, identity: Option<&AgentKey>) 
             let opens = matches!(wish, ThreadWish::Ask { .. } | ThreadWish::Signal { .. });
             let named = run_of(wish).or_else(|| run_id.clone());
             let run_id = if opens { named.or(known) } else { known.or(named) };
-            if let Some(run_id) = run_id.filter(|_| !matches!(wish, ThreadWish::Seen { .. })) {
-                run(conn, &mut scene, &run_id)?;
+            match run_id.filter(|_| !matches!(wish, ThreadWish::Seen { .. })) {
+                Some(run_id) => run(conn, &mut scene, &run_id)?,
+                // A call to it ends with its waiting.
+                None => about(conn, &mut scene, None, &question_target(thread_id, None))?,
             }
             if let ThreadWish::Seen { viewer, .. } = wish {
                 seen(conn, &mut scene, thread_id, viewer)?;
             }
         }
-        Command::Operator { run_id, conclusion, .. } => {
-            run(conn, &mut scene, run_id)?;
+        Command::Operator { conclusion, .. } => {
+            let run_id = conclusion.about.run_id.as_deref();
+            if let Some(run_id) = run_id {
+                run(conn, &mut scene, run_id)?;
+            }
             said_before(conn, &mut scene, run_id, &conclusion.decision.target)?;
             if let Some(thread_id) = conclusion.about.thread_id.as_ref() {
                 missing_thread(conn, &mut scene, thread_id)?;
@@ -108,7 +117,7 @@ pub fn scene(conn: &Connection, command: &Command, identity: Option<&AgentKey>) 
             }
         }
         Command::Tmux { .. } => {
-            escalations(conn, &mut scene, HOME_ESCALATIONS, &[(":target", &TMUX_TARGET)])?;
+            about(conn, &mut scene, None, TMUX_TARGET)?;
             // Whole runs: what follows from a change is judged by everything in them.
             let lost: Vec<Agent> = docs(conn, "agent", LOST_AGENTS, &[])?;
             let runs: BTreeSet<String> = lost.into_iter().map(|agent| agent.key.run_id).collect();
@@ -120,8 +129,7 @@ pub fn scene(conn: &Connection, command: &Command, identity: Option<&AgentKey>) 
             let Some(letter) = outbox::letter(conn, *id).map_err(StoreError::Sqlite)? else { return Ok(scene) };
             let of = letter.subject().run_id;
             scene.letters.load(*id, letter);
-            let sql = "SELECT doc FROM escalation WHERE target = :target AND (run_id IS :run)";
-            escalations(conn, &mut scene, sql, &[(":target", &letter_target(*id)), (":run", &of)])?;
+            about(conn, &mut scene, of.as_deref(), &letter_target(*id))?;
             if let Some(run_id) = &of {
                 run(conn, &mut scene, run_id)?;
             }
@@ -138,7 +146,16 @@ pub fn scene(conn: &Connection, command: &Command, identity: Option<&AgentKey>) 
         }
         Command::Lease { .. } => {}
     }
+    called_threads(conn, &mut scene)?;
     Ok(scene)
+}
+
+/// The threads that humans are called to: a call ends when its thread waits no longer, which only the thread can tell.
+fn called_threads(conn: &Connection, scene: &mut Scene) -> Result<(), StoreError> {
+    let called = |escalation: &&Escalation| escalation.stands() && escalation.kind.calls_to_thread();
+    let ids: BTreeSet<String> =
+        scene.escalations.iter().filter(called).filter_map(|escalation| escalation.thread_id.clone()).collect();
+    ids.iter().try_for_each(|thread_id| missing_thread(conn, scene, thread_id))
 }
 
 fn run_of(wish: &ThreadWish) -> Option<String> {
@@ -182,10 +199,7 @@ fn run(conn: &Connection, scene: &mut Scene, run_id: &str) -> Result<(), StoreEr
     escalations(conn, scene, "SELECT doc FROM escalation WHERE run_id = :run AND stands", id)?;
     suggestions(conn, scene, "SELECT doc FROM suggestion WHERE run_id = :run AND open", id)?;
     // A new epoch settles requests, and with them what their control threads wait for.
-    let mut waiting: Vec<String> = scene.requests.iter().map(|request| request.thread_id.clone()).collect();
-    // And a call to a thread ends when that waits no longer.
-    let called = scene.escalations.iter().filter(|escalation| escalation.kind == Kind::Sla && escalation.stands());
-    waiting.extend(called.filter_map(|escalation| escalation.thread_id.clone()));
+    let waiting: BTreeSet<String> = scene.requests.iter().map(|request| request.thread_id.clone()).collect();
     for thread_id in &waiting {
         missing_thread(conn, scene, thread_id)?;
     }
@@ -200,14 +214,19 @@ fn missing_thread(conn: &Connection, scene: &mut Scene, thread_id: &str) -> Resu
 }
 
 /// What was decided, called and offered before about one subject.
-fn said_before(conn: &Connection, scene: &mut Scene, run_id: &str, target: &str) -> Result<(), StoreError> {
-    let key: &[(&str, &dyn ToSql)] = &[(":run", &run_id), (":target", &target)];
-    let sql = "SELECT doc FROM decision WHERE run_id = :run AND target = :target";
-    for row in docs::<LastDecision>(conn, "decision", sql, key)? {
-        scene.decisions.load((run_id.to_owned(), target.to_owned()), row);
+fn said_before(conn: &Connection, scene: &mut Scene, run_id: Option<&str>, target: &str) -> Result<(), StoreError> {
+    let of = run_id.unwrap_or_default();
+    let key: &[(&str, &dyn ToSql)] = &[(":run", &of), (":target", &target)];
+    for row in docs::<LastDecision>(conn, "decision", DECISION, key)? {
+        scene.decisions.load((of.to_owned(), target.to_owned()), row);
     }
-    escalations(conn, scene, "SELECT doc FROM escalation WHERE run_id = :run AND target = :target", key)?;
+    about(conn, scene, run_id, target)?;
     suggestions(conn, scene, "SELECT doc FROM suggestion WHERE run_id = :run AND target = :target", key)
+}
+
+/// What a human was called to about one subject.
+fn about(conn: &Connection, scene: &mut Scene, run_id: Option<&str>, target: &str) -> Result<(), StoreError> {
+    escalations(conn, scene, ESCALATIONS_ABOUT, &[(":run", &run_id), (":target", &target)])
 }
 
 fn escalations(

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::error::StoreError;
 use super::ledger::Ledger;
 use super::read::Reader;
+use super::read::cursor::Cursor;
+use super::read::forum::LONGEST_PAGE;
 use crate::domain::event::Event;
 use crate::domain::outbox::{Letter, LetterStatus, Wanted, letters_of, may_have_letters};
 use crate::domain::time::Moment;
@@ -62,6 +64,15 @@ pub struct OutboxHealth {
     pub oldest_pending_at: Option<Moment>,
     /// What happened so far.
     pub tally: Tally,
+}
+
+/// A page of letters.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LetterPage {
+    /// The letters.
+    pub letters: Vec<Letter>,
+    /// Where the next page begins, if there is one.
+    pub next_cursor: Option<String>,
 }
 
 /// Which letters are wanted.
@@ -215,15 +226,19 @@ impl Ledger {
         })
     }
 
-    /// Makes the letters of a run that wait due now.
+    /// Makes the letters of a run that wait due now, or only those that never failed.
     ///
     /// # Errors
     /// [`StoreError`] from the database.
-    pub fn hurry_letters(&self, run_id: &str) -> Result<usize, StoreError> {
+    pub fn hurry_letters(&self, run_id: &str, fresh_only: bool) -> Result<usize, StoreError> {
         let now = self.clock().now().millis();
         self.beside(|tx| {
-            let sql = format!("UPDATE outbox SET due_at = :now WHERE status = 'pending' AND {RUN_ID} = :run_id");
-            tx.prepare_cached(&sql)?.execute(named_params! { ":now": now, ":run_id": run_id })
+            let sql = format!(
+                "UPDATE outbox SET due_at = :now
+                 WHERE status = 'pending' AND {RUN_ID} = :run_id AND (attempts = 0 OR NOT :fresh_only)"
+            );
+            let params = named_params! { ":now": now, ":run_id": run_id, ":fresh_only": fresh_only };
+            tx.prepare_cached(&sql)?.execute(params)
         })
     }
 
@@ -331,16 +346,30 @@ impl Reader {
     /// Letters, newest first.
     ///
     /// # Errors
-    /// [`StoreError`] from the database.
-    pub fn letters(&self, filter: Option<LetterFilter>, limit: usize) -> Result<Vec<Letter>, StoreError> {
-        let clause = filter.map_or_else(String::new, |filter| format!(" WHERE {}", filter.clause()));
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.with(|conn| {
-            let mut select =
-                conn.prepare_cached(&format!("SELECT {COLUMNS} FROM outbox{clause} ORDER BY id DESC LIMIT :limit"))?;
-            let rows = select.query_map(named_params! { ":limit": limit }, from_row)?;
+    /// A refusal for a cursor of another query; [`StoreError`] from the database.
+    pub fn letters(
+        &self,
+        filter: Option<LetterFilter>,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<LetterPage, StoreError> {
+        let query = format!("outbox {filter:?}");
+        let below = Cursor::open(&query, cursor)?.map_or(Ok(i64::MAX), |key| key.number())?;
+        let clause = filter.map_or("1", LetterFilter::clause);
+        let limit = limit.clamp(1, LONGEST_PAGE);
+        let mut letters: Vec<Letter> = self.with(|conn| {
+            let sql = format!(
+                "SELECT {COLUMNS} FROM outbox WHERE {clause} AND id < :below ORDER BY id DESC LIMIT {}",
+                limit + 1
+            );
+            let mut select = conn.prepare_cached(&sql)?;
+            let rows = select.query_map(named_params! { ":below": below }, from_row)?;
             rows.collect()
-        })
+        })?;
+        let more = letters.len() > limit;
+        letters.truncate(limit);
+        let next_cursor = letters.last().filter(|_| more).map(|last| Cursor::write(&query, &[last.id.to_string()]));
+        Ok(LetterPage { letters, next_cursor })
     }
 
     /// One letter.

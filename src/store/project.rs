@@ -170,8 +170,9 @@ fn save_thread(upsert: &mut Statement<'_>, thread: &Thread) -> rusqlite::Result<
 
 fn save_posts(conn: &Connection, at: &str, posts: &[Post]) -> rusqlite::Result<()> {
     let mut insert = conn.prepare_cached(&format!(
-        "INSERT INTO {at}post (seq, post_id, thread_id, author_type, author_name, created_at, signal, in_reply_to, body)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
+        "INSERT INTO {at}post (seq, post_id, thread_id, author_type, author_name, created_at, signal, in_reply_to, body,
+                               writer_type, writer_name)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
     ))?;
     for post in posts {
         insert.execute(params![
@@ -184,6 +185,8 @@ fn save_posts(conn: &Connection, at: &str, posts: &[Post]) -> rusqlite::Result<(
             post.signal.as_ref().map(json),
             post.in_reply_to,
             post.body,
+            post.writer.as_ref().map(|writer| writer.kind.word()),
+            post.writer.as_ref().map(|writer| &writer.name),
         ])?;
     }
     Ok(())

@@ -14,7 +14,7 @@ use crate::domain::scene::{Merged, Scene, Seeding, Workspace};
 use crate::domain::thread::Request;
 use crate::domain::time::Moment;
 
-mod debug;
+pub(super) mod cursor;
 mod delivery;
 mod events;
 pub mod forum;
@@ -393,7 +393,7 @@ impl Reader {
         for request in self.open_requests(run_id)? {
             scene.requests.load((request.thread_id.clone(), request.post_id.clone()), request);
         }
-        for thread in self.blocking_threads(run_id)? {
+        for thread in self.blocking_threads(Some(run_id))? {
             scene.threads.load(thread.thread_id.clone(), thread);
         }
         Ok(scene.guidance_open(run_id))

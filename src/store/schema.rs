@@ -17,11 +17,15 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_forum.sql"),
     include_str!("migrations/0004_lost.sql"),
     include_str!("migrations/0005_outbox.sql"),
-    include_str!("migrations/0006_delivery.sql"),
+    include_str!("migrations/0006_waiting.sql"),
+    include_str!("migrations/0007_lists.sql"),
+    include_str!("migrations/0008_delivery.sql"),
 ];
 
-/// The version from which on counts and stretches are kept.
-const COUNTS_KEPT: i64 = 3;
+/// The version from which on posts are indexed.
+const INDEXED: i64 = 3;
+/// The version from which on counts and stretches are kept as they are now.
+const COUNTS_KEPT: i64 = 6;
 
 /// What is left of the write-ahead log after something large, in bytes.
 const LARGEST_LOG: i64 = 64 * 1024 * 1024;
@@ -85,10 +89,15 @@ pub fn open_reader(path: &Path) -> Result<Connection, StoreError> {
         return Err(StoreError::Absent { path: path.to_path_buf() });
     }
     let fail = |error| named(path, error);
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut conn = Connection::open_with_flags(path, flags).map_err(fail)?;
-    tune(&mut conn).map_err(fail)?;
-    match version(&conn).map_err(fail)? {
+    let read_only = OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let (conn, found) = match open_with(path, read_only) {
+        Err(error) if is_half_done(&error) => {
+            drop(open_with(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(fail)?);
+            open_with(path, read_only).map_err(fail)?
+        }
+        opened => opened.map_err(fail)?,
+    };
+    match found {
         VERSION => Ok(conn),
         0 => Err(StoreError::Absent { path: path.to_path_buf() }),
         found if found > VERSION => Err(StoreError::Newer { path: path.to_path_buf(), found, known: VERSION }),
@@ -99,6 +108,22 @@ pub fn open_reader(path: &Path) -> Result<Connection, StoreError> {
             open_reader(path)
         }
     }
+}
+
+/// A connection, and the version of the file.
+fn open_with(path: &Path, rights: OpenFlags) -> rusqlite::Result<(Connection, i64)> {
+    let mut conn = Connection::open_with_flags(path, rights | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    tune(&mut conn)?;
+    let found = version(&conn)?;
+    Ok((conn, found))
+}
+
+/// Whether somebody was killed while he made the file: what he left half done is undone by the next who may write.
+fn is_half_done(error: &rusqlite::Error) -> bool {
+    use rusqlite::ffi::{SQLITE_READONLY_RECOVERY, SQLITE_READONLY_ROLLBACK};
+    error
+        .sqlite_error()
+        .is_some_and(|error| [SQLITE_READONLY_ROLLBACK, SQLITE_READONLY_RECOVERY].contains(&error.extended_code))
 }
 
 /// A connection of its own that has the file under the name `schema`, to be read and not written.
@@ -219,6 +244,8 @@ fn migrate(conn: &mut Connection, path: &Path) -> Result<(), StoreError> {
     }
     if found < COUNTS_KEPT {
         kept::recount(&tx, Target::Live.at()).map_err(fail)?;
+    }
+    if found < INDEXED {
         search::index_newest(&tx).map_err(fail)?;
     }
     tx.pragma_update(None, "user_version", VERSION).map_err(fail)?;

@@ -4,14 +4,18 @@ use std::time::Duration;
 
 use metawsm::domain::agent::AgentStatus;
 use metawsm::domain::run::RunStatus;
-use metawsm::services::snapshot::{EscalationRow, Facts, RunRow, Snapshot, ThreadRow, Trouble};
+use metawsm::services::snapshot::{EscalationRow, Facts, Outbox, RunRow, Snapshot, ThreadRow, Trouble};
 
 use super::console_seat::{Seat, bin, home};
 use super::console_world::{Desk, before, page, run, snapshot, thread};
 use super::harness::wait_for;
 use metawsm::console::action::Action;
 use metawsm::console::msg::Msg;
+use metawsm::console::screens::draw;
+use metawsm::console::theme::{Palette, Theme};
 use metawsm::services::handle;
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
 
 const WIDE: (u16, u16) = (160, 45);
 
@@ -144,6 +148,40 @@ fn the_lease_is_not_called_free_before_it_was_asked_for() {
     assert!(!desk.shows("lease"));
     desk.later(Duration::from_secs(4)).look(free);
     assert!(desk.shows("lease free"));
+}
+
+#[test]
+fn the_header_tells_what_is_stuck_in_the_outbox_as_long_as_there_is_any_room() {
+    let header = |size, outbox| {
+        let mut desk = Desk::new(size);
+        desk.look(Snapshot { outbox, ..snapshot() });
+        desk.drawn().lines().next().unwrap().trim_end().to_owned()
+    };
+    let waits = |waiting, seconds| Outbox { waiting, oldest_at: Some(before(seconds)), ..Outbox::default() };
+    assert!(header(WIDE, Outbox::default()).ends_with(" · outbox 0"));
+    assert!(header(WIDE, waits(2, 30)).ends_with(" · outbox 2"));
+    assert!(header(WIDE, waits(2, 90)).ends_with(" · outbox 2, oldest 1m"));
+    assert!(header(WIDE, Outbox { failed: 1, ..waits(3, 30) }).ends_with(" · outbox 3, 1 failed"));
+    let dead = Outbox { failed: 1, dead: 2, ..waits(3, 90) };
+    assert!(header(WIDE, dead).ends_with(" · outbox 5, 2 dead"));
+    assert!(header((60, 20), dead).ends_with(" outbox 5, 2 dead"), "{}", header((60, 20), dead));
+    assert!(!header((60, 20), waits(2, 30)).contains("outbox"));
+    // Loud only where a human is needed.
+    let tone = |outbox| {
+        let mut desk = Desk::new(WIDE);
+        desk.app.theme.palette = Palette::Dark;
+        desk.look(Snapshot { outbox, ..snapshot() });
+        let mut terminal = Terminal::new(TestBackend::new(WIDE.0, WIDE.1)).unwrap();
+        terminal.draw(|frame| draw(&desk.app, frame)).unwrap();
+        let buffer = terminal.backend().buffer();
+        let at = |x: u16| buffer.cell((x, 0)).unwrap();
+        let place = (0..WIDE.0 - 3).find(|x| [0, 1, 2].map(|n| at(x + n).symbol()).concat() == "out").unwrap();
+        at(place).style()
+    };
+    let styles = [Outbox::default(), waits(2, 90), dead].map(tone);
+    let theme = Theme { palette: Palette::Dark, deep: false, ascii: false };
+    let wanted = [theme.dim(), theme.warn(), theme.bad()].map(|style| (style.fg, style.add_modifier));
+    assert_eq!(styles.map(|style| (style.fg, style.add_modifier)), wanted);
 }
 
 /// Drawn piece by piece or all anew, a real terminal shows the same.

@@ -3,7 +3,7 @@
 use metawsm::domain::plan::{Step, StepKind, StepSpec, StepStatus};
 use metawsm::services::error::Gate;
 use metawsm::services::handle::Trouble;
-use metawsm::services::snapshot::{EscalationRow, RunPage, Snapshot};
+use metawsm::services::snapshot::{EscalationRow, Outbox, RunPage, Snapshot};
 
 use super::console_world::{Desk, HOSTILE, before, page, snapshot};
 use metawsm::console::msg::Msg;
@@ -56,6 +56,14 @@ fn dialogs_and_help() {
     });
     at_all_sizes("help", |desk| {
         desk.keys("?");
+    });
+}
+
+#[test]
+fn an_outbox_that_is_stuck() {
+    at_all_sizes("stuck", |desk| {
+        let outbox = Outbox { waiting: 3, failed: 1, dead: 2, oldest_at: Some(before(300)) };
+        desk.look(Snapshot { outbox, ..snapshot() });
     });
 }
 

@@ -17,8 +17,8 @@ use metawsm::domain::time::Moment;
 use metawsm::services::handle::Wish;
 use metawsm::services::live::Screen;
 use metawsm::services::snapshot::{
-    AgentRow, EscalationRow, Facts, Look, Queue, Queues, RunRow, Snapshot, SuggestionRow, Supervising, ThreadPage,
-    ThreadRow,
+    AgentRow, EscalationRow, Facts, Look, Outbox, Queue, Queues, RunRow, Snapshot, SuggestionRow, Supervising,
+    ThreadPage, ThreadRow,
 };
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -93,6 +93,7 @@ pub fn page(id: &str) -> ThreadPage {
         seq,
         author_type: kind,
         author_name: name.to_owned(),
+        writer: None,
         body: body.to_owned(),
         created_at: before(90_000 / seq),
         signal,
@@ -202,6 +203,7 @@ pub fn snapshot() -> Snapshot {
         },
         deeper: 0,
         found: None,
+        outbox: Outbox::default(),
         thread: None,
         facts: Facts {
             supervisor: Some(Supervising { pid: 7, ours: true, since: before(900) }),

@@ -272,10 +272,10 @@ impl Stage {
         let first = self.log.len();
         self.apply(decided.drafts, &actor);
         let runs: Vec<String> = self.scene.runs.iter().map(|run| run.id().to_owned()).collect();
-        for run_id in runs {
+        for run_id in runs.iter().map(|id| Some(id.as_str())).chain([None]) {
             for round in 0.. {
                 assert!(round < 50, "consequences without end");
-                let drafts = settle(&self.scene, &run_id);
+                let drafts = settle(&self.scene, run_id);
                 if drafts.is_empty() {
                     break;
                 }
@@ -366,9 +366,8 @@ pub fn measure(mode: OperatorMode) -> Measure {
 }
 
 /// The command that a conclusion comes to, with ids that end like this.
-pub fn concluded(run_id: &str, conclusion: Conclusion, ids: &str) -> Command {
+pub fn concluded(conclusion: Conclusion, ids: &str) -> Command {
     Command::Operator {
-        run_id: run_id.to_owned(),
         conclusion: Box::new(conclusion),
         escalation_id: format!("esc-{ids}"),
         suggestion_id: format!("sug-{ids}"),

@@ -64,7 +64,7 @@ impl Desk {
     }
 
     fn letter(&self) -> Letter {
-        self.engine().reader().unwrap().letters(None, 1).unwrap().remove(0)
+        self.engine().reader().unwrap().letters(None, None, 1).unwrap().letters.remove(0)
     }
 
     fn synced(&self) -> usize {
@@ -124,6 +124,35 @@ fn an_answer_just_before_the_close_is_merged_with_it_also_where_nobody_supervise
     desk.world.ask(&["close", "--run-id", &desk.run, "--merge", "--yes"]);
     assert!(desk.world.git(&tree, &["log", "-p", "main"]).contains("take 9090"));
     assert_eq!((desk.letters("sent").len(), desk.synced()), (1, 1));
+}
+
+#[test]
+fn an_answer_while_the_run_is_being_closed_comes_along_and_later_words_stand_in_the_forum() {
+    let desk = Desk::new(json!({ "tmux": { "stop_grace_seconds": 4 } }));
+    let _supervisor = desk.world.spawn(&["--headless"]);
+    desk.ask("t1", "which port?", "which?");
+    desk.ask("t2", "which host?", "which?");
+    // Its session does not end at once: the gates are passed, and the commit of the docs is still to come.
+    desk.world.order("a", 1, "trap '' TERM\n$METAWSM_BIN forum signal --type completion --summary done");
+    desk.world.until_run(&desk.run, "completed");
+    let tree = desk.world.tree(&desk.run);
+    let mut closing = desk.world.spawn(&["close", "--run-id", &desk.run, "--merge", "--yes"]);
+    desk.world.until_run(&desk.run, "closing");
+    desk.answer("t1", "take 9090");
+    assert_eq!(closing.ended(), 0, "{}", closing.errors());
+    assert!(desk.world.git(&tree, &["log", "-p", "main"]).contains("take 9090"));
+    assert_eq!((desk.letters("pending").len(), desk.synced()), (0, 1));
+    assert_eq!(desk.world.git(&tree, &["status", "--porcelain"]), "");
+    // What is said to a closed run changes no file any more, and is where it was said.
+    desk.answer("t2", "the old one");
+    let sent = desk.sent(2);
+    let late = sent.iter().find(|letter| letter["note"].is_string()).unwrap();
+    let words = format!("run {} is closed and its changelog with it: what was said stands in thread t2", desk.run);
+    assert_eq!(late["note"], words);
+    assert_eq!(desk.world.git(&tree, &["status", "--porcelain"]), "");
+    let thread = desk.world.ask(&["forum", "thread", "--thread-id", "t2"]);
+    assert_eq!(thread["posts"][1]["body"], "the old one");
+    desk.world.verified();
 }
 
 #[test]

@@ -256,7 +256,7 @@ fn a_signal_lacks_nothing_and_fits() {
         assert_eq!(stage.refused(&signal_by(blank, Actor::agent("a"))).kind, RefusalKind::Invalid, "{kind:?}");
     }
     let with =
-        |summary: &str| Signal { summary: Some(summary.into()), ..full_signal(SignalType::Progress, &key("a"), 0) };
+        |summary: &str| Signal { summary: Some(summary.into()), ..full_signal(SignalType::Completion, &key("a"), 0) };
     for bad in ["nul\0", &"x".repeat(1024 * 1024 + 1)] {
         assert_eq!(stage.refused(&signal_by(with(bad), Actor::agent("a"))).kind, RefusalKind::Invalid);
     }

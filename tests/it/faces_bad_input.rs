@@ -159,3 +159,231 @@ fn a_key_stands_for_its_first_use_also_where_that_changed_nothing() {
     assert!(other["message"].as_str().unwrap().contains("changed nothing"), "{other}");
     assert_eq!(bodies(&world, &id).len(), 1);
 }
+
+#[test]
+fn a_forum_that_is_off_makes_no_home() {
+    let world = World::bare();
+    let policy = world.root.join("off.json");
+    std::fs::write(&policy, json!({ "version": 3, "forum": { "enabled": false } }).to_string()).unwrap();
+    let policy = policy.display().to_string();
+    let before = std::fs::read_dir(world.home()).unwrap().count();
+    let off = |args: &[&str]| {
+        let error = world.metawsm(&[args, &["--policy", &policy, "--json"]].concat()).is(4).error();
+        assert!(error["hint"].as_str().unwrap().contains("forum.enabled"), "{error}");
+        assert_eq!(std::fs::read_dir(world.home()).unwrap().count(), before, "{args:?}");
+    };
+    off(&["forum", "ask", "--ticket", "T-1", "--title", "t", "--body", "b"]);
+    off(&["forum", "ask", "--run-id", "run-9", "--title", "t", "--body", "b"]);
+    off(&["forum", "post", "--thread-id", "t1", "--body", "b"]);
+    off(&["forum", "close", "--thread-id", "t1"]);
+    off(&["forum", "seen", "--thread-id", "t1"]);
+}
+
+/// A command given in the session of agent `a`.
+fn in_session(world: &World, run: &str, args: &[&str]) -> std::process::Command {
+    let mut command = world.program(args);
+    let agent = world.agent(run, "a");
+    for (name, key) in [("METAWSM_WORKSPACE", "workspace"), ("METAWSM_TICKET", "ticket"), ("METAWSM_AGENT", "name")] {
+        command.env(name, agent[key].as_str().unwrap());
+    }
+    command.env("METAWSM_RUN_ID", run);
+    command
+}
+
+fn inside(world: &World, run: &str, args: &[&str]) -> Output {
+    world.output(in_session(world, run, args), "")
+}
+
+#[test]
+fn who_speaks_as_another_agent_is_refused_whether_there_is_one_or_not() {
+    let world = World::new(&[("a", "obeys.sh"), ("b", "obeys.sh")]);
+    let run = world.run(&[]);
+    let signal = ["forum", "signal", "--type", "completion", "--json"];
+    for more in [
+        &["--agent", "b"][..],
+        &["--agent", "nobody"],
+        &["--run-id", "run-9"],
+        &["--workspace", "elsewhere"],
+        &["--actor-type", "agent", "--actor-name", "b"],
+        &["--actor-type", "human"],
+        &["--as", "ada"],
+    ] {
+        let error = inside(&world, &run, &[&signal[..], more].concat()).is(4).error();
+        assert_eq!(error["code"], "refused", "{more:?}: {error}");
+    }
+    // Outside of a session a human may speak for an agent; what is named has to be there.
+    let outside = |more: &[&str]| world.metawsm(&[&signal[..], &["--run-id", &run], more].concat());
+    outside(&["--agent", "nobody"]).is(3);
+    outside(&["--agent", "b", "--actor-type", "agent", "--actor-name", "a"]).is(4);
+    outside(&["--agent", "b", "--actor-type", "operator"]).is(4);
+    outside(&["--agent", "b"]).is(0);
+    inside(&world, &run, &signal).is(0);
+}
+
+#[test]
+fn every_command_on_a_closed_thread_names_what_is_allowed() {
+    let world = World::new(&[]);
+    let id = asked(&world, true);
+    world.ask(&["forum", "close", "--thread-id", &id]);
+    for (verb, more) in [
+        ("state", &["--state", "triaged"][..]),
+        ("state", &["--state", "answered"]),
+        ("state", &["--state", "waiting_human"]),
+        ("priority", &["--priority", "high"]),
+        ("assign", &["--assignee-type", "human", "--assignee", "bo"]),
+        ("post", &["--body", "b"]),
+        ("answer", &["--body", "b"]),
+    ] {
+        let call = ["forum", verb, "--thread-id", &id, "--json"];
+        let error = world.metawsm(&[&call[..], more].concat()).is(4).error();
+        assert_eq!(error["details"], json!({ "state": "closed", "allowed": ["forum reopen"] }), "{verb} {more:?}");
+        assert!(error["hint"].as_str().unwrap().contains("forum reopen --thread-id"), "{verb}: {error}");
+    }
+    world.ask(&["forum", "state", "--thread-id", &id, "--state", "closed"]);
+}
+
+#[test]
+fn a_thread_id_that_is_not_used_is_not_passed_over_in_silence() {
+    let world = World::new(&[("a", "obeys.sh")]);
+    let run = world.run(&[]);
+    let ask = ["forum", "ask", "--title", "which port?", "--body", "b", "--json"];
+    let asking = [&ask[..], &["--wait", "--timeout", "1s"]].concat();
+    inside(&world, &run, &[&asking[..], &["--thread-id", "t1"]].concat()).is(124);
+    let joined = inside(&world, &run, &[&asking[..], &["--thread-id", "t2"]].concat()).is(124);
+    let words = "the same question waits already in thread t1: thread t2 was not opened";
+    assert!(joined.stderr.contains(words), "{}", joined.stderr);
+    world.metawsm(&["forum", "thread", "--thread-id", "t2", "--json"]).is(3);
+    let again = inside(&world, &run, &[&asking[..], &["--thread-id", "t1"]].concat()).is(124);
+    assert!(!again.stderr.contains("note"), "{}", again.stderr);
+    let asks = [&ask[..], &["--wait", "--thread-id", "t2"]].concat();
+    let mut waits = crate::world::Live::start(in_session(&world, &run, &asks));
+    crate::world::wait_for("its note", crate::world::PATIENCE, || waits.errors().contains(words).then_some(()));
+    world.ask(&["forum", "answer", "--thread-id", "t1", "--body", "9090"]);
+    let answered = waits.line("the answer", |line| line["answer"]["body"] == "9090");
+    assert_eq!((waits.ended(), answered["warning"].as_str()), (0, Some(words)));
+    // The same holds for a key that was used before.
+    let keyed = [&ask[..], &["--event-id", "k1"]].concat();
+    assert!(inside(&world, &run, &[&keyed[..], &["--thread-id", "t3"]].concat()).is(0).json()["warning"].is_null());
+    let again = inside(&world, &run, &[&keyed[..], &["--thread-id", "t4"]].concat()).is(0).json();
+    assert_eq!(
+        again["warning"],
+        "the same question was asked under this key before in thread t3: thread t4 was not opened"
+    );
+}
+
+#[test]
+fn whatever_the_call_lacks_or_has_too_much_comes_in_the_one_shape_of_errors() {
+    let world = World::bare();
+    for (args, wanted, hint) in [
+        (&["forum", "wait"][..], "nothing to wait for", "--thread-id ID or --post-id ID"),
+        (&["forum", "watch", "--since", "-1"], "`-1` is no value of --since", "metawsm forum watch --help"),
+        (&["forum", "thread", "--thread-id", "t", "--tail", "-1"], "`-1` is no value of --tail", "forum thread --help"),
+        (&["forum", "seen", "--thread-id", "t", "--seq", "-1"], "`-1` is no value of --seq", "forum seen --help"),
+        (&["forum", "list", "--limit", "many"], "`many` is no value of --limit", "metawsm forum list --help"),
+        (&["forum", "ask", "--title", "t"], "forum ask lacks --body", "metawsm forum ask --help"),
+        (&["forum", "ask", "--title", "t", "--body"], "--body <TEXT|-> needs a value", "metawsm forum ask --help"),
+        (&["forum", "signal", "--type", "progress", "--percent", "101"], "`101` is no value of --percent", "--help"),
+        (&["forum"], "forum needs a subcommand", "metawsm forum --help"),
+        (&["forum", "frobnicate"], "`frobnicate` is no command of forum", "metawsm forum --help"),
+        (&["forun"], "`forun` is no command of metawsm", "perhaps forum"),
+        (&["events", "--limt", "3"], "`--limt` is no option of events", "perhaps --limit"),
+        (&["events", "extra"], "`extra` is one word too many for events", "metawsm events --help"),
+        (&["wait", "--timeout", "-5m"], "`-5` is no option of wait", "--option=VALUE"),
+        (&["wait", "--for", "ever"], "`ever` is no value of --for", "metawsm wait --help"),
+        (&["run"], "run lacks --ticket", "metawsm run --help"),
+        (&["stop", "--all", "--run-id", "r"], "--all does not go with --run-id", "metawsm stop --help"),
+        (&["doctor", "--verify", "--verify"], "--verify is given more than once", "metawsm doctor --help"),
+        (&["outbox", "retry", "x"], "`x` is no value of <ID>", "metawsm outbox retry --help"),
+        (&["--frob"], "`--frob` is no option of metawsm", "metawsm --help"),
+    ] {
+        for call in [[args, &["--json"]].concat(), [&["--json"], args].concat()] {
+            // A word that needs a value takes whatever stands behind it.
+            if args.last() == Some(&"--body") && call.last() == Some(&"--json") {
+                continue;
+            }
+            let out = world.metawsm(&call).is(2);
+            let shape = out.json();
+            let error = &shape["error"];
+            assert_eq!((&error["code"], out.stderr.as_str()), (&json!("usage"), ""), "{call:?}");
+            assert!(error["message"].as_str().unwrap().contains(wanted), "{call:?}: {error}");
+            assert!(error["hint"].as_str().unwrap().contains(hint), "{call:?}: {error}");
+        }
+        let told = world.metawsm(args).is(2);
+        let known = told.stderr.starts_with("metawsm: ") && told.stderr.contains(wanted) && told.stderr.contains(hint);
+        // Whoever names a group of commands sees which there are.
+        assert!(known || told.stderr.contains("Commands:"), "{args:?}: {}", told.stderr);
+        assert_eq!(told.stdout, "", "{args:?}");
+    }
+    assert!(!world.home().join(".metawsm").exists());
+}
+
+#[test]
+fn texts_may_begin_with_a_hyphen() {
+    let world = World::new(&[("coder", "obeys.sh")]);
+    let ask = ["forum", "ask", "--ticket", "T-1", "--title", "- a list?", "--body", "- one\n- two"];
+    let agent = ["--actor-type", "agent", "--actor-name", "coder"];
+    let id = world.ask(&[&ask[..], &agent].concat())["thread"]["thread_id"].as_str().unwrap().to_owned();
+    world.ask(&["forum", "post", "--thread-id", &id, "--body", "--force is missing"]);
+    world.ask(&["forum", "assign", "--thread-id", &id, "--assignee", "bo", "--note", "-> bo"]);
+    world.ask(&["forum", "post", "--thread-id", &id, "--body", "-1"]);
+    assert_eq!(bodies(&world, &id), ["- one\n- two", "--force is missing", "-1"]);
+    assert_eq!(world.ask(&["forum", "thread", "--thread-id", &id])["thread"]["title"], "- a list?");
+    let run = world.run(&["--prompt", "- first this"]);
+    let signal =
+        |args: &[&str]| world.ask(&[&["forum", "signal", "--run-id", &run, "--agent", "coder"], args].concat());
+    signal(&["--type", "progress", "--note", "-- half", "--percent", "50"]);
+    let asked = signal(&["--type", "guidance_request", "--question", "-1 or -2?", "--context", "- none"]);
+    let control = asked["thread"]["thread_id"].as_str().unwrap();
+    signal(&["--type", "guidance_answer", "--answer", "-1"]);
+    assert_eq!(bodies(&world, control).last().unwrap(), "-1");
+    for args in [
+        &["escalations", "ack", "esc-9", "--note", "- later"][..],
+        &["escalations", "resolve", "esc-9", "--note", "-ed"],
+        &["close", "--run-id", "run-9", "--changelog-entry", "- done", "--yes"],
+    ] {
+        world.metawsm(&[args, &["--json"]].concat()).is(3).error();
+    }
+    let brief =
+        ["--goal", "- g", "--scope", "-s", "--done-criteria", "--d", "--constraints", "- c", "--merge-intent", "-"];
+    let brief = world.ask(&[&["bootstrap", "--ticket", "T-2", "--repos", "shop", "--dry-run"], &brief[..]].concat());
+    assert_eq!(brief["run"]["brief"]["done_criteria"], "--d");
+}
+
+#[test]
+fn a_signal_takes_no_option_of_another_kind() {
+    let world = World::new(&[("coder", "obeys.sh")]);
+    let run = world.run(&[]);
+    let end = || world.metawsm(&["events"]).is(0).lines().len();
+    let before = end();
+    for (kind, own, other) in [
+        ("progress", ["--note", "half"], ["--answer", "yes"]),
+        ("progress", ["--note", "half"], ["--in-reply-to", "e.post"]),
+        ("completion", ["--summary", "all"], ["--percent", "100"]),
+        ("guidance_request", ["--question", "which?"], ["--note", "n"]),
+        ("completion", ["--summary", "all"], ["--done-criteria", "c"]),
+        ("guidance_answer", ["--answer", "this"], ["--context", "c"]),
+    ] {
+        let args = ["forum", "signal", "--run-id", &run, "--agent", "coder", "--type", kind, "--json"];
+        let error = world.metawsm(&[&args[..], &own, &other].concat()).is(2).error();
+        let words = format!("a {kind} signal has no {}", other[0]);
+        assert_eq!((&error["code"], &error["message"]), (&json!("usage"), &json!(words)), "{error}");
+    }
+    assert_eq!(end(), before, "what is refused leaves no trace");
+}
+
+#[test]
+fn headless_tells_bad_calls_and_help_alike() {
+    let world = World::new(&[]);
+    let mut live = world.spawn(&["--headless"]);
+    for (id, argv, status) in
+        [(1, json!(["events", "--limt"]), 2), (2, json!(["forum", "wait"]), 2), (3, json!(["runs", "--help"]), 0)]
+    {
+        live.say(&json!({ "id": id, "argv": argv }).to_string());
+        let said = live.line("its answer", |line| line["id"] == id);
+        assert_eq!(said["status"], status, "{said}");
+        match status {
+            0 => assert!(said["result"].as_str().unwrap().contains("Usage: metawsm runs"), "{said}"),
+            _ => assert_eq!(said["result"]["error"]["code"], "usage", "{said}"),
+        }
+    }
+}

@@ -1,10 +1,13 @@
 //! Following the journal (spec 2.6, 3): every event once and in order, from any place, to a clean end.
 
+use std::io::{BufRead, BufReader, Read};
+use std::ops::ControlFlow;
 use std::process::Stdio;
 
 use metawsm::domain::actor::Actor;
-use metawsm::services::feed::Feed;
+use metawsm::services::feed::{Feed, News};
 use metawsm::store::read::EventFilter;
+use metawsm::store::{Order, StoreError};
 use serde_json::Value;
 
 use crate::core_world::{Plan, Shop, ask, human, post};
@@ -91,16 +94,101 @@ fn a_slow_subscriber_is_told_how_far_it_is_behind_and_misses_nothing() {
     let (mut read, mut behind) = (Vec::new(), Vec::new());
     loop {
         let batch = feed.next(10).unwrap();
-        behind.push(batch.behind);
+        behind.push((batch.behind, batch.lagged));
         read.extend(batch.events.into_iter().map(|event| event.seq));
         if !batch.more {
             break;
         }
     }
-    assert_eq!(behind, [15, 5, 0]);
+    assert_eq!(behind, [(15, true), (5, false), (0, false)], "told once, when it falls behind");
     assert_eq!(read, (end + 1..=end + 25).collect::<Vec<_>>());
     assert!(feed.next(10).unwrap().events.is_empty());
     // Another one goes on from a cursor that was kept.
     let mut later = Feed::new(shop.reader(), filter, end + 20);
     assert_eq!(later.next(100).unwrap().events.len(), 5);
+}
+
+#[test]
+fn whoever_breaks_off_goes_on_with_the_next_event() {
+    let shop = Shop::new();
+    shop.must(&Plan::of(&["a"]).create());
+    shop.must(&ask("t1", "a", "which?", false));
+    for number in 0..9 {
+        shop.must(&post("t1", human(), &number.to_string()));
+    }
+    let mut feed = Feed::new(shop.reader(), EventFilter::default(), 0);
+    let (mut read, end) = (Vec::new(), shop.reader().last_seq().unwrap());
+    loop {
+        let broken = feed.drain(|news| {
+            let News::Event(event) = news else { panic!("{news:?}: it never kept up") };
+            read.push(event.seq);
+            Ok::<_, StoreError>(if event.seq % 4 == 0 {
+                ControlFlow::Break(event.seq)
+            } else {
+                ControlFlow::Continue(())
+            })
+        });
+        match broken.unwrap() {
+            Some(seq) => assert_eq!(feed.cursor(), seq),
+            None => break,
+        }
+    }
+    assert_eq!(read, (1..=end).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_stream_that_is_read_slowly_says_so_and_leaves_nothing_out() {
+    let world = World::new(&[]);
+    thread(&world, "one", "T-1");
+    let mut child = world
+        .program(&["events", "--follow"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = || serde_json::from_str::<Value>(&lines.next().unwrap().unwrap()).unwrap()["seq"].as_i64().unwrap();
+    let first = next();
+    // Far more than a pipe holds; nobody reads meanwhile.
+    let posts: Vec<_> = (0..2_500).map(|n| post("one", human(), &format!("{n} {}", "words ".repeat(40)))).collect();
+    let actor = human();
+    let orders: Vec<Order<'_>> = posts.iter().map(|post| Order::new(post, &actor)).collect();
+    let ledger = crate::store_crash::ledger(&world.db());
+    orders.chunks(500).for_each(|some| drop(ledger.execute_all(some).unwrap()));
+    let end = world.metawsm(&["events"]).is(0).lines().len();
+    let read: Vec<i64> = std::iter::once(first).chain((1..end).map(|_| next())).collect();
+    assert!(read.is_sorted_by(|one, next| one + 1 == *next), "every one of them, in order");
+    crate::harness::signal(child.id(), "INT");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(said.contains("events behind") && said.lines().count() < 6, "{said}");
+}
+
+#[test]
+fn whatever_shows_the_journal_ends_when_nobody_reads_it_any_more() {
+    let world = World::new(&[("coder", "obeys.sh")]);
+    let run = world.run(&[]);
+    // Nothing happens in the home once the agent sits there.
+    for (args, ends) in [
+        (&["--headless"][..], 0),
+        (&["operator", "--all"], 130),
+        (&["--headless", "run", "--ticket", "T-2", "--repos", "shop"], 130),
+    ] {
+        let mut child =
+            world.program(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let wanted = if args.contains(&"run") { 2 } else { 1 };
+        wait_for("its agents", PATIENCE, || (world.sessions().len() == wanted).then_some(()));
+        wait_for("its lease", PATIENCE, || world.ask(&["runs"])["supervisor"]["pid"].as_u64());
+        drop(child.stdout.take());
+        let status = wait_for("its end", PATIENCE, || child.try_wait().unwrap());
+        let mut said = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert_eq!(status.code(), Some(ends), "{args:?}: {said}");
+        assert!(!said.contains("rror") && !said.contains("pipe"), "{said}");
+    }
+    assert_eq!(world.sessions().len(), 2, "agents go on");
+    assert_eq!(world.run_status(&run), "running");
+    world.verified();
 }

@@ -108,6 +108,44 @@ fn an_agents_inbox_holds_what_waits_for_it_and_answers_it_has_not_seen() {
 }
 
 #[test]
+fn an_inbox_begins_with_the_oldest_new_post_and_says_what_it_left_out() {
+    let world = World::new(&[]);
+    let id = asked(&world, "Which?", "a or b");
+    let say = |who: &str, body: &str| {
+        world.ask(&["forum", "post", "--thread-id", &id, "--body", body, "--as", who]);
+    };
+    let inbox = |who: &str| world.ask(&["forum", "inbox", "--as", who])["threads"][0].clone();
+    let bodies = |posts: &Value| -> Vec<String> {
+        posts.as_array().unwrap().iter().map(|post| post["body"].as_str().unwrap().to_owned()).collect()
+    };
+    world.ask(&["forum", "seen", "--thread-id", &id, "--as", "bo"]);
+    say("ada", "new 1");
+    // Words of one's own behind those of others do not push them out of sight.
+    (0..30).for_each(|n| say("bo", &format!("own {n}")));
+    let one = inbox("bo");
+    assert_eq!(
+        (bodies(&one["new"]), &one["more"], &one["more_since"]),
+        (vec!["new 1".to_owned()], &json!(0), &Value::Null)
+    );
+    (2..=23).for_each(|n| say("ada", &format!("new {n}")));
+    let many = inbox("bo");
+    let wanted: Vec<String> = (1..=20).map(|n| format!("new {n}")).collect();
+    assert_eq!((bodies(&many["new"]), &many["more"]), (wanted, &json!(3)));
+    let since = many["more_since"].as_i64().unwrap();
+    assert_eq!(since, many["new"][19]["seq"]);
+    let text = world.metawsm(&["forum", "inbox", "--as", "bo"]).is(0).stdout;
+    assert!(text.contains(&format!("3 more: metawsm forum thread --thread-id {id} --since {since}")), "{text}");
+    let rest = world.ask(&["forum", "thread", "--thread-id", &id, "--since", &since.to_string()]);
+    assert_eq!(bodies(&rest["posts"]), ["new 21", "new 22", "new 23"]);
+    // Who notes what was read goes on in the inbox itself.
+    world.ask(&["forum", "seen", "--thread-id", &id, "--as", "bo", "--seq", &since.to_string()]);
+    let next = inbox("bo");
+    assert_eq!((bodies(&next["new"]), &next["more"]), (bodies(&rest["posts"]), &json!(0)));
+    let both = ["forum", "thread", "--thread-id", &id, "--since", "1", "--tail", "1", "--json"];
+    world.metawsm(&both).is(2).error();
+}
+
+#[test]
 fn queues_and_marks_of_each_viewer() {
     let world = World::new(&[("coder", "obeys.sh")]);
     let run = world.run(&[]);

@@ -39,7 +39,7 @@ impl Scribe {
     }
 
     fn does_keyed(&mut self, what: &str, key: Option<&str>, command: &Command) {
-        let result = match self.shop.give(&human(), key, command) {
+        let result = match self.shop.give(&giver(command), key, command) {
             Ok(receipt) if receipt.replayed => "the first result, nothing written".to_owned(),
             Ok(receipt) if receipt.events.is_empty() => "nothing changes".to_owned(),
             Ok(receipt) => receipt.events.iter().map(told).collect::<Vec<_>>().join(" + "),
@@ -68,6 +68,17 @@ impl Scribe {
         );
         self.tells(id, &words);
     }
+}
+
+/// An agent gives what it says itself, a human everything else.
+fn giver(command: &Command) -> Actor {
+    let author = match command {
+        Command::Thread { wish: ThreadWish::Ask { author, .. } | ThreadWish::Post { author, .. }, .. } => {
+            author.clone()
+        }
+        _ => None,
+    };
+    author.filter(|author| author.kind == ActorType::Agent).unwrap_or_else(human)
 }
 
 fn told(event: &Event) -> String {

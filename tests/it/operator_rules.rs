@@ -285,6 +285,7 @@ fn two_questions_are_two_subjects() {
     let mut seen = Seen::of(&["a", "b"]);
     for (place, text) in ["which schema?", "which port?"].into_iter().enumerate() {
         seen.questions.push(Question {
+            run_id: Some(RUN.into()),
             thread_id: control("a"),
             post_id: Some(format!("e{place}.post")),
             ticket: None,

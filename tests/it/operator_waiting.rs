@@ -47,7 +47,7 @@ fn look(shop: &Shop, mode: OperatorMode) -> Vec<Event> {
     for run in reader.runs().unwrap() {
         for conclusion in conclude(&reader, &run, &measure(mode), &[], now(shop)).unwrap() {
             let ids = format!("{}", reader.last_seq().unwrap() + i64::try_from(events.len()).unwrap());
-            let command = concluded(run.id(), conclusion, &ids);
+            let command = concluded(conclusion, &ids);
             events.extend(shop.give(&operator(), None, &command).unwrap().events);
         }
     }
@@ -178,7 +178,7 @@ fn what_passed_between_the_look_and_the_lock_is_not_acted_on() {
     later(&shop, 60);
     let reader = shop.reader();
     let found = conclude(&reader, &reader.run(RUN).unwrap().unwrap(), &measure(OperatorMode::Off), &[], now(&shop));
-    let command = concluded(RUN, found.unwrap().remove(0), "1");
+    let command = concluded(found.unwrap().remove(0), "1");
     shop.must(&agent("a", restart(false)));
     assert!(shop.give(&operator(), None, &command).unwrap().events.is_empty());
     shop.must(&agent("a", AgentWish::Started { launch: 2 }));
@@ -276,7 +276,7 @@ fn d25_a_lifeless_run_is_stopped_and_told_of_until_somebody_takes_it_up() {
     let reader = shop.reader();
     for conclusion in conclude(&reader, &reader.run(RUN).unwrap().unwrap(), &measure, &[], now(&shop)).unwrap() {
         let ids = conclusion.decision.target.clone();
-        shop.give(&operator(), None, &concluded(RUN, conclusion, &ids)).unwrap();
+        shop.give(&operator(), None, &concluded(conclusion, &ids)).unwrap();
     }
     assert_eq!(shop.reader().run(RUN).unwrap().unwrap().status, RunStatus::Stopping);
     assert_eq!(only(&shop).kind, Kind::Stale, "the blocked agent is of no account any more");
@@ -328,7 +328,7 @@ fn a_stalled_agent_is_told_of_and_forgotten_when_it_moves() {
     later(&shop, 15);
     let reader = shop.reader();
     let found = conclude(&reader, &reader.run(RUN).unwrap().unwrap(), &spent, &[], now(&shop)).unwrap().remove(0);
-    shop.give(&operator(), None, &concluded(RUN, found, "9")).unwrap();
+    shop.give(&operator(), None, &concluded(found, "9")).unwrap();
     let dead = only(&shop);
     assert_eq!(dead.escalation_id, stalled.escalation_id);
     assert_ne!(dead.reason, stalled.reason);

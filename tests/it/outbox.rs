@@ -21,14 +21,14 @@ use serde_json::json;
 use crate::core_world::*;
 
 /// An engine whose clock is moved by hand, with a run whose agent a can ask.
-struct Office {
-    engine: Engine,
+pub struct Office {
+    pub engine: Engine,
     clock: Arc<HandClock>,
     _dir: tempfile::TempDir,
 }
 
 impl Office {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut engine = Engine::open(Home::at(dir.path(), &HomeArgs::default()), Surroundings::default()).unwrap();
         let clock = Arc::new(HandClock::default());
@@ -51,23 +51,23 @@ impl Office {
     }
 
     /// A question of a that was asked and answered: one letter.
-    fn answered(&self, thread: &str) {
+    pub fn answered(&self, thread: &str) {
         self.must(&ask(thread, "a", "which port?", false));
         self.must(&answer(thread, human(), None));
     }
 
-    fn pass(&self, span: Duration) {
+    pub fn pass(&self, span: Duration) {
         self.clock.0.fetch_add(i64::try_from(span.as_millis()).unwrap(), Ordering::SeqCst);
     }
 
     fn letters(&self) -> Vec<Letter> {
-        let mut letters = self.engine.reader().unwrap().letters(None, 100).unwrap();
+        let mut letters = self.engine.reader().unwrap().letters(None, None, 100).unwrap().letters;
         letters.reverse();
         letters
     }
 
     /// Works off what is due now.
-    fn work(&self, consumer: &dyn Consume) -> Round {
+    pub fn work(&self, consumer: &dyn Consume) -> Round {
         let mut sum = Round::default();
         loop {
             let round = work_off(&self.engine, consumer).unwrap();
@@ -93,13 +93,13 @@ impl Office {
 
 /// Fails while it has words to fail with, and remembers what it was given.
 #[derive(Default)]
-struct Scripted {
+pub struct Scripted {
     errors: Mutex<Vec<&'static str>>,
     seen: Mutex<Vec<String>>,
 }
 
 impl Scripted {
-    fn failing(errors: &[&'static str]) -> Self {
+    pub fn failing(errors: &[&'static str]) -> Self {
         Self { errors: Mutex::new(errors.to_vec()), seen: Mutex::default() }
     }
 
@@ -144,7 +144,7 @@ fn a_letter_is_written_with_its_event_and_with_nothing_else() {
     shop.must(&Plan::of(&["a"]).create());
     shop.must(&ask("t1", "a", "which port?", false));
     shop.must(&answer("t1", human(), None));
-    assert!(shop.reader().letters(None, 9).unwrap().is_empty());
+    assert!(shop.reader().letters(None, None, 9).unwrap().letters.is_empty());
     office.sound();
 }
 
@@ -410,7 +410,7 @@ fn each_state_is_listed_by_its_name() {
     office.engine.ledger.claim_letters(CLAIM, 1).unwrap();
     let reader = office.engine.reader().unwrap();
     let keys = |filter| -> Vec<String> {
-        reader.letters(Some(filter), 9).unwrap().into_iter().map(|letter| letter.key).collect()
+        reader.letters(Some(filter), None, 9).unwrap().letters.into_iter().map(|letter| letter.key).collect()
     };
     assert_eq!(keys(LetterFilter::Sent), ["t3", "t2"]);
     assert_eq!(keys(LetterFilter::Processing).len(), 1);

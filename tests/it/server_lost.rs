@@ -46,7 +46,7 @@ fn operate(stage: &mut Stage, mode: OperatorMode) -> String {
     for (n, conclusion) in evaluate(&sight, &measure(mode), now).into_iter().enumerate() {
         let decision = &conclusion.decision;
         said.push(format!("{} {} {}", decision.target, decision.intent.word(), decision.action.word()));
-        stage.give(operator(), None, &concluded(RUN, conclusion, &n.to_string())).unwrap();
+        stage.give(operator(), None, &concluded(conclusion, &n.to_string())).unwrap();
     }
     said.join(", ")
 }

@@ -3,7 +3,7 @@
 use metawsm::domain::actor::Actor;
 use metawsm::domain::command::{Command, EscalationWish, ThreadWish};
 use metawsm::domain::escalation::{EscalationState, Kind};
-use metawsm::domain::operator::{Conclusion, Measure, Question, Sight, Waiting, eased, evaluate};
+use metawsm::domain::operator::{Conclusion, Measure, Question, Sight, Waiting, evaluate, in_time};
 use metawsm::domain::policy::{OperatorMode, RuleMode};
 use metawsm::domain::run::RunStatus;
 use metawsm::domain::thread::Priority;
@@ -23,6 +23,7 @@ fn asked() -> Stage {
 fn question(stage: &Stage, id: &str) -> Question {
     let thread = stage.thread(id);
     Question {
+        run_id: thread.run_id.clone(),
         thread_id: id.to_owned(),
         post_id: None,
         ticket: Some(thread.ticket.clone()),
@@ -50,7 +51,7 @@ fn words(found: &[Conclusion]) -> Vec<String> {
 }
 
 fn give(stage: &mut Stage, found: Vec<Conclusion>, id: &str) -> usize {
-    found.into_iter().map(|one| stage.give(operator(), None, &concluded(RUN, one, id)).unwrap().len()).sum()
+    found.into_iter().map(|one| stage.give(operator(), None, &concluded(one, id)).unwrap().len()).sum()
 }
 
 fn off() -> Measure {
@@ -151,18 +152,17 @@ fn a_call_ends_when_its_thread_is_in_time_again() {
     let first = after(&stage, 5, &off());
     give(&mut stage, first, "1");
     let in_time = |stage: &Stage, minutes: i64, measure: &Measure| {
-        let question = question(stage, "t1");
-        let now = Moment::from_millis(question.since.millis() + minutes * 60_000);
-        let waiting = [Waiting { question, priority: stage.thread("t1").priority }];
-        let calls: Vec<_> = stage.scene.escalations.iter().cloned().collect();
-        eased(&calls, &waiting, measure, now).count()
+        let thread = stage.thread("t1");
+        in_time(thread, measure, Moment::from_millis(thread.waits_since().millis() + minutes * 60_000))
     };
-    assert_eq!(in_time(&stage, 5, &off()), 0, "it presses");
+    assert!(!in_time(&stage, 5, &off()), "it presses");
     stage.must(&thread("t1", ThreadWish::Priority { to: Priority::Normal }));
-    assert_eq!(in_time(&stage, 29, &off()), 1, "its priority fell");
-    assert_eq!(in_time(&stage, 30, &off()), 0, "it waits too long all the same");
+    assert!(in_time(&stage, 29, &off()), "its priority fell");
+    assert!(!in_time(&stage, 30, &off()), "it waits too long all the same");
     let longer = Measure { call_again: std::time::Duration::from_secs(3_600), ..off() };
-    assert_eq!(in_time(&stage, 30, &longer), 1, "more time is allowed");
+    assert!(in_time(&stage, 30, &longer), "more time is allowed");
+    stage.must(&answer("t1", human(), None));
+    assert!(!in_time(&stage, 5, &longer), "it waits no longer: its call has ended with that");
 }
 
 #[test]

@@ -69,10 +69,12 @@ fn a_newer_file_is_refused_untouched() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("newer.db");
     let conn = Connection::open(&path).unwrap();
-    conn.execute_batch("CREATE TABLE later (x); PRAGMA user_version = 7").unwrap();
+    let later = schema::VERSION + 2;
+    conn.execute_batch(&format!("CREATE TABLE later (x); PRAGMA user_version = {later}")).unwrap();
     drop(conn);
     let before = fs::read(&path).unwrap();
-    let newer = |error: StoreError| matches!(error, StoreError::Newer { found: 7, known: schema::VERSION, .. });
+    let newer =
+        |error: StoreError| matches!(error, StoreError::Newer { found, known: schema::VERSION, .. } if found == later);
     assert!(newer(open(&path).unwrap_err()));
     assert!(newer(Reader::open(&path).unwrap_err()));
     assert!(newer(verify(&path).unwrap_err()));
@@ -290,6 +292,10 @@ fn files_of_older_versions_are_brought_up_to_this_one() {
         assert!(reader.escalations(None, false).unwrap().is_empty());
         let found = verify(&path).unwrap();
         assert!(found.is_empty(), "{found:#?}");
+        // What was written down for an agent is no news to who wrote it, here as in a new file.
+        assert_eq!(reader.posts("t2", None).unwrap()[0].writer, Some(human()));
+        let bo = reader.queue_counts(&metawsm::store::read::forum::Viewer::Human("bo".into())).unwrap();
+        assert_eq!((bo.unseen, bo.all), (0, 2));
         let cy = reader.queue_counts(&metawsm::store::read::forum::Viewer::Human("cy".into())).unwrap();
         assert_eq!((cy.unseen, cy.all), (1, 2));
         let hits = reader.search("ledger", &Default::default(), None, 5, false).unwrap();
@@ -299,4 +305,29 @@ fn files_of_older_versions_are_brought_up_to_this_one() {
         ledger.execute(&metawsm::store::Order::new(&post("t1", human(), "this"), &human())).unwrap();
         assert!(verify(&path).unwrap().is_empty());
     }
+}
+
+/// Whoever is killed while it makes the file leaves a rollback journal that a reader may not play back.
+#[test]
+fn a_file_that_was_half_made_is_none_and_not_one_that_cannot_be_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let (made, left) = (dir.path().join("made.db"), dir.path().join("left.db"));
+    let conn = Connection::open(&made).unwrap();
+    conn.execute_batch(
+        "PRAGMA journal_mode = DELETE; CREATE TABLE t (x);
+         INSERT INTO t WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n LIMIT 200) SELECT randomblob(3000) FROM n;
+         DROP TABLE t; PRAGMA cache_size = 2; BEGIN IMMEDIATE; CREATE TABLE u (x);
+         INSERT INTO u WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n LIMIT 200) SELECT randomblob(3000) FROM n;",
+    )
+    .unwrap();
+    let journal = |path: &std::path::Path| path.with_extension("db-journal");
+    std::fs::copy(&made, &left).unwrap();
+    std::fs::copy(journal(&made), journal(&left)).unwrap();
+    let read_only = Connection::open_with_flags(&left, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    let refused = read_only.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0)).unwrap_err();
+    assert_eq!(refused.sqlite_error_code(), Some(rusqlite::ErrorCode::ReadOnly), "what it is about: {refused}");
+    drop(read_only);
+    let opened = Reader::open(&left).unwrap_err();
+    assert!(matches!(opened, StoreError::Absent { .. }), "{opened}");
+    assert!(!journal(&left).exists());
 }

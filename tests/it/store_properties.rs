@@ -19,7 +19,7 @@ use metawsm::domain::run::{RunMode, RunStatus};
 use metawsm::domain::signal::{Signal, SignalType};
 use metawsm::domain::thread::{Priority, ThreadState, control_thread_id};
 use metawsm::domain::time::Moment;
-use metawsm::services::operator::conclude;
+use metawsm::services::operator::{conclude, conclude_outside};
 use metawsm::store::StoreError;
 use metawsm::store::read::EventFilter;
 use metawsm::store::read::forum::ThreadFilter;
@@ -345,8 +345,11 @@ fn operate(shop: &Shop, op: &Op, number: usize) -> Result<(), TestCaseError> {
         let measure = measure(modes[usize::from(op.actor) % 2]);
         for run in reader.runs().unwrap() {
             for (place, conclusion) in conclude(&reader, &run, &measure, &[], now).unwrap().into_iter().enumerate() {
-                commands.push(concluded(run.id(), conclusion, &format!("{number}-{place}-{}", run.id())));
+                commands.push(concluded(conclusion, &format!("{number}-{place}-{}", run.id())));
             }
+        }
+        for (place, conclusion) in conclude_outside(&reader, &measure, now).unwrap().into_iter().enumerate() {
+            commands.push(concluded(conclusion, &format!("{number}-{place}")));
         }
     } else {
         for escalation in reader.escalations(None, false).unwrap().into_iter().take(1) {

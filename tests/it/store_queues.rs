@@ -76,9 +76,11 @@ fn belongs(reader: &Reader, queue: Queue, viewer: &Viewer, thread: &Thread) -> b
             Queue::Unseen => {
                 let mark = reader.seen_mark(&thread.thread_id, viewer).unwrap();
                 let posts = reader.posts(&thread.thread_id, None).unwrap();
-                posts
-                    .iter()
-                    .any(|post| post.seq > mark && (post.author_type, post.author_name.as_str()) != (kind, name))
+                let own = |of: ActorType, other: &str| (of, other) == (kind, name);
+                posts.iter().any(|post| {
+                    let wrote = post.writer.as_ref().is_some_and(|writer| own(writer.kind, &writer.name));
+                    post.seq > mark && !own(post.author_type, &post.author_name) && !wrote
+                })
             }
         }
 }
@@ -92,6 +94,36 @@ fn model(reader: &Reader, queue: Queue, viewer: &Viewer, all: &[Thread]) -> Vec<
         });
     }
     found.iter().map(|thread| thread.thread_id.clone()).collect()
+}
+
+/// Who gives the command: now and then the words in it are another's.
+fn giver(x: u8) -> Actor {
+    [human(), Actor::human("cy"), operator(), Actor::agent("a")][usize::from(x / 11) % 4].clone()
+}
+
+/// One for each index that a list may walk, and some of several parts.
+fn filters() -> [ThreadFilter; 8] {
+    let none = ThreadFilter::default;
+    let some = |text: &str| Some(text.to_owned());
+    [
+        ThreadFilter { ticket: some("T-1"), ..none() },
+        ThreadFilter { run_id: some(RUN), priority: some("high"), ..none() },
+        ThreadFilter { agent: some("a"), state: some("new"), ..none() },
+        ThreadFilter { agent: some("a"), ..none() },
+        ThreadFilter { assignee: some("bo"), ..none() },
+        ThreadFilter { assignee: some("a"), priority: some("low"), ..none() },
+        ThreadFilter { priority: some("urgent"), ..none() },
+        ThreadFilter { state: some("closed"), ..none() },
+    ]
+}
+
+fn fits(filter: &ThreadFilter, thread: &Thread) -> bool {
+    filter.ticket.as_ref().is_none_or(|ticket| *ticket == thread.ticket)
+        && filter.run_id.as_ref().is_none_or(|run| Some(run) == thread.run_id.as_ref())
+        && filter.priority.as_ref().is_none_or(|word| word == thread.priority.word())
+        && filter.agent.as_ref().is_none_or(|name| Some(name) == thread.agent_name.as_ref())
+        && filter.state.as_ref().is_none_or(|word| word == thread.state.word())
+        && filter.assignee.as_ref().is_none_or(|name| Some(name) == thread.assignee_name.as_ref())
 }
 
 fn wish(kind: u8, x: u8) -> Command {
@@ -152,7 +184,7 @@ proptest! {
             if wait > 0 {
                 shop.clock.0.fetch_sub(1_000, std::sync::atomic::Ordering::SeqCst);
             }
-            match shop.give(&human(), None, &wish(kind, x)) {
+            match shop.give(&giver(x), None, &wish(kind, x)) {
                 Ok(_) | Err(metawsm::store::StoreError::Refused(_)) => {}
                 Err(other) => prop_assert!(false, "{:?}", other),
             }
@@ -163,6 +195,14 @@ proptest! {
         prop_assert!(all.is_sorted_by_key(|thread| std::cmp::Reverse(thread.last_event_sequence)));
         for limit in [1, 2, 3, 7] {
             prop_assert_eq!(walk(limit, |cursor| reader.threads(&none, cursor, limit).unwrap()), ids(&all));
+        }
+        for filter in filters() {
+            let wanted: Vec<String> =
+                all.iter().filter(|thread| fits(&filter, thread)).map(|thread| thread.thread_id.clone()).collect();
+            for limit in [1, 3] {
+                let found = walk(limit, |cursor| reader.threads(&filter, cursor, limit).unwrap());
+                prop_assert_eq!(&found, &wanted, "{:?} {}", &filter, limit);
+            }
         }
         for viewer in viewers() {
             let counts = reader.queue_counts(&viewer).unwrap();
@@ -176,21 +216,8 @@ proptest! {
                     let found = walk(limit, |cursor| reader.queue(queue, &viewer, &none, cursor, limit).unwrap());
                     prop_assert_eq!(&found, &wanted, "{:?} {:?} {}", queue, &viewer, limit);
                 }
-                for filter in [
-                    ThreadFilter { ticket: Some("T-1".into()), ..none.clone() },
-                    ThreadFilter { run_id: Some(RUN.into()), priority: Some("high".into()), ..none.clone() },
-                    ThreadFilter { agent: Some("a".into()), state: Some("new".into()), ..none.clone() },
-                    ThreadFilter { assignee: Some("bo".into()), ..none.clone() },
-                ] {
-                    let fits = |thread: &&Thread| {
-                        filter.ticket.as_ref().is_none_or(|ticket| *ticket == thread.ticket)
-                            && filter.run_id.as_ref().is_none_or(|run| Some(run) == thread.run_id.as_ref())
-                            && filter.priority.as_ref().is_none_or(|word| word == thread.priority.word())
-                            && filter.agent.as_ref().is_none_or(|name| Some(name) == thread.agent_name.as_ref())
-                            && filter.state.as_ref().is_none_or(|word| word == thread.state.word())
-                            && filter.assignee.as_ref().is_none_or(|name| Some(name) == thread.assignee_name.as_ref())
-                    };
-                    let fitting: BTreeSet<String> = all.iter().filter(fits).map(|thread| thread.thread_id.clone()).collect();
+                for filter in filters() {
+                    let fitting: BTreeSet<String> = all.iter().filter(|thread| fits(&filter, thread)).map(|thread| thread.thread_id.clone()).collect();
                     let some: Vec<String> = wanted.iter().filter(|id| fitting.contains(*id)).cloned().collect();
                     let found = walk(2, |cursor| reader.queue(queue, &viewer, &filter, cursor, 2).unwrap());
                     prop_assert_eq!(&found, &some, "{:?} {:?} {:?}", queue, &viewer, &filter);
@@ -215,7 +242,7 @@ proptest! {
     ) {
         let shop = Shop::new();
         shop.must(&Plan::of(&["a", "b"]).create());
-        let give = |(kind, x): &(u8, u8)| match shop.give(&human(), None, &wish(*kind, *x)) {
+        let give = |(kind, x): &(u8, u8)| match shop.give(&giver(*x), None, &wish(*kind, *x)) {
             Ok(_) | Err(metawsm::store::StoreError::Refused(_)) => {}
             Err(other) => panic!("{other:?}"),
         };
@@ -294,7 +321,7 @@ fn control_threads_wait_only_with_an_open_request_and_own_words_are_seen() {
     let none = ThreadFilter::default();
     let queue = |queue, viewer: &Viewer| ids(&reader.queue(queue, viewer, &none, None, 50).unwrap().threads);
     let bo = Viewer::Human("bo".into());
-    shop.must(&signal("a", SignalType::Progress));
+    shop.give(&Actor::agent("a"), None, &signal("a", SignalType::Progress)).unwrap();
     assert!(queue(Queue::Unanswered, &bo).is_empty());
     assert_eq!(queue(Queue::Unseen, &bo), [control("a")]);
     shop.must(&signal("a", SignalType::GuidanceRequest));
@@ -305,4 +332,57 @@ fn control_threads_wait_only_with_an_open_request_and_own_words_are_seen() {
     shop.must(&post(&control("a"), human(), "and well done"));
     assert!(queue(Queue::Unseen, &bo).is_empty(), "own words");
     assert_eq!(queue(Queue::Unseen, &Viewer::Human("cy".into())), [control("a")]);
+}
+
+#[test]
+fn what_was_written_down_for_another_is_news_to_neither() {
+    let shop = Shop::new();
+    shop.must(&Plan::of(&["a", "b"]).create());
+    shop.must(&agent("a", metawsm::domain::command::AgentWish::Started { launch: 1 }));
+    let of = |name: &str| Viewer::Agent(key(name));
+    let (bo, cy) = (Viewer::Human("bo".into()), Viewer::Human("cy".into()));
+    let all = [&bo, &cy, &Viewer::Operator, &of("a")];
+    let news = |shop: &Shop| {
+        let reader = shop.reader();
+        all.map(|viewer| {
+            let page = reader.queue(Queue::Unseen, viewer, &ThreadFilter::default(), None, 50).unwrap().threads;
+            let counted = reader.queue_counts(viewer).unwrap().unseen;
+            assert_eq!(usize::try_from(counted).unwrap(), page.len(), "{viewer:?}");
+            for thread in reader.threads(&ThreadFilter::default(), None, 50).unwrap().threads {
+                let listed = page.iter().any(|unseen| unseen.thread_id == thread.thread_id);
+                let own = viewer != &of("a") || thread.agent_name.as_deref() == Some("a");
+                assert_eq!(
+                    reader.is_unseen(&thread, viewer).unwrap() && own,
+                    listed,
+                    "{viewer:?} {}",
+                    thread.thread_id
+                );
+            }
+            page.len()
+        })
+    };
+    // bo writes for agent a: a question, a signal, and a post into a thread of cy's.
+    shop.must(&ask("t1", "a", "which?", false));
+    assert_eq!(news(&shop), [0, 1, 1, 0]);
+    shop.must(&signal("a", SignalType::Completion));
+    assert_eq!(news(&shop), [0, 2, 2, 0]);
+    shop.give(&Actor::human("cy"), None, &ask_by("t2", Some(key("a")), Actor::human("cy"), "well?", false)).unwrap();
+    assert_eq!(news(&shop), [1, 2, 3, 1]);
+    shop.must(&post("t2", Actor::agent("a"), "it is"));
+    assert_eq!(news(&shop), [1, 3, 3, 1], "what cy wrote there stays new to bo");
+    shop.must(&thread("t2", ThreadWish::Seen { viewer: bo.id(), seq: None }));
+    shop.must(&post("t2", Actor::agent("a"), "that is"));
+    assert_eq!(news(&shop), [0, 3, 3, 1]);
+    // An agent itself, and the operator through bo.
+    shop.give(&Actor::agent("a"), None, &post("t1", Actor::agent("a"), "now")).unwrap();
+    assert_eq!(news(&shop), [1, 3, 3, 1]);
+    shop.must(&thread("t1", ThreadWish::Seen { viewer: bo.id(), seq: None }));
+    shop.must(&post("t1", operator(), "so be it"));
+    assert_eq!(news(&shop), [0, 3, 3, 2], "the operator has not seen what came before");
+    shop.assert_sound();
+    metawsm::store::rebuild::rebuild(&shop.path()).unwrap();
+    assert_eq!(news(&shop), [0, 3, 3, 2]);
+    let written = shop.reader().posts("t1", None).unwrap();
+    assert_eq!(written[0].writer, Some(human()));
+    assert_eq!(written[1].writer, None);
 }

@@ -312,3 +312,20 @@ fn a_server_that_is_gone_is_gone_and_one_that_comes_back_is_another() {
     assert_ne!(after.server_pid, before.server_pid);
     assert!(after.panes.iter().any(|pane| pane.session == "two"), "{after:?}");
 }
+
+#[test]
+fn tmux_is_the_second_source_of_a_status_and_of_nothing_else() {
+    let server = Server::new();
+    let patience = std::time::Duration::from_secs(10);
+    let started = |name: &str, line: &str| server.session(name, &os(&["sh", "-c", line])).pane_pid;
+    let seven = started("seven", "exit 7");
+    wait_for("its end", || server.pane("seven")?.dead.then_some(()));
+    assert_eq!(server.tmux.ended_with("seven", seven, patience), Some(7));
+    assert_eq!(server.tmux.ended_with("seven", seven + 1, patience), None, "of another process nothing is known");
+    let killed = started("killed", "exec sleep 1000");
+    assert_eq!(server.tmux.ended_with("killed", killed, patience), None, "it lives");
+    signal(killed, "KILL");
+    wait_for("its death", || server.pane("killed")?.dead.then_some(()));
+    assert_eq!(server.tmux.ended_with("killed", killed, patience), None, "a signal is no status");
+    assert_eq!(server.tmux.ended_with("nobody", 1, patience), None);
+}

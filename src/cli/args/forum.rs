@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{AgentSelector, EventsArgs};
+use super::{AgentSelector, EventsArgs, place};
 use crate::domain::time::parse_duration;
 
 /// The forum.
@@ -59,8 +59,11 @@ pub enum Forum {
         #[arg(long, value_name = "ID")]
         thread_id: String,
         /// Only the last posts
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "N", allow_negative_numbers = true)]
         tail: Option<usize>,
+        /// Only the posts after this place in the journal
+        #[arg(long, value_name = "SEQ", conflicts_with = "tail", value_parser = place, allow_negative_numbers = true)]
+        since: Option<i64>,
     },
     /// Note that you have seen a thread
     #[command(after_help = "Example: metawsm forum seen --thread-id fthr-1")]
@@ -72,7 +75,7 @@ pub enum Forum {
         #[arg(long, value_name = "V")]
         viewer: Option<String>,
         /// Up to where (default: its end)
-        #[arg(long, value_name = "SEQ")]
+        #[arg(long, value_name = "SEQ", allow_negative_numbers = true, value_parser = place)]
         seq: Option<i64>,
     },
     /// Send a typed signal of an agent, or answer one
@@ -82,7 +85,7 @@ pub enum Forum {
     #[command(after_help = "Example: metawsm forum wait --thread-id fthr-1 --timeout 90s")]
     Wait {
         /// The thread
-        #[arg(long, value_name = "ID", required_unless_present = "post_id")]
+        #[arg(long, value_name = "ID")]
         thread_id: Option<String>,
         /// The post that asked
         #[arg(long, value_name = "ID")]
@@ -114,10 +117,10 @@ pub struct Speaker {
 #[derive(Debug, Clone, Args)]
 pub struct AskArgs {
     /// One line
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     pub title: String,
     /// The question; - reads standard input
-    #[arg(long, value_name = "TEXT|-")]
+    #[arg(long, value_name = "TEXT|-", allow_hyphen_values = true)]
     pub body: String,
     /// low, normal, high or urgent
     #[arg(long, value_name = "P", default_value = "normal")]
@@ -128,7 +131,7 @@ pub struct AskArgs {
     /// Who speaks.
     #[command(flatten)]
     pub speaker: Speaker,
-    /// The new thread's id
+    /// The new thread's id; where the same question waits already, its thread is joined and "warning" says so
     #[arg(long, value_name = "ID")]
     pub thread_id: Option<String>,
     /// Wait for the answer and print it
@@ -146,7 +149,7 @@ pub struct PostArgs {
     #[arg(long, value_name = "ID")]
     pub thread_id: String,
     /// The text; - reads standard input
-    #[arg(long, value_name = "TEXT|-")]
+    #[arg(long, value_name = "TEXT|-", allow_hyphen_values = true)]
     pub body: String,
     /// Who speaks.
     #[command(flatten)]
@@ -166,7 +169,7 @@ pub struct AnswerArgs {
     #[arg(long, value_name = "ID")]
     pub thread_id: String,
     /// The text; - reads standard input
-    #[arg(long, value_name = "TEXT|-")]
+    #[arg(long, value_name = "TEXT|-", allow_hyphen_values = true)]
     pub body: String,
     /// The request answered (default: the oldest open one)
     #[arg(long, value_name = "POST")]
@@ -200,7 +203,7 @@ pub struct AssignArgs {
     #[arg(long, value_name = "NAME")]
     pub assignee: String,
     /// Why
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub note: Option<String>,
     /// Who speaks.
     #[command(flatten)]
@@ -265,7 +268,7 @@ pub struct ThreadListArgs {
     #[command(flatten)]
     pub filter: FilterArgs,
     /// How many at most
-    #[arg(long, value_name = "N", default_value_t = 50)]
+    #[arg(long, value_name = "N", default_value_t = 50, allow_negative_numbers = true)]
     pub limit: usize,
     /// Where to go on
     #[arg(long, value_name = "CURSOR")]
@@ -310,7 +313,7 @@ pub struct InboxArgs {
     #[command(flatten)]
     pub which: AgentSelector,
     /// How many at most
-    #[arg(long, value_name = "N", default_value_t = 50)]
+    #[arg(long, value_name = "N", default_value_t = 50, allow_negative_numbers = true)]
     pub limit: usize,
     /// Where to go on
     #[arg(long, value_name = "CURSOR")]
@@ -341,28 +344,28 @@ pub struct SignalArgs {
     #[command(flatten)]
     pub which: AgentSelector,
     /// Asked by a guidance_request
-    #[arg(long, value_name = "TEXT|-")]
+    #[arg(long, value_name = "TEXT|-", allow_hyphen_values = true)]
     pub question: Option<String>,
     /// What one should know to answer it
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub context: Option<String>,
     /// The answer of a guidance_answer
-    #[arg(long, value_name = "TEXT|-")]
+    #[arg(long, value_name = "TEXT|-", allow_hyphen_values = true)]
     pub answer: Option<String>,
     /// What was done
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub summary: Option<String>,
     /// passed or failed
     #[arg(long, value_name = "STATUS")]
     pub status: Option<String>,
     /// The criteria that were checked
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub done_criteria: Option<String>,
     /// How far it is, in words
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub note: Option<String>,
     /// How far it is, 0-100
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u8).range(0..=100))]
     pub percent: Option<u8>,
     /// The request answered
     #[arg(long, value_name = "POST")]

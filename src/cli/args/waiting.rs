@@ -44,7 +44,7 @@ pub enum EscalationCommand {
         #[arg(long = "for", value_parser = parse_duration, value_name = "DUR")]
         until: Option<Duration>,
         /// What there is to say
-        #[arg(long, value_name = "TEXT")]
+        #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
         note: Option<String>,
     },
     /// Say that it is settled
@@ -53,7 +53,7 @@ pub enum EscalationCommand {
         /// Which
         id: String,
         /// What there is to say
-        #[arg(long, value_name = "TEXT")]
+        #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
         note: Option<String>,
     },
 }
@@ -153,6 +153,12 @@ pub enum OutboxCommand {
         /// Only those
         #[arg(long, value_enum, value_name = "STATUS")]
         status: Option<LetterWord>,
+        /// How many at most
+        #[arg(long, value_name = "N", default_value_t = 100, allow_negative_numbers = true)]
+        limit: usize,
+        /// Where to go on
+        #[arg(long, value_name = "CURSOR")]
+        cursor: Option<String>,
     },
     /// Try one again, as if for the first time
     #[command(after_help = "Example: metawsm outbox retry 12")]

@@ -15,7 +15,7 @@ use super::widgets::cells::{Row, ends};
 use super::widgets::certain::settle;
 use super::widgets::help;
 use crate::domain::time::{Moment, age};
-use crate::services::snapshot::Trouble;
+use crate::services::snapshot::{Outbox, Trouble};
 use crate::services::text::{cut, one_line, wrap};
 
 mod agents;
@@ -105,34 +105,59 @@ fn take_bottom(body: &mut Rect, height: u16) -> Rect {
 }
 
 fn header(app: &App, area: Rect, buffer: &mut Buffer) {
-    let (theme, snapshot) = (app.theme, &app.snapshot);
-    let dot = theme.dot();
+    let (theme, dot) = (app.theme, app.theme.dot());
+    let (letters, stuck) = letters(app);
+    let kept = if stuck { letters.width() + 2 } else { 0 };
+    let left = counts(app, usize::from(area.width), kept);
+    let who = who_decides(app);
+    let all = Row::new().text(&format!("{who} {dot} "), theme.dim()).and(letters.clone());
+    let right = match left.width() + all.width() < usize::from(area.width) {
+        _ if !app.loaded => Row::new(),
+        true => all,
+        false if stuck => letters,
+        false => Row::new().text(&format!("{who} "), theme.dim()),
+    };
+    ends(left, right, area, buffer);
+}
+
+/// How many there are, and how they are. The last columns are kept for something else.
+fn counts(app: &App, width: usize, kept: usize) -> Row {
+    let (theme, snapshot, digest) = (app.theme, &app.snapshot, &app.digest);
     let mut left = Row::new().text(" metawsm", theme.strong());
     if !app.opening.title.is_empty() {
-        left = left.text(&format!(" {dot} "), theme.dim()).text(&app.opening.title, theme.plain());
+        left = left.text(&format!(" {} ", theme.dot()), theme.dim()).text(&app.opening.title, theme.plain());
     }
     let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
     left = left.text("  ", theme.plain());
     // Where there is little room, what needs a human stays.
-    if area.width >= 100 {
+    if width >= 100 {
         left = left.text(&format!("  {}", counted(snapshot.runs.len(), "run")), theme.dim());
         left = left.text(&format!("  {}", counted(snapshot.agents.len(), "agent")), theme.dim());
     }
-    let digest = &app.digest;
-    for (number, mark, word) in [
+    let mut tallies = vec![
         (digest.waiting, Mark::Waits, "waiting for you"),
         (digest.dead, Mark::Dead, "dead"),
         (digest.stalled, Mark::Stalled, "stalled"),
         (digest.healthy, Mark::Running, "healthy"),
-    ] {
-        let full = format!("  {} {number} {word}", theme.sign(mark));
-        let short = format!("  {} {number}", theme.sign(mark));
-        let room = usize::from(area.width).saturating_sub(left.width());
-        if let Some(text) = [full, short].iter().find(|text| number > 0 && text.width() <= room) {
-            left = left.text(text, theme.tone(mark));
+    ];
+    tallies.retain(|(number, ..)| *number > 0);
+    let short = |number: usize, mark| format!("  {} {number}", theme.sign(mark));
+    for (at, (number, mark, word)) in tallies.iter().enumerate() {
+        // Words give way first: the numbers behind them are to have their place too.
+        let behind: usize = tallies[at + 1..].iter().map(|(number, mark, _)| short(*number, *mark).width()).sum();
+        let room = width.saturating_sub(left.width() + kept);
+        let (bare, full) = (short(*number, *mark), format!("{} {word}", short(*number, *mark)));
+        if let Some(text) = [(&full, behind), (&bare, 0)].iter().find(|(text, rest)| text.width() + rest <= room) {
+            left = left.text(text.0, theme.tone(*mark));
         }
     }
-    let lease = match &snapshot.facts.supervisor {
+    left
+}
+
+/// The operator's mode, and who supervises.
+fn who_decides(app: &App) -> String {
+    let (facts, dot) = (&app.snapshot.facts, app.theme.dot());
+    let lease = match &facts.supervisor {
         Some(holder) if holder.ours => format!(" {dot} lease ours"),
         Some(holder) => format!(" {dot} lease pid {}", holder.pid),
         // Until this console has asked for it, nobody knows.
@@ -140,11 +165,24 @@ fn header(app: &App, area: Rect, buffer: &mut Buffer) {
         None => format!(" {dot} lease free"),
     };
     // What this process was told holds while it supervises.
-    let told =
-        app.opening.conduct.mode.filter(|_| snapshot.facts.supervisor.as_ref().is_some_and(|holder| holder.ours));
-    let mode = told.map_or(snapshot.facts.operator.as_str(), |mode| mode.word());
-    let right = Row::new().text(&format!("operator {mode}{lease} "), theme.dim());
-    ends(left, if app.loaded { right } else { Row::new() }, area, buffer);
+    let told = app.opening.conduct.mode.filter(|_| facts.supervisor.as_ref().is_some_and(|holder| holder.ours));
+    let mode = told.map_or(facts.operator.as_str(), |mode| mode.word());
+    format!("operator {mode}{lease}")
+}
+
+/// What is still to be done outside; and whether that is stuck: then it stays where there is little room.
+fn letters(app: &App) -> (Row, bool) {
+    let (theme, outbox, now) = (app.theme, &app.snapshot.outbox, app.time.now);
+    let stuck = outbox.stuck(now);
+    // The colour alone says nothing to many.
+    let (why, style) = match outbox {
+        Outbox { dead: 1.., .. } => (format!(", {} dead", outbox.dead), theme.bad()),
+        Outbox { failed: 1.., .. } => (format!(", {} failed", outbox.failed), theme.warn()),
+        _ if stuck => (format!(", oldest {}", ago(now, outbox.oldest_at)), theme.warn()),
+        _ => (String::new(), theme.dim()),
+    };
+    let row = Row::new().text(&format!("outbox {}{why}", outbox.count()), style).text(" ", theme.plain());
+    (row, stuck)
 }
 
 /// Of one banner so many lines are shown; the messages have all of it.

@@ -12,7 +12,7 @@ use super::certain::certain;
 use crate::services::text::{cut, one_line};
 
 /// One line, made of columns.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Row {
     spans: Vec<Span<'static>>,
 }

@@ -88,6 +88,10 @@ pub(super) fn signalled(
     context: &Context,
 ) -> Result<Vec<Draft>, Refusal> {
     signal.check()?;
+    if in_reply_to.is_some() && signal.control_type != SignalType::GuidanceAnswer {
+        return Err(Refusal::invalid(format!("a {} signal has no --in-reply-to", signal.control_type.word()))
+            .hint("leave it out: it names the request that a guidance_answer answers"));
+    }
     check_body(&signal.words())?;
     let key = AgentKey::new(&signal.run_id, &signal.workspace, &signal.agent_name);
     let epoch = epoch_of(scene, &key)?;

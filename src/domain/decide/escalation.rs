@@ -46,9 +46,9 @@ pub(super) fn decide(
     Ok(vec![Draft::new(escalation.subject(), fact)])
 }
 
-/// The end of what stands about a run and whose cause is gone.
-pub(super) fn causes_gone(scene: &Scene, run_id: &str) -> Vec<Draft> {
-    let of_run = |id: &Option<String>| id.as_deref() == Some(run_id);
+/// The end of what stands about a run, or about the home outside of every run, and whose cause is gone.
+pub(super) fn causes_gone(scene: &Scene, run_id: Option<&str>) -> Vec<Draft> {
+    let of_run = |id: &Option<String>| id.as_deref() == run_id;
     let resolved = scene
         .escalations
         .iter()
@@ -82,6 +82,11 @@ pub(super) fn open_run<'a>(scene: &'a Scene, run_id: Option<&str>) -> Option<&'a
     (run.status.at_work() || run.status == RunStatus::Paused).then_some(run)
 }
 
+/// Whether somebody may still wait there: outside of every run, or in one that is not over.
+fn may_wait(scene: &Scene, run_id: Option<&str>) -> bool {
+    run_id.is_none() || open_run(scene, run_id).is_some()
+}
+
 fn agent_of<'a>(
     scene: &'a Scene,
     run_id: &str,
@@ -95,14 +100,14 @@ fn agent_of<'a>(
 fn cause_holds(scene: &Scene, escalation: &Escalation) -> bool {
     let run_id = escalation.run_id.as_deref();
     match escalation.kind {
-        Kind::Guidance => open_run(scene, run_id).is_some_and(|run| question_waits(scene, run, &escalation.target)),
+        Kind::Guidance => may_wait(scene, run_id) && question_waits(scene, &escalation.target),
         Kind::Blocked => open_run(scene, run_id)
             .and_then(|run| agent_of(scene, run.id(), escalation.workspace.as_ref(), escalation.agent.as_ref()))
             .is_some_and(is_unhealthy),
         Kind::Step => open_run(scene, run_id).is_some_and(|run| step_failed(scene, run, &escalation.target)),
         Kind::Failed => run_id.and_then(|id| scene.runs.get(id)).is_some_and(|run| run.status == RunStatus::Failed),
         Kind::Stale => run_id.and_then(|id| scene.runs.get(id)).is_some_and(|run| stays_stopped(scene, run)),
-        Kind::Sla => open_run(scene, run_id).is_some_and(|_| thread_waits(scene, escalation.thread_id.as_ref())),
+        Kind::Sla => may_wait(scene, run_id) && thread_waits(scene, escalation.thread_id.as_ref()),
         Kind::Delivery => open_run(scene, run_id).is_some() && delivery::cause_holds(scene, escalation),
         Kind::Input
         | Kind::Limit
@@ -115,25 +120,18 @@ fn cause_holds(scene: &Scene, escalation: &Escalation) -> bool {
 }
 
 /// Whether a question of the present epoch waits for a human.
-pub(super) fn question_waits(scene: &Scene, run: &Run, target: &str) -> bool {
-    let present = |workspace: &str, name: &str, epoch: u32| {
-        agent_of(scene, run.id(), Some(&workspace.to_owned()), Some(&name.to_owned()))
-            .is_none_or(|agent| agent.epoch == epoch)
-    };
+pub(super) fn question_waits(scene: &Scene, target: &str) -> bool {
     let request = scene.requests.iter().any(|request| {
+        let agent = agent_of(scene, &request.run_id, Some(&request.workspace), Some(&request.agent_name));
         question_target(&request.thread_id, Some(&request.post_id)) == target
             && request.settled_by.is_none()
-            && present(&request.workspace, &request.agent_name, request.epoch)
+            && agent.is_none_or(|agent| agent.epoch == request.epoch)
     });
     request
         || scene.threads.iter().any(|thread| {
             question_target(&thread.thread_id, None) == target
                 && thread.blocking
-                && thread.waits_for_human()
-                && match (&thread.workspace, &thread.agent_name, thread.epoch) {
-                    (Some(workspace), Some(name), Some(epoch)) => present(workspace, name, epoch),
-                    _ => true,
-                }
+                && thread_waits(scene, Some(&thread.thread_id))
         })
 }
 

@@ -20,22 +20,20 @@ pub(super) struct NewIds<'a> {
 }
 
 /// The facts that follow from a conclusion: none where it is what was concluded before, or is no longer so.
-pub(super) fn decide(
-    scene: &Scene,
-    run_id: &str,
-    conclusion: &Conclusion,
-    ids: &NewIds<'_>,
-) -> Result<Vec<Draft>, Refusal> {
-    let run = scene.runs.get(run_id).ok_or_else(|| Refusal::not_found(format!("no run {run_id}")))?;
-    let decision = &conclusion.decision;
+pub(super) fn decide(scene: &Scene, conclusion: &Conclusion, ids: &NewIds<'_>) -> Result<Vec<Draft>, Refusal> {
+    let (run_id, decision) = (conclusion.about.run_id.as_deref(), &conclusion.decision);
+    let run = match run_id {
+        Some(id) => Some(scene.runs.get(id).ok_or_else(|| Refusal::not_found(format!("no run {id}")))?),
+        None => None,
+    };
     // The rules looked without the lock: what they saw may have passed.
     if !still_so(scene, run, conclusion) {
         return Ok(Vec::new());
     }
-    let effects = match decision.action {
-        Action::Act => act(scene, run, &conclusion.about, decision)?,
-        Action::Suggest => suggest(scene, &conclusion.about, decision, ids.suggestion),
-        Action::Escalate | Action::Nothing => Vec::new(),
+    let effects = match (decision.action, run) {
+        (Action::Act, Some(run)) => act(scene, run, &conclusion.about, decision)?,
+        (Action::Suggest, _) => suggest(scene, &conclusion.about, decision, ids.suggestion),
+        (Action::Act | Action::Escalate | Action::Nothing, _) => Vec::new(),
     };
     let call = conclusion.call.filter(|_| decision.action != Action::Nothing);
     let called = call.and_then(|(kind, due_at)| {
@@ -50,7 +48,7 @@ pub(super) fn decide(
         };
         call_human(scene, call, ids.escalation)
     });
-    let last = scene.decisions.get(&(run_id.to_owned(), decision.target.clone()));
+    let last = scene.decisions.get(&(run_id.unwrap_or_default().to_owned(), decision.target.clone()));
     let news = last.is_none_or(|last| !decision.same_as(&last.decision));
     let decided = news.then(|| Draft::new(conclusion.about.clone(), Fact::OperatorDecided(bounded(decision))));
     Ok(decided.into_iter().chain(effects).chain(called).collect())
@@ -67,26 +65,28 @@ fn agent_of<'a>(scene: &'a Scene, about: &Subject) -> Option<&'a Agent> {
 }
 
 /// Whether the occurrence that was seen is still there.
-fn still_so(scene: &Scene, run: &Run, conclusion: &Conclusion) -> bool {
+fn still_so(scene: &Scene, run: Option<&Run>, conclusion: &Conclusion) -> bool {
     let (about, decision) = (&conclusion.about, &conclusion.decision);
+    // What was asked outside of every run waits whatever runs do.
+    let looked_after = run.is_none_or(|run| run.status.at_work());
     match decision.intent {
-        Intent::EscalateGuidance => run.status.at_work() && escalation::question_waits(scene, run, &decision.target),
-        Intent::EscalateSla => run.status.at_work() && escalation::thread_waits(scene, about.thread_id.as_ref()),
+        Intent::EscalateGuidance => looked_after && escalation::question_waits(scene, &decision.target),
+        Intent::EscalateSla => looked_after && escalation::thread_waits(scene, about.thread_id.as_ref()),
         Intent::EscalateBlocked if conclusion.call.is_some_and(|(kind, _)| kind == Kind::Step) => {
-            run.status.at_work() && escalation::step_failed(scene, run, &decision.target)
+            run.is_some_and(|run| run.status.at_work() && escalation::step_failed(scene, run, &decision.target))
         }
         Intent::AutoRestart | Intent::EscalateBlocked => {
-            run.status.at_work()
+            looked_after
                 && agent_of(scene, about)
                     .is_some_and(|agent| is_unhealthy(agent) && agent_cause(agent) == decision.cause)
         }
-        Intent::AutoStopStale => {
+        Intent::AutoStopStale => run.is_some_and(|run| {
             run.status == RunStatus::Running && escalation::lifeless_cause(scene, run).as_ref() == Some(&decision.cause)
-        }
-        Intent::EscalateFailed => {
+        }),
+        Intent::EscalateFailed => run.is_some_and(|run| {
             run.status == RunStatus::Failed
                 && failure_cause(&scene.agents_of(run.id()), &scene.steps_of(run.id())) == decision.cause
-        }
+        }),
         Intent::ResetRestarts => agent_of(scene, about)
             .is_some_and(|agent| agent.well_since.is_some_and(|since| decision.cause == format!("well since {since}"))),
     }

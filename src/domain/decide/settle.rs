@@ -8,8 +8,10 @@ use crate::domain::plan::can_go_on;
 use crate::domain::run::{Run, RunMode, RunStatus};
 use crate::domain::scene::Scene;
 
-/// The facts that follow now, empty when nothing does. Apply them and ask again: one may bring another.
-pub fn settle(scene: &Scene, run_id: &str) -> Vec<Draft> {
+/// The facts about a run, or about the home outside of every run, that follow now; empty when nothing does. Apply them
+/// and ask again: one may bring another.
+pub fn settle(scene: &Scene, run_id: Option<&str>) -> Vec<Draft> {
+    let Some(run_id) = run_id else { return escalation::causes_gone(scene, None) };
     let Some(run) = scene.runs.get(run_id) else { return Vec::new() };
     let agents = scene.agents_of(run_id);
     let done: Vec<Draft> = agents.iter().filter_map(|agent| agent_done(run, agent)).collect();
@@ -20,7 +22,9 @@ pub fn settle(scene: &Scene, run_id: &str) -> Vec<Draft> {
     if !delivered.is_empty() {
         return delivered;
     }
-    let Some((to, reason)) = next_status(scene, run, &agents) else { return escalation::causes_gone(scene, run_id) };
+    let Some((to, reason)) = next_status(scene, run, &agents) else {
+        return escalation::causes_gone(scene, Some(run_id));
+    };
     let fact = Fact::RunTransitioned { from: run.status, to, reason };
     vec![Draft::new(run_subject(run_id), fact).by_system()]
 }

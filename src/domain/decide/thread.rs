@@ -266,6 +266,8 @@ pub(super) fn state_changed(thread: &Thread, to: ThreadState) -> Draft {
 }
 
 fn change_state(scene: &Scene, thread: &Thread, to: ThreadState) -> Result<Vec<Draft>, Refusal> {
+    // `closed → triaged` is reopen.
+    open_thread(thread)?;
     // A control thread waits exactly as long as a request is open; no state set by hand may say otherwise.
     if thread.control && !scene.open_requests(&thread.thread_id).is_empty() {
         return Err(Refusal::illegal(
@@ -286,25 +288,17 @@ fn change_state(scene: &Scene, thread: &Thread, to: ThreadState) -> Result<Vec<D
     if thread.state == to {
         return Ok(vec![state_changed(thread, to)]);
     }
-    let legal: Vec<ThreadState> = match thread.state {
-        // `closed → triaged` is reopen.
-        ThreadState::Closed => Vec::new(),
-        state => state.successors().to_vec(),
-    };
+    let legal = thread.state.successors();
     if legal.contains(&to) {
         return Ok(vec![state_changed(thread, to)]);
     }
     let words: Vec<&str> = legal.iter().map(|state| state.word()).collect();
-    let refusal = Refusal::illegal(
+    Err(Refusal::illegal(
         format!("thread {} is {}: it cannot become {to}", thread.thread_id, thread.state),
         thread.state.word(),
         words.clone(),
-    );
-    Err(if words.is_empty() {
-        refusal.hint("metawsm forum reopen opens it again")
-    } else {
-        refusal.hint(format!("legal now: {}", words.join(", ")))
-    })
+    )
+    .hint(format!("legal now: {}", words.join(", "))))
 }
 
 fn change_priority(thread: &Thread, to: Priority) -> Result<Vec<Draft>, Refusal> {

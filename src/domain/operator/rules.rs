@@ -1,9 +1,10 @@
-//! Rules 1 and 3 to 7 of spec 2.7, one function a subject.
+//! Rules 3 to 5 and 7 of spec 2.7, one function a subject; rules 1 and 6 are in `waits`.
 
+use super::waits::calls;
 use super::{
-    Action, Agent, AgentStatus, Conclusion, Considered, Decision, Escalation, Intent, Kind, Measure, Moment, Priority,
-    Question, RUN_TARGET, RunStatus, Sight, Step, Subject, Value, Waiting, age, agent_cause, agent_target,
-    failure_cause, is_unhealthy, json, lifeless_since, question_target, step_target,
+    Action, Agent, AgentStatus, Conclusion, Considered, Decision, Intent, Kind, Measure, Moment, RUN_TARGET, RunStatus,
+    Sight, Step, Subject, Value, age, agent_cause, agent_target, failure_cause, is_unhealthy, json, lifeless_since,
+    step_target,
 };
 
 /// What the rules conclude about each subject of a run, now. What there is nothing to say about is left out.
@@ -31,13 +32,13 @@ struct Rules<'a> {
 }
 
 /// What a rule found, before it is known what may come of it.
-struct Found {
-    about: Subject,
-    target: String,
-    cause: String,
-    reason: String,
-    evidence: Value,
-    considered: Vec<Considered>,
+pub(super) struct Found {
+    pub about: Subject,
+    pub target: String,
+    pub cause: String,
+    pub reason: String,
+    pub evidence: Value,
+    pub considered: Vec<Considered>,
 }
 
 impl Found {
@@ -62,26 +63,18 @@ impl Found {
         conclusion.decision.due_at = Some(due);
         conclusion
     }
+
+    /// A call to a human, where the rule is not switched off.
+    pub fn call(self, intent: Intent, kind: Kind, measure: &Measure, now: Moment) -> Option<Conclusion> {
+        let mut conclusion = self.decide(intent, measure.action(intent)?);
+        conclusion.call = Some((kind, again(measure, now)));
+        Some(conclusion)
+    }
 }
 
-/// From when on a thread has waited too long: at once where it presses.
-fn due(waiting: &Waiting, measure: &Measure) -> Moment {
-    let presses = waiting.priority >= Priority::High;
-    if presses { waiting.question.since } else { waiting.question.since.plus(measure.call_again) }
-}
-
-/// The calls to threads that wait on, but not too long any more: their priority fell, or more time was allowed.
-pub fn eased<'a>(
-    calls: &'a [Escalation],
-    waiting: &'a [Waiting],
-    measure: &'a Measure,
-    now: Moment,
-) -> impl Iterator<Item = &'a Escalation> {
-    let in_time = move |call: &&Escalation| {
-        let of_call = |waiting: &&Waiting| Some(&waiting.question.thread_id) == call.thread_id.as_ref();
-        waiting.iter().find(of_call).is_some_and(|waiting| now < due(waiting, measure))
-    };
-    calls.iter().filter(|call| call.kind == Kind::Sla && call.stands()).filter(in_time)
+/// When an escalation that is opened now calls again.
+fn again(measure: &Measure, now: Moment) -> Option<Moment> {
+    (!measure.call_again.is_zero()).then(|| now.plus(measure.call_again))
 }
 
 fn why_not(intent: Intent, why: &str) -> Considered {
@@ -91,85 +84,10 @@ fn why_not(intent: Intent, why: &str) -> Considered {
 impl Rules<'_> {
     fn at_work(&self) -> Vec<Conclusion> {
         let sight = self.sight;
-        let questions: Vec<Conclusion> =
-            sight.questions.iter().filter_map(|question| self.question(question)).collect();
-        // Rule 1 has the lower number: what it calls to is not called to again for its waiting.
-        let called = |waiting: &&Waiting| {
-            let thread = Some(&waiting.question.thread_id);
-            !questions.iter().any(|found| found.about.thread_id.as_ref() == thread)
-        };
-        let overdue: Vec<Conclusion> =
-            sight.waiting.iter().filter(called).filter_map(|waiting| self.overdue(waiting)).collect();
+        let calls = calls(sight.questions, sight.waiting, self.measure, self.now);
         let agents = sight.agents.iter().filter_map(|agent| self.agent(agent).or_else(|| self.well(agent)));
         let steps = sight.steps.iter().filter_map(|step| self.step(step));
-        questions.into_iter().chain(overdue).chain(agents).chain(steps).chain(self.stale()).collect()
-    }
-
-    fn call(&self, found: Found, intent: Intent, kind: Kind) -> Option<Conclusion> {
-        let mut conclusion = found.decide(intent, self.measure.action(intent)?);
-        conclusion.call = Some((kind, self.again()));
-        Some(conclusion)
-    }
-
-    /// When an escalation that is opened now calls again.
-    fn again(&self) -> Option<Moment> {
-        (!self.measure.call_again.is_zero()).then(|| self.now.plus(self.measure.call_again))
-    }
-
-    /// Rule 1.
-    fn question(&self, question: &Question) -> Option<Conclusion> {
-        let found = Found {
-            about: self.about_question(question),
-            target: question_target(&question.thread_id, question.post_id.as_deref()),
-            cause: waits_since(question.since),
-            reason: question.text.clone(),
-            evidence: json!({ "signal": "question", "source": "forum", "since": question.since, "post_id": question.post_id }),
-            considered: Vec::new(),
-        };
-        self.call(found, Intent::EscalateGuidance, Kind::Guidance)
-    }
-
-    fn about_question(&self, question: &Question) -> Subject {
-        Subject {
-            run_id: Some(self.sight.run.id().to_owned()),
-            ticket: question.ticket.clone(),
-            workspace: question.workspace.clone(),
-            agent_name: question.agent.clone(),
-            thread_id: Some(question.thread_id.clone()),
-        }
-    }
-
-    /// Rule 6: at once where it presses, else when its time is over; and once more after each such time.
-    fn overdue(&self, waiting: &Waiting) -> Option<Conclusion> {
-        let (question, period) = (&waiting.question, self.measure.call_again);
-        let due = due(waiting, self.measure);
-        if period.is_zero() || self.now < due {
-            return None;
-        }
-        let times = u32::try_from(self.now.since(due).as_millis() / period.as_millis()).unwrap_or(u32::MAX);
-        let repeated = due.plus(period.saturating_mul(times));
-        let reason = match times {
-            0 => question.text.clone(),
-            _ => format!("{} (still waits after {})", question.text, age(repeated.since(question.since))),
-        };
-        let found = Found {
-            about: self.about_question(question),
-            target: question_target(&question.thread_id, None),
-            cause: waits_since(question.since),
-            reason,
-            evidence: json!({
-                "signal": "question",
-                "source": "forum",
-                "since": question.since,
-                "priority": waiting.priority,
-                "due_at": due,
-            }),
-            considered: Vec::new(),
-        };
-        let mut conclusion = self.call(found, Intent::EscalateSla, Kind::Sla)?;
-        // That it is said again is due then: by this one time of waiting is told from the next.
-        conclusion.decision.due_at = Some(repeated.plus(period));
-        Some(conclusion)
+        calls.into_iter().chain(agents).chain(steps).chain(self.stale()).collect()
     }
 
     /// Rules 3 and 4: an agent that is down, or hangs.
@@ -259,7 +177,7 @@ impl Rules<'_> {
         if self.now < confirmed {
             return Some(found.not_before(Intent::EscalateBlocked, confirmed));
         }
-        self.call(found, Intent::EscalateBlocked, Kind::Blocked)
+        found.call(Intent::EscalateBlocked, Kind::Blocked, self.measure, self.now)
     }
 
     /// Long unbroken health gives an agent its restarts back.
@@ -301,7 +219,7 @@ impl Rules<'_> {
             evidence: json!({ "step": step.spec.index, "attempts": step.attempts, "finished_at": step.finished_at }),
             considered: Vec::new(),
         };
-        self.call(found, Intent::EscalateBlocked, Kind::Step)
+        found.call(Intent::EscalateBlocked, Kind::Step, self.measure, self.now)
     }
 
     /// Rule 5. What was restarted lives, so that it fires only where no restart was taken.
@@ -330,7 +248,7 @@ impl Rules<'_> {
         let action = self.measure.action(Intent::AutoStopStale)?;
         let mut conclusion = found.decide(Intent::AutoStopStale, action);
         // A suggestion waits for a human as it is; what was done without one is told.
-        conclusion.call = (action == Action::Act).then(|| (Kind::Stale, self.again()));
+        conclusion.call = (action == Action::Act).then(|| (Kind::Stale, again(self.measure, self.now)));
         Some(conclusion)
     }
 
@@ -347,12 +265,8 @@ impl Rules<'_> {
             evidence: json!({ "status": run.status, "reason": run.reason }),
             considered: Vec::new(),
         };
-        self.call(found, Intent::EscalateFailed, Kind::Failed)
+        found.call(Intent::EscalateFailed, Kind::Failed, self.measure, self.now)
     }
-}
-
-fn waits_since(since: Moment) -> String {
-    format!("waits since {since}")
 }
 
 fn describe(agent: &Agent) -> String {

@@ -148,6 +148,7 @@ impl Scene {
             seq: event.seq,
             author_type: author.kind,
             author_name: author.name.clone(),
+            writer: (event.actor != *author).then(|| event.actor.clone()),
             body,
             created_at: event.occurred_at,
             signal,

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::{
-    AgentRow, Asked, EscalationRow, Facts, Found, Queue, Queues, RunRow, Snapshot, Snippet, SuggestionRow, Supervising,
-    Tab, ThreadPage, ThreadRow, Trouble, Want,
+    AgentRow, Asked, EscalationRow, Facts, Found, Outbox, Queue, Queues, RunRow, Snapshot, Snippet, SuggestionRow,
+    Supervising, Tab, ThreadPage, ThreadRow, Trouble, Want,
 };
 use crate::domain::agent::{Agent, AgentKey, AgentStatus};
 use crate::domain::escalation::EscalationState;
@@ -160,6 +160,7 @@ impl Source {
             deeper: want.deeper,
             found: want.asked.as_ref().map(|asked| self.found(asked, want.deeper)).transpose()?,
             thread: self.thread(want.thread.as_deref())?,
+            outbox: self.outbox()?,
             facts: facts.clone(),
         };
         let place: HashMap<&str, usize> =
@@ -168,6 +169,16 @@ impl Source {
         agents.sort_by_key(|agent| place.get(agent.key.run_id.as_str()).copied().unwrap_or(usize::MAX));
         snapshot.agents = agents;
         Ok(snapshot)
+    }
+
+    fn outbox(&self) -> Result<Outbox, EngineError> {
+        let health = self.reader.outbox_health()?;
+        Ok(Outbox {
+            waiting: health.pending + health.processing + health.failed,
+            failed: health.failed,
+            dead: health.dead,
+            oldest_at: health.oldest_pending_at,
+        })
     }
 
     fn agents(&self, runs: &[Run]) -> Result<Vec<(String, AgentRow)>, EngineError> {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::super::agents::{self, LaunchFiles, exit_of};
 use super::super::engine::{Caller, Engine};
 use super::super::error::EngineError;
-use super::super::launcher::read_record;
+use super::super::launcher::{Record, read_record};
 use super::super::tmux::Tmux;
 use crate::domain::agent::{Agent, AgentKey, Exit};
 use crate::domain::command::AgentWish;
@@ -75,11 +75,12 @@ impl Farewells {
     }
 
     /// Nobody can tell any more how the agent ends: what is left of it is ended, and it is dead.
-    pub fn launcher_gone(&mut self, agent: &Agent) {
+    pub fn launcher_gone(&mut self, agent: &Agent, record: &Record) {
         let (engine, caller, dying) = (Arc::clone(&self.engine), self.caller.clone(), agent.clone());
+        let record = record.clone();
         let troubles = Arc::clone(&self.troubles);
         let work = move || {
-            let ended = end(&engine, &caller, &dying);
+            let ended = end(&engine, &caller, &dying, record);
             let mut troubles = troubles.lock().unwrap_or_else(PoisonError::into_inner);
             match ended {
                 Ok(()) => troubles.remove(&dying.key),
@@ -92,20 +93,18 @@ impl Farewells {
     }
 }
 
-fn end(engine: &Engine, caller: &Caller, agent: &Agent) -> Result<(), EngineError> {
+fn end(engine: &Engine, caller: &Caller, agent: &Agent, known: Record) -> Result<(), EngineError> {
     let policy = engine.policy_of(&agent.key.run_id)?;
     let tmux = engine.tmux(&policy)?;
     agents::end_launch(engine, agent, agent.launch, agents::grace(&policy))?;
     agents::keep_screen(engine, tmux, agent)?;
     // It may have written its last word between our two looks.
-    let record = read_record(&LaunchFiles::new(engine, &agent.spec.session, agent.launch).record)?;
+    let last = read_record(&LaunchFiles::new(engine, &agent.spec.session, agent.launch).record);
+    let record = last.ok().flatten().unwrap_or(known);
     let processes = engine.processes.as_ref();
-    let exit = match record.as_ref().and_then(|record| exit_of(record, processes)) {
+    let exit = match exit_of(&record, processes) {
         Some(exit) => Exit { source: "record".to_owned(), ..exit },
-        None => Exit {
-            server_lost: record.as_ref().and_then(|record| record.server_lost(processes)),
-            ..by_tmux(tmux, agent, record.map_or(0, |record| record.launcher_pid))
-        },
+        None => Exit { server_lost: record.server_lost(processes), ..by_tmux(tmux, agent, record.launcher_pid) },
     };
     engine.order_agent(caller, &agent.key, AgentWish::Exited { launch: agent.launch, exit })?;
     Ok(())

@@ -1,7 +1,6 @@
 //! One agent whose program may live: its end, or what its signals say.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -123,7 +122,7 @@ impl Eye {
             return Ok(None);
         }
         if !launcher_lives || self.is_missing(agent, &record, shown) {
-            farewells.launcher_gone(agent);
+            farewells.launcher_gone(agent, &record);
             self.orphans = true;
             return Ok(None);
         }
@@ -179,17 +178,18 @@ impl Eye {
                 return Ok(Some(known.record.clone()));
             }
         }
-        let record = self.read(&LaunchFiles::new(&self.engine, &agent.spec.session, agent.launch).record)?;
+        let read = read_record(&LaunchFiles::new(&self.engine, &agent.spec.session, agent.launch).record);
+        let record = match (read, self.records.get(&agent.key)) {
+            // Whose launcher is known is still looked after.
+            (Err(_), Some(known)) => return Ok(Some(known.record.clone())),
+            (read, _) => read?,
+        };
         if let Some(record) = &record {
             lives(record).for_each(|life| self.ends.watch(life));
             let known = Known { launch: agent.launch, record: record.clone(), read_at: now };
             self.records.insert(agent.key.clone(), known);
         }
         Ok(record)
-    }
-
-    fn read(&self, path: &Path) -> Result<Option<Record>, EngineError> {
-        Ok(read_record(path)?)
     }
 
     /// Whether a server that answers shows no pane of a launch, twice in a row: at the first look it may have been

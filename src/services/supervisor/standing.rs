@@ -85,7 +85,7 @@ fn asking(reader: &Reader, run: &Run, agents: &[Agent]) -> Result<BTreeSet<Agent
             asking.insert(key);
         }
     }
-    for thread in reader.blocking_threads(run.id())?.into_iter().filter(|thread| thread.waits_for_human()) {
+    for thread in reader.blocking_threads(Some(run.id()))?.into_iter().filter(|thread| thread.waits_for_human()) {
         if let (Some(workspace), Some(name)) = (thread.workspace, thread.agent_name) {
             asking.insert(AgentKey::new(run.id(), workspace, name));
         }

@@ -49,6 +49,17 @@ pub struct Pane {
     pub activity: i64,
 }
 
+/// How the program in a dead pane ended, as tmux saw it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// With this status.
+    Status(i32),
+    /// By a signal.
+    Signal,
+    /// tmux has not asked yet.
+    NotSaid,
+}
+
 /// All panes of one server at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Panes {
@@ -431,17 +442,16 @@ impl Tmux {
     /// The exit status of the program that was started in a session's pane as this process, once it has ended; `None`
     /// after a signal and whenever tmux does not know within `patience`.
     pub fn ended_with(&self, session: &str, pane_pid: u32, patience: Duration) -> Option<i32> {
-        let look = || -> Option<Pane> {
-            let panes = self.panes().ok()?.panes;
-            panes.into_iter().find(|pane| pane.session == session && pane.pane_pid == pane_pid && pane.dead)
-        };
+        let target = format!("{}:", exact(session).ok()?);
         let deadline = Instant::now() + patience;
         loop {
-            let pane = look()?;
-            if pane.dead_status.is_some() || Instant::now() >= deadline {
-                return pane.dead_status;
+            let said = self.ask(&["display-message", "-p", "-t", &target, parse::END_FORMAT]).ok()?.text();
+            match parse::parse_end(&said, pane_pid)? {
+                Ended::Status(status) => return Some(status),
+                Ended::Signal => return None,
+                Ended::NotSaid if Instant::now() >= deadline => return None,
+                Ended::NotSaid => self.nudge().ok()?,
             }
-            self.nudge().ok()?;
             std::thread::sleep(Duration::from_millis(20));
         }
     }

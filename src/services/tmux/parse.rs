@@ -1,10 +1,28 @@
 //! What tmux prints, read strictly. Nothing here panics on any text.
 
-use super::{Pane, Panes};
+use super::{Ended, Pane, Panes};
 
 /// Fields of one pane. The session's name stands last: on the user's server it may hold any character.
 pub(super) const PANE_FORMAT: &str =
     "#{pane_id}|#{pane_pid}|#{pane_dead}|#{pane_dead_status}|#{window_activity}|#{session_name}";
+
+/// What is asked about a dead pane.
+pub(super) const END_FORMAT: &str = "#{pane_pid}|#{pane_dead}|#{pane_dead_status}|#{pane_dead_signal}";
+
+/// Reads [`END_FORMAT`]; `None` where it is another process, or one that lives.
+pub(super) fn parse_end(text: &str, pane_pid: u32) -> Option<Ended> {
+    let mut fields = text.trim_end_matches('\n').split('|');
+    let (pid, dead) = (number::<u32>(fields.next()?)?, fields.next()?);
+    let (status, signal) = (fields.next()?, fields.next()?);
+    if pid != pane_pid || dead != "1" {
+        return None;
+    }
+    Some(match number(status) {
+        Some(status) => Ended::Status(status),
+        None if signal.is_empty() => Ended::NotSaid,
+        None => Ended::Signal,
+    })
+}
 
 /// Reads the server's pid on the first line and one pane on each other line.
 ///
@@ -109,6 +127,16 @@ mod tests {
             assert_eq!(parse_panes(&format!("1\n{line}\n")).unwrap_err(), line);
         }
         assert!(parse_panes("").is_err());
+    }
+
+    #[test]
+    fn how_a_program_ended_is_read_of_that_program_only() {
+        assert_eq!(parse_end("12|1|7|\n", 12), Some(Ended::Status(7)));
+        assert_eq!(parse_end("12|1||9\n", 12), Some(Ended::Signal));
+        assert_eq!(parse_end("12|1||\n", 12), Some(Ended::NotSaid));
+        for other in ["13|1|7|", "12|0||", "", "12|1|7", "x|1|7|"] {
+            assert_eq!(parse_end(other, 12), None, "{other}");
+        }
     }
 
     #[test]

@@ -4,20 +4,20 @@
 use rusqlite::{ToSql, named_params};
 
 use super::Reader;
-use crate::domain::actor::ActorType;
+use crate::domain::actor::{Actor, ActorType};
 use crate::domain::thread::{Post, Thread};
 use crate::domain::time::Moment;
 use crate::store::error::StoreError;
 use crate::store::load::docs;
 
 mod counts;
-mod cursor;
 mod queue;
 mod search;
 mod viewer;
 
 pub use counts::{QueueCounts, Stats};
 pub use search::{Hit, Hits};
+use viewer::BY_OTHERS;
 pub use viewer::{Viewer, viewer_of};
 
 /// The longest page.
@@ -62,6 +62,15 @@ pub struct Page {
     pub next_cursor: Option<String>,
 }
 
+/// What is new to a viewer in a thread.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NewPosts {
+    /// The oldest of it.
+    pub posts: Vec<Post>,
+    /// How many posts after those were left out.
+    pub more: u32,
+}
+
 impl Reader {
     /// One thread.
     ///
@@ -72,12 +81,12 @@ impl Reader {
         Ok(docs(&self.conn, "thread", sql, &[(":thread", &thread_id)])?.pop())
     }
 
-    /// The threads of a run in which an agent waits.
+    /// The threads of a run, or those outside of every run, in which an agent waits.
     ///
     /// # Errors
     /// [`StoreError`] from the database.
-    pub fn blocking_threads(&self, run_id: &str) -> Result<Vec<Thread>, StoreError> {
-        let sql = "SELECT doc FROM thread WHERE run_id = :run AND blocking = 1";
+    pub fn blocking_threads(&self, run_id: Option<&str>) -> Result<Vec<Thread>, StoreError> {
+        let sql = "SELECT doc FROM thread INDEXED BY thread_blocking WHERE run_id IS :run AND blocking = 1";
         docs(&self.conn, "thread", sql, &[(":run", &run_id)])
     }
 
@@ -90,6 +99,40 @@ impl Reader {
         let sql =
             "SELECT * FROM (SELECT * FROM post WHERE thread_id = :thread ORDER BY seq DESC LIMIT :limit) ORDER BY seq";
         self.read_posts(sql, &[(":thread", &thread_id), (":limit", &limit)])
+    }
+
+    /// Posts of a thread after a place in the journal, in order.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn posts_since(&self, thread_id: &str, seq: i64) -> Result<Vec<Post>, StoreError> {
+        let sql = "SELECT * FROM post WHERE thread_id = :thread AND seq > :seq ORDER BY seq";
+        self.read_posts(sql, &[(":thread", &thread_id), (":seq", &seq)])
+    }
+
+    /// What others wrote into a thread after the viewer's mark: the oldest first, at most `most` of it.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn new_posts(&self, thread_id: &str, viewer: &Viewer, most: usize) -> Result<NewPosts, StoreError> {
+        let (kind, name) = viewer.author();
+        let by_others = format!("FROM post WHERE thread_id = :thread AND seq > :seq AND {BY_OTHERS}");
+        self.at_one_moment(|| {
+            let mark = self.seen_mark(thread_id, viewer)?;
+            let sql = format!("SELECT * {by_others} ORDER BY seq LIMIT {most}");
+            let key: [(&str, &dyn ToSql); 4] =
+                [(":thread", &thread_id), (":seq", &mark), (":kind", &kind), (":name", &name)];
+            let posts = self.read_posts(&sql, &key)?;
+            let Some(last) = posts.last().filter(|_| posts.len() == most).map(|post| post.seq) else {
+                return Ok(NewPosts { posts, more: 0 });
+            };
+            let more = self.with(|conn| {
+                let key: [(&str, &dyn ToSql); 4] =
+                    [(":thread", &thread_id), (":seq", &last), (":kind", &kind), (":name", &name)];
+                conn.prepare_cached(&format!("SELECT count(*) {by_others}"))?.query_row(&key[..], |row| row.get(0))
+            })?;
+            Ok(NewPosts { posts, more })
+        })
     }
 
     /// One post.
@@ -119,14 +162,20 @@ impl Reader {
         let read = || -> rusqlite::Result<Vec<Post>> {
             let mut select = self.conn.prepare_cached(sql)?;
             let rows = select.query_map(params, |row| {
+                let kind = |word: &str| ActorType::parse(word).unwrap_or(ActorType::System);
                 let author: String = row.get("author_type")?;
+                let writer: Option<String> = row.get("writer_type")?;
                 let signal: Option<String> = row.get("signal")?;
                 Ok(Post {
                     post_id: row.get("post_id")?,
                     thread_id: row.get("thread_id")?,
                     seq: row.get("seq")?,
-                    author_type: ActorType::parse(&author).unwrap_or(ActorType::System),
+                    author_type: kind(&author),
                     author_name: row.get("author_name")?,
+                    writer: match writer {
+                        Some(word) => Some(Actor::new(kind(&word), row.get::<_, String>("writer_name")?)),
+                        None => None,
+                    },
                     body: row.get("body")?,
                     created_at: Moment::from_millis(row.get("created_at")?),
                     signal: signal.and_then(|text| serde_json::from_str(&text).ok()),
@@ -160,10 +209,9 @@ impl Reader {
         let mark = self.seen_mark(&thread.thread_id, viewer)?;
         let (kind, name) = viewer.author();
         let read = || -> rusqlite::Result<bool> {
-            let mut select = self.conn.prepare_cached(
-                "SELECT EXISTS (SELECT 1 FROM post WHERE thread_id = :thread AND seq > :mark
-                     AND NOT (author_type = :kind AND author_name = coalesce(:name, author_name)))",
-            )?;
+            let mut select = self.conn.prepare_cached(&format!(
+                "SELECT EXISTS (SELECT 1 FROM post WHERE thread_id = :thread AND seq > :mark AND {BY_OTHERS})"
+            ))?;
             select.query_row(
                 named_params! { ":thread": thread.thread_id, ":mark": mark, ":kind": kind, ":name": name },
                 |row| row.get(0),

@@ -6,9 +6,23 @@ use super::Reader;
 use crate::domain::agent::Agent;
 use crate::domain::escalation::{Escalation, EscalationState, Suggestion};
 use crate::domain::scene::LastDecision;
-use crate::domain::thread::Thread;
+use crate::domain::thread::{Priority, Thread};
+use crate::domain::time::Moment;
 use crate::store::error::StoreError;
-use crate::store::load::{HOME_ESCALATIONS, LOST_AGENTS, docs};
+use crate::store::kept;
+use crate::store::load::{DECISION, ESCALATIONS_ABOUT, LOST_AGENTS, docs};
+
+/// One priority's threads of a run, or outside of every run, that have waited for a human since then or longer.
+const OVERDUE_THREADS: &str = "SELECT doc FROM thread INDEXED BY thread_waits
+     WHERE waiting_on = 'human' AND run_id IS :run AND urgency = :urgency AND since <= :until
+     ORDER BY since, thread_id LIMIT :left";
+
+/// Whether any thread outside of every run waits for a human.
+const WAITS_OUTSIDE: &str = "SELECT EXISTS (
+     SELECT 1 FROM thread INDEXED BY thread_waits WHERE waiting_on = 'human' AND run_id IS NULL)";
+
+/// Later than every time there is, as text.
+const LAST_TIME: &str = "~";
 
 impl Reader {
     /// Escalations of a run, or of all of them, newest first; only those that stand where `open`.
@@ -47,31 +61,52 @@ impl Reader {
         Ok(docs(&self.conn, "suggestion", sql, &[(":id", &suggestion_id)])?.pop())
     }
 
-    /// The last decision about each subject of a run.
+    /// The last decision about one subject of a run, or of the home outside of every run.
     ///
     /// # Errors
     /// [`StoreError`] from the database.
-    pub fn decisions(&self, run_id: &str) -> Result<Vec<LastDecision>, StoreError> {
-        let sql = "SELECT doc FROM decision WHERE run_id = :run ORDER BY target";
-        docs(&self.conn, "decision", sql, &[(":run", &run_id)])
+    pub fn decision(&self, run_id: Option<&str>, target: &str) -> Result<Option<LastDecision>, StoreError> {
+        let key: &[(&str, &dyn ToSql)] = &[(":run", &run_id.unwrap_or_default()), (":target", &target)];
+        Ok(docs(&self.conn, "decision", DECISION, key)?.pop())
     }
 
-    /// The threads of a run that wait for a human, the longest first.
+    /// The threads of a run, or those outside of every run, that call for a human by their waiting: those that press,
+    /// and the others where they have waited since `overdue` or longer. Most pressing, then longest waiting first, and
+    /// never more than `most`: what it costs does not hang on how many threads there are.
     ///
     /// # Errors
     /// [`StoreError`] from the database.
-    pub fn waiting_threads(&self, run_id: &str) -> Result<Vec<Thread>, StoreError> {
-        // What waits is little, whatever else a run has said: hence not by the index on its threads.
-        let sql = "SELECT doc FROM thread WHERE waiting_on = 'human' AND +run_id = :run ORDER BY since, thread_id";
-        docs(&self.conn, "thread", sql, &[(":run", &run_id)])
+    pub fn overdue_threads(
+        &self,
+        run_id: Option<&str>,
+        overdue: Moment,
+        most: usize,
+    ) -> Result<Vec<Thread>, StoreError> {
+        let mut found = Vec::new();
+        for priority in Priority::ALL.into_iter().rev() {
+            let until = if priority.presses() { LAST_TIME.to_owned() } else { overdue.to_string() };
+            let left = i64::try_from(most - found.len()).unwrap_or(i64::MAX);
+            let params: &[(&str, &dyn ToSql)] =
+                &[(":run", &run_id), (":urgency", &kept::urgency(priority)), (":until", &until), (":left", &left)];
+            found.extend(docs::<Thread>(&self.conn, "thread", OVERDUE_THREADS, params)?);
+        }
+        Ok(found)
     }
 
-    /// All escalations about a subject of the home that is part of no run, settled ones too.
+    /// Whether a thread outside of every run waits for a human.
     ///
     /// # Errors
     /// [`StoreError`] from the database.
-    pub fn home_escalations(&self, target: &str) -> Result<Vec<Escalation>, StoreError> {
-        docs(&self.conn, "escalation", HOME_ESCALATIONS, &[(":target", &target)])
+    pub fn waits_outside(&self) -> Result<bool, StoreError> {
+        self.with(|conn| conn.prepare_cached(WAITS_OUTSIDE)?.query_row([], |row| row.get(0)))
+    }
+
+    /// All escalations about one subject of a run, or of the home outside of every run, settled ones too.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn escalations_about(&self, run_id: Option<&str>, target: &str) -> Result<Vec<Escalation>, StoreError> {
+        docs(&self.conn, "escalation", ESCALATIONS_ABOUT, &[(":run", &run_id), (":target", &target)])
     }
 
     /// The agents whose last launch went with the tmux server, of all runs.
@@ -110,5 +145,42 @@ impl Reader {
 fn list(table: &str, time: &str, id: &str, run_id: Option<&str>, only: Option<&str>) -> String {
     let clauses: Vec<&str> = run_id.map(|_| "run_id = :run").into_iter().chain(only).collect();
     let filter = if clauses.is_empty() { String::new() } else { format!(" WHERE {}", clauses.join(" AND ")) };
-    format!("SELECT doc FROM {table}{filter} ORDER BY {time} DESC, {id} DESC")
+    // What stands is little; by itself SQLite would walk all there ever was for the sake of the order.
+    let index = match (run_id, only) {
+        (None, Some(_)) => format!(" INDEXED BY {table}_standing"),
+        (Some(_), _) | (None, None) => String::new(),
+    };
+    format!("SELECT doc FROM {table}{index}{filter} ORDER BY {time} DESC, {id} DESC")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::schema::open_writer;
+
+    /// What is asked at every look of the rules costs the same however many threads and calls there have been.
+    #[test]
+    fn the_operator_looks_things_up_by_an_index() {
+        let dir = tempfile::tempdir().unwrap();
+        let conn = open_writer(&dir.path().join("db")).unwrap();
+        let standing = list("escalation", "opened_at", "escalation_id", None, Some("stands"));
+        let open = list("suggestion", "created_at", "suggestion_id", None, Some("open"));
+        for (sql, index) in [
+            (OVERDUE_THREADS, "thread_waits (run_id=? AND urgency=? AND since<?)"),
+            (WAITS_OUTSIDE, "thread_waits (run_id=?)"),
+            (DECISION, "PRIMARY KEY (run_id=? AND target=?)"),
+            (ESCALATIONS_ABOUT, "escalation_target (run_id=? AND target=?)"),
+            (&standing, "escalation_standing"),
+            (&open, "suggestion_standing"),
+        ] {
+            let mut explain = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let mut rows = explain.raw_query();
+            let mut plan = String::new();
+            while let Some(row) = rows.next().unwrap() {
+                plan.push_str(&format!("{} / ", row.get::<_, String>("detail").unwrap()));
+            }
+            assert!(plan.contains(index), "{sql}: {plan}");
+            assert!(!plan.contains("TEMP B-TREE"), "{sql}: {plan}");
+        }
+    }
 }

@@ -2,13 +2,14 @@
 
 use rusqlite::ToSql;
 
-use super::cursor::Cursor;
+use super::viewer::BY_OTHERS;
 use super::{LONGEST_PAGE, Page, Queue, Reader, ThreadFilter, Viewer};
 use crate::domain::refusal::Refusal;
 use crate::domain::thread::{Priority, Thread};
 use crate::store::error::StoreError;
 use crate::store::kept;
 use crate::store::load::{doc, docs};
+use crate::store::read::cursor::Cursor;
 
 /// What is asked of the table of threads.
 pub(super) struct Clauses {
@@ -37,7 +38,8 @@ impl Clauses {
             clauses.and("urgency = :urgency_is", ":urgency_is", urgency);
         }
         if let Some(name) = &filter.assignee {
-            let clause = "substr(assignee, instr(assignee, ':') + 1) = :assignee_name";
+            // As the index has it, which leaves out what is assigned to nobody.
+            let clause = "assignee IS NOT NULL AND substr(assignee, instr(assignee, ':') + 1) = :assignee_name";
             clauses.and(clause, ":assignee_name", name.clone());
         }
         clauses
@@ -187,7 +189,10 @@ fn list_clauses(query: &str, filter: &ThreadFilter, cursor: Option<&str>) -> Res
     let index = match filter {
         ThreadFilter { run_id: Some(_), .. } => "thread_run",
         ThreadFilter { ticket: Some(_), .. } => "thread_ticket",
+        ThreadFilter { agent: Some(_), .. } => "thread_agent",
+        ThreadFilter { assignee: Some(_), .. } => "thread_holder",
         ThreadFilter { state: Some(_), .. } => "thread_state",
+        ThreadFilter { priority: Some(_), .. } => "thread_urgency",
         ThreadFilter { .. } => "thread_newest",
     };
     let mut clauses = Clauses::new(index, "last_seq DESC", filter);
@@ -207,13 +212,11 @@ fn unseen_by_agent(
     let (kind, name) = viewer.author();
     let mut clauses = list_clauses(query, filter, cursor)?;
     clauses.index = "thread_run";
-    clauses.and(
-        "EXISTS (SELECT 1 FROM post WHERE post.thread_id = thread.thread_id
-             AND post.seq > coalesce((SELECT seen.seq FROM seen WHERE seen.thread_id = thread.thread_id AND seen.viewer = :viewer), 0)
-             AND NOT (author_type = :kind AND author_name = coalesce(:name, author_name)))",
-        ":viewer",
-        viewer.id(),
+    let unseen = format!(
+        "EXISTS (SELECT 1 FROM post WHERE post.thread_id = thread.thread_id AND {BY_OTHERS}
+             AND post.seq > coalesce((SELECT seen.seq FROM seen WHERE seen.thread_id = thread.thread_id AND seen.viewer = :viewer), 0))"
     );
+    clauses.and(&unseen, ":viewer", viewer.id());
     clauses.values.push((":kind".to_owned(), Box::new(kind)));
     clauses.values.push((":name".to_owned(), Box::new(name.map(str::to_owned))));
     own_threads(&mut clauses, viewer);

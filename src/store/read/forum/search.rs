@@ -5,12 +5,12 @@ use std::ops::Range;
 
 use rusqlite::{OptionalExtension, ToSql, named_params};
 
-use super::cursor::Cursor;
 use super::queue::Clauses;
 use super::{LONGEST_PAGE, Reader, ThreadFilter};
 use crate::domain::refusal::Refusal;
 use crate::domain::thread::Thread;
 use crate::store::error::StoreError;
+use crate::store::read::cursor::Cursor;
 
 /// Hits looked at for one page; where a filter leaves few of very many, the page ends early and says where to go on.
 const LOOKED_AT: usize = 20_000;

@@ -3,8 +3,13 @@
 use crate::domain::actor::{Actor, ActorType};
 use crate::domain::agent::AgentKey;
 use crate::domain::refusal::Refusal;
-use crate::domain::thread::{Post, Thread, ThreadState};
+use crate::domain::thread::{Thread, ThreadState};
 use crate::store::kept;
+
+/// Which posts are news to the viewer of this `:kind` and `:name`: neither the viewer's own words nor written down by
+/// the viewer for somebody else.
+pub(super) const BY_OTHERS: &str = "NOT (author_type = :kind AND author_name = coalesce(:name, author_name))
+     AND (writer_type IS NOT :kind OR writer_name IS NOT coalesce(:name, writer_name))";
 
 /// Whose queue it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,12 +52,6 @@ impl Viewer {
             Self::Operator => "operator".to_owned(),
             Self::Agent(key) => format!("agent:{}/{}/{}", key.run_id, key.workspace, key.name),
         }
-    }
-
-    /// Whether these are the viewer's own words.
-    pub fn wrote(&self, post: &Post) -> bool {
-        let (kind, name) = self.author();
-        post.author_type.word() == kind && name.is_none_or(|name| name == post.author_name)
     }
 
     /// Whether a thread of its queues waits for the viewer's side or is assigned to it.

@@ -1,18 +1,18 @@
-//! Where a page begins.
+//! Where a page of a list begins: threads, hits, letters.
 
 use crate::domain::refusal::Refusal;
 use crate::domain::thread::fingerprint;
 
 /// An opaque place in a page: the sort key of its last row, sealed with the query it belongs to.
-pub(super) struct Cursor(Vec<String>);
+pub(in crate::store) struct Cursor(Vec<String>);
 
 impl Cursor {
-    pub(super) fn write(query: &str, key: &[String]) -> String {
+    pub(in crate::store) fn write(query: &str, key: &[String]) -> String {
         let text = format!("{}\n{}", fingerprint("cursor", query), key.join("\n"));
         text.bytes().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    pub(super) fn open(query: &str, cursor: Option<&str>) -> Result<Option<Self>, Refusal> {
+    pub(in crate::store) fn open(query: &str, cursor: Option<&str>) -> Result<Option<Self>, Refusal> {
         let Some(cursor) = cursor else { return Ok(None) };
         let wrong = || Refusal::invalid("--cursor is not one of this query").hint("begin again without --cursor");
         let bytes: Option<Vec<u8>> = (cursor.len().is_multiple_of(2) && cursor.is_ascii())
@@ -26,11 +26,11 @@ impl Cursor {
         Ok(Some(Self(lines.collect())))
     }
 
-    pub(super) fn number(&self) -> Result<i64, Refusal> {
+    pub(in crate::store) fn number(&self) -> Result<i64, Refusal> {
         self.0.first().and_then(|text| text.parse().ok()).ok_or_else(|| Refusal::invalid("--cursor is damaged"))
     }
 
-    pub(super) fn parts(self) -> Result<[String; 3], Refusal> {
+    pub(in crate::store) fn parts(self) -> Result<[String; 3], Refusal> {
         <[String; 3]>::try_from(self.0).map_err(|_| Refusal::invalid("--cursor is damaged"))
     }
 }
