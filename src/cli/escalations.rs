@@ -128,6 +128,7 @@ fn accept(session: &Session, id: &str) -> Result<Reply, Failure> {
     let carried = match done.intent {
         Intent::AutoRestart => Some(carry_out(session, &engine, &run_id, "accept")),
         Intent::EscalateGuidance
+        | Intent::EscalateInput
         | Intent::EscalateBlocked
         | Intent::AutoStopStale
         | Intent::EscalateSla

@@ -24,7 +24,7 @@ use crate::domain::run::RunStatus;
 use crate::services::duty::Duty;
 use crate::services::engine::Engine;
 use crate::services::feed::Feed;
-use crate::services::operator::{Conduct, conclude, conclude_outside};
+use crate::services::operator::{Conduct, conclude, conclude_limits, conclude_outside};
 use crate::services::policy_file::{set_mode, word};
 use crate::services::progress::Progress;
 use crate::services::wake::Wake;
@@ -125,7 +125,7 @@ fn rehearse(session: &Session, engine: &Engine, conduct: &Conduct, cancel: &Atom
             let measure = conduct.measure(engine, run.id())?;
             pause = pause.min(measure.interval);
             let now = session.now();
-            let overdue = progress.overdue(engine, &reader, &run, now)?;
+            let overdue = progress.overdue_now(engine, &reader, &run, now)?;
             for conclusion in conclude(&reader, &run, &measure, &overdue, now)? {
                 tell(session, run.id(), &conclusion, &mut told)?;
             }
@@ -136,6 +136,11 @@ fn rehearse(session: &Session, engine: &Engine, conduct: &Conduct, cancel: &Atom
             for conclusion in conclude_outside(&reader, &measure, session.now())? {
                 tell(session, "", &conclusion, &mut told)?;
             }
+        }
+        let limited = reader.limited_agents()?;
+        let measure = conduct.measure_outside(engine);
+        for conclusion in conclude_limits(&reader, &limited, conduct.only.as_deref(), &measure, session.now())? {
+            tell(session, "", &conclusion, &mut told)?;
         }
         let until = Instant::now() + pause;
         while Instant::now() < until && !cancel.load(Ordering::SeqCst) {

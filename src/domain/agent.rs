@@ -137,6 +137,61 @@ pub enum WaitingFor {
     Limit,
 }
 
+impl WaitingFor {
+    /// The word in JSON and on the screen.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Input => "input",
+            Self::Guidance => "guidance",
+            Self::Limit => "limit",
+        }
+    }
+
+    /// Whether only a supervisor that looks can know it; that a question waits is written in the forum.
+    pub const fn seen_on_screen(self) -> bool {
+        matches!(self, Self::Input | Self::Limit)
+    }
+}
+
+/// A silence that an agent announced: until then it is no stall.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Quiet {
+    /// When it said so.
+    pub since: Moment,
+    /// Until when.
+    pub until: Moment,
+    /// Why.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
+impl Quiet {
+    /// Whether it is still to be expected.
+    pub fn holds(&self, now: Moment) -> bool {
+        now < self.until
+    }
+
+    /// In words.
+    pub fn words(&self) -> String {
+        let until = format!("quiet until {}", self.until.clock(self.since));
+        if self.reason.is_empty() { until } else { format!("{until}: {}", self.reason) }
+    }
+}
+
+/// What an agent said of how far it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Said {
+    /// When.
+    pub at: Moment,
+    /// In words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// 0–100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percent: Option<u8>,
+}
+
 /// Which end of an agent's program counts as done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -255,6 +310,15 @@ pub struct Agent {
     pub health: Health,
     /// What it waits for.
     pub waiting_for: WaitingFor,
+    /// Since when its screen has shown that it waits for a key or a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_since: Option<Moment>,
+    /// The silence it announced last, in this life.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quiet: Option<Quiet>,
+    /// What it last said of how far it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said: Option<Said>,
     /// Why it stands there.
     pub reason: String,
     /// Since when it stands there.

@@ -394,10 +394,21 @@ pub enum AgentWish {
         /// Whether a rule wishes it, on the agent's budget.
         by_rule: bool,
     },
-    /// Its worktree changed.
+    /// It moved on.
     Progressed {
-        /// What showed it.
+        /// What showed it: its own word (`signal`), or a commit (`head`).
         source: String,
+        /// In words.
+        note: Option<String>,
+        /// 0–100.
+        percent: Option<u8>,
+    },
+    /// Expect nothing of it for a while.
+    Quiet {
+        /// Until when; now or before: no longer.
+        until: Moment,
+        /// Why.
+        reason: String,
     },
 }
 

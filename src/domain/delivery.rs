@@ -240,6 +240,8 @@ pub enum Hold {
     Busy(String),
     /// The place to type in is not there.
     NoComposer,
+    /// Somebody's words stand there, and what is typed would join them.
+    Draft,
     /// Somebody scrolls in the session.
     Scrolling,
     /// Somebody types in the session.
@@ -255,6 +257,7 @@ impl Hold {
             Self::Dialog(_) => "dialog",
             Self::Busy(_) => "busy",
             Self::NoComposer => "no_composer",
+            Self::Draft => "draft",
             Self::Scrolling => "scrolling",
             Self::Keys => "keys",
             Self::NotQuiet => "not_quiet",
@@ -267,6 +270,7 @@ impl Hold {
             Self::Dialog(asks) => format!("{name} shows a dialog: {asks}"),
             Self::Busy(line) => format!("{name} is at work: {line}"),
             Self::NoComposer => format!("{name} shows no place to type in"),
+            Self::Draft => format!("somebody's unsent text stands in the composer of {name}"),
             Self::Scrolling => format!("somebody scrolls in the session of {name}"),
             Self::Keys => format!("somebody types in the session of {name}"),
             Self::NotQuiet => format!("{name} is not quiet yet"),
@@ -295,6 +299,7 @@ pub fn may_type(from: ActorType, urgent: bool, seen: &Seen) -> Result<(), Hold> 
     }
     match &seen.shows {
         Shows::Busy(line) if !urgent => return Err(Hold::Busy(line.clone())),
+        Shows::Draft => return Err(Hold::Draft),
         Shows::Unclear if seen.knows_composer => return Err(Hold::NoComposer),
         Shows::Unclear if !urgent && seen.quiet < STILL_FOR => return Err(Hold::NotQuiet),
         Shows::Busy(_) | Shows::Unclear | Shows::Ready | Shows::Dialog(_) => {}
@@ -397,6 +402,7 @@ mod tests {
             ("ready, just printed", fresh(Shows::Ready)),
             ("busy", fresh(busy())),
             ("dialog", calm(Shows::Dialog("Proceed?".into()))),
+            ("draft", calm(Shows::Draft)),
             ("no composer", calm(Shows::Unclear)),
             ("unknown program", Seen { knows_composer: false, ..calm(Shows::Unclear) }),
             ("unknown program, printing", Seen { knows_composer: false, ..fresh(Shows::Unclear) }),
@@ -415,6 +421,7 @@ mod tests {
         ready, just printed: now, not_quiet, now
         busy: busy, busy, now
         dialog: dialog, dialog, dialog
+        draft: draft, draft, draft
         no composer: no_composer, no_composer, no_composer
         unknown program: now, now, now
         unknown program, printing: not_quiet, not_quiet, now

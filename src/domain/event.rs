@@ -238,7 +238,7 @@ pub enum Fact {
     /// An agent moved on.
     #[serde(rename = "agent.progressed")]
     AgentProgressed {
-        /// What showed it: `signal`, `head`, `index`.
+        /// What showed it: `signal`, `head`.
         source: String,
         /// In words.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -246,6 +246,15 @@ pub enum Fact {
         /// 0–100.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         percent: Option<u8>,
+    },
+    /// An agent announced that nothing will be heard of it for a while.
+    #[serde(rename = "agent.quiet_declared")]
+    AgentQuietDeclared {
+        /// Until when; what lies in the past ends an announcement.
+        until: Moment,
+        /// Why.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        reason: String,
     },
     /// Ticket docs were copied into a workspace (a part of them, where they are many).
     #[serde(rename = "docs.seeded")]

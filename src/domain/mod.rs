@@ -18,6 +18,7 @@ pub mod refusal;
 pub mod run;
 pub mod runner;
 pub mod scene;
+pub mod screen;
 pub mod signal;
 pub mod thread;
 pub mod time;

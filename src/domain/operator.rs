@@ -18,9 +18,11 @@ use super::run::{Run, RunStatus};
 use super::thread::Priority;
 use super::time::{Moment, age};
 
+mod keys;
 mod rules;
 mod waits;
 
+pub use keys::{Limited, limits, runner_target};
 pub use rules::evaluate;
 pub use waits::{calls, in_time};
 
@@ -30,6 +32,8 @@ pub use waits::{calls, in_time};
 pub enum Intent {
     /// Call a human to a question.
     EscalateGuidance,
+    /// Call a human to a screen that waits for a key, or shows a limit.
+    EscalateInput,
     /// Start an agent again.
     AutoRestart,
     /// Call a human to an agent or step that nothing starts again.
@@ -46,8 +50,9 @@ pub enum Intent {
 
 impl Intent {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::EscalateGuidance,
+        Self::EscalateInput,
         Self::AutoRestart,
         Self::EscalateBlocked,
         Self::AutoStopStale,
@@ -60,6 +65,7 @@ impl Intent {
     pub const fn word(self) -> &'static str {
         match self {
             Self::EscalateGuidance => "escalate_guidance",
+            Self::EscalateInput => "escalate_input",
             Self::AutoRestart => "auto_restart",
             Self::EscalateBlocked => "escalate_blocked",
             Self::AutoStopStale => "auto_stop_stale",
@@ -74,6 +80,7 @@ impl Intent {
         match self {
             Self::ResetRestarts => 0,
             Self::EscalateGuidance => 1,
+            Self::EscalateInput => 2,
             Self::AutoRestart => 3,
             Self::EscalateBlocked => 4,
             Self::AutoStopStale => 5,
@@ -85,7 +92,11 @@ impl Intent {
     /// Whether it only calls a human and does nothing itself.
     const fn only_calls(self) -> bool {
         match self {
-            Self::EscalateGuidance | Self::EscalateBlocked | Self::EscalateSla | Self::EscalateFailed => true,
+            Self::EscalateGuidance
+            | Self::EscalateInput
+            | Self::EscalateBlocked
+            | Self::EscalateSla
+            | Self::EscalateFailed => true,
             Self::AutoRestart | Self::AutoStopStale | Self::ResetRestarts => false,
         }
     }
@@ -237,6 +248,8 @@ pub struct Measure {
     pub cooldown: Duration,
     /// Unbroken health after which restarts are forgotten.
     pub healthy_reset: Duration,
+    /// How long an agent may wait for a key before a human is called.
+    pub input_wait: Duration,
     /// Time without a living agent after which a run is stopped; zero is never.
     pub stale_age: Duration,
     /// When an escalation calls again, and how long a thread may wait.
@@ -245,7 +258,7 @@ pub struct Measure {
 
 impl Measure {
     /// The measure of a policy; `mode` where the process was given one.
-    pub fn of(policy: &OperatorPolicy, sla_minutes: u32, mode: Option<OperatorMode>) -> Self {
+    pub fn of(policy: &OperatorPolicy, sla_minutes: u32, input_seconds: u32, mode: Option<OperatorMode>) -> Self {
         let seconds = |count: u32| Duration::from_secs(u64::from(count));
         Self {
             mode: mode.unwrap_or(policy.llm.mode),
@@ -254,6 +267,7 @@ impl Measure {
             confirmations: policy.unhealthy_confirmations,
             cooldown: seconds(policy.restart_cooldown_seconds),
             healthy_reset: seconds(policy.healthy_reset_seconds),
+            input_wait: seconds(input_seconds),
             stale_age: seconds(policy.stale_run_age_seconds),
             call_again: seconds(sla_minutes.saturating_mul(60)),
         }

@@ -40,18 +40,23 @@ pub struct Runner {
     /// What `{full_auto}` stands for.
     #[serde(default)]
     pub full_auto: Vec<String>,
-    /// Texts on the last lines of its screen that mean: it waits for a human there. Compared as they are.
+    /// Regular expressions that fit on the last lines of its screen when it waits for a human there; `^` and `$` are
+    /// the ends of a line. What says it best comes first: it is told as the reason.
     #[serde(default)]
     pub waiting_patterns: Vec<String>,
-    /// Texts that mean: its model is out of reach or its limit is spent.
+    /// The same for: its model is out of reach or its limit is spent.
     #[serde(default)]
     pub limit_patterns: Vec<String>,
-    /// Texts that mean: its composer is there and takes text.
+    /// The same for: its composer is there and takes text. A dialog above it is over.
     #[serde(default)]
     pub ready_patterns: Vec<String>,
-    /// Texts that mean: it is at work.
+    /// The same for: it is at work.
     #[serde(default)]
     pub working_patterns: Vec<String>,
+    /// The column in which its cursor stands while its composer is empty, where that is always the same. Anywhere else
+    /// somebody's words stand in it, which what is typed would join.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home_column: Option<u16>,
     /// tmux key that submits typed text.
     #[serde(default = "enter")]
     pub submit: String,
@@ -101,6 +106,9 @@ impl Runner {
         set(&mut self.limit_patterns, &patch.limit_patterns);
         set(&mut self.ready_patterns, &patch.ready_patterns);
         set(&mut self.working_patterns, &patch.working_patterns);
+        if patch.home_column.is_some() {
+            self.home_column = patch.home_column;
+        }
         set(&mut self.submit, &patch.submit);
         set(&mut self.submit_delay_ms, &patch.submit_delay_ms);
         set(&mut self.untested, &patch.untested);

@@ -50,6 +50,12 @@ impl Moment {
         self.timestamp().strftime("%Y%m%d-%H%M%S").to_string()
     }
 
+    /// The time of day in UTC, with the date where that is not the one of `seen_from`.
+    pub fn clock(self, seen_from: Moment) -> String {
+        let form = if self.date() == seen_from.date() { "%H:%M UTC" } else { "%Y-%m-%d %H:%M UTC" };
+        self.timestamp().strftime(form).to_string()
+    }
+
     /// Year, month and day in UTC.
     pub fn date(self) -> (i16, u8, u8) {
         let date = self.timestamp().to_zoned(jiff::tz::TimeZone::UTC).date();
@@ -108,6 +114,16 @@ pub fn age(span: Duration) -> String {
     }
 }
 
+/// A span that was set, exactly, in the largest unit that does: `45s 90s 15m 2h 1d`.
+pub fn span(span: Duration) -> String {
+    let seconds = span.as_secs();
+    let units = [(86_400, 'd'), (3_600, 'h'), (60, 'm')];
+    match units.into_iter().find(|(unit, _)| seconds > 0 && seconds.is_multiple_of(*unit)) {
+        Some((unit, letter)) => format!("{}{letter}", seconds / unit),
+        None => format!("{seconds}s"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,6 +156,8 @@ mod tests {
     fn ages() {
         let shown: Vec<String> = [3, 59, 60, 3_599, 3_600, 86_400 * 2].map(|s| age(Duration::from_secs(s))).to_vec();
         assert_eq!(shown, ["<10s", "<1m", "1m", "59m", "1h", "2d"]);
+        let set: Vec<String> = [0, 45, 60, 90, 900, 7_200, 86_400].map(|s| span(Duration::from_secs(s))).to_vec();
+        assert_eq!(set, ["0s", "45s", "1m", "90s", "15m", "2h", "1d"]);
     }
 
     proptest! {

@@ -11,7 +11,7 @@ use super::stopping;
 use crate::domain::actor::{Actor, ActorType};
 use crate::domain::command::{Command, EscalationWish, SuggestionWish};
 use crate::domain::escalation::{Escalation, Kind, Suggestion, SuggestionState};
-use crate::domain::operator::{Action, Conclusion, Intent, Measure, in_time};
+use crate::domain::operator::{Action, Conclusion, Intent, Measure, in_time, runner_target};
 use crate::domain::policy::{OperatorMode, Policy};
 use crate::domain::refusal::Refusal;
 use crate::domain::run::{Run, RunStatus};
@@ -20,7 +20,7 @@ use crate::store::{Reader, StoreError};
 
 mod sight;
 
-pub use sight::{conclude, conclude_outside};
+pub use sight::{conclude, conclude_limits, conclude_outside};
 
 /// How long a command waits for another one on the same run that is about to end.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -51,7 +51,12 @@ impl Conduct {
     }
 
     fn measure_by(&self, policy: &Policy) -> Measure {
-        let mut measure = Measure::of(&policy.operator, policy.forum.sla.escalation_minutes, self.mode);
+        let mut measure = Measure::of(
+            &policy.operator,
+            policy.forum.sla.escalation_minutes,
+            policy.health.input_wait_seconds,
+            self.mode,
+        );
         if let Some(interval) = self.interval {
             measure.interval = interval;
         }
@@ -64,7 +69,6 @@ impl Conduct {
 pub struct Operator {
     conduct: Conduct,
     caller: Caller,
-    progress: Progress,
     /// The journal's end at the last evaluation.
     seq: i64,
     /// When to look again at the latest.
@@ -75,14 +79,14 @@ impl Operator {
     /// An operator that has not looked yet.
     pub fn new(conduct: Conduct) -> Self {
         let caller = Caller { actor: Actor::new(ActorType::Operator, "operator"), identity: None };
-        Self { conduct, caller, progress: Progress::default(), seq: -1, next: Moment::default() }
+        Self { conduct, caller, seq: -1, next: Moment::default() }
     }
 
     /// Evaluates the rules when something happened, something is due, or the interval is over.
     ///
     /// # Errors
     /// When the store cannot be used; what went wrong with one run is returned as words.
-    pub fn turn(&mut self, engine: &Engine, now: Moment) -> Result<Vec<String>, EngineError> {
+    pub fn turn(&mut self, engine: &Engine, progress: &Progress, now: Moment) -> Result<Vec<String>, EngineError> {
         let reader = engine.reader()?;
         let seq = reader.last_seq()?;
         if seq == self.seq && now < self.next {
@@ -99,7 +103,7 @@ impl Operator {
         let wanted = |run_id: Option<&str>| only.is_none() || only.as_deref() == run_id;
         let states = [RunStatus::Running, RunStatus::AwaitingGuidance, RunStatus::Failed];
         for run in reader.runs_in(&states)?.iter().filter(|run| wanted(Some(run.id()))) {
-            if let Err(error) = self.look_after(engine, &reader, run, live, now) {
+            if let Err(error) = self.look_after(engine, &reader, run, (live, progress), now) {
                 complaints.push(format!("rules of run {}: {error}", run.id()));
             }
         }
@@ -107,6 +111,9 @@ impl Operator {
             && let Err(error) = self.look_outside(engine, &reader, live, now)
         {
             complaints.push(format!("rules for what waits outside of every run: {error}"));
+        }
+        if let Err(error) = self.look_at_limits(engine, &reader, live, now) {
+            complaints.push(format!("rules for the limits of runners: {error}"));
         }
         let calls = reader.escalations(None, true)?;
         for call in calls.iter().filter(|call| call.kind == Kind::Sla && wanted(call.run_id.as_deref())) {
@@ -131,12 +138,12 @@ impl Operator {
         engine: &Engine,
         reader: &Reader,
         run: &Run,
-        live: Option<&Measure>,
+        (live, progress): (Option<&Measure>, &Progress),
         now: Moment,
     ) -> Result<(), EngineError> {
         let measure = self.measure(engine, live, Some(run.id()))?;
         self.next = self.next.min(now.plus(measure.interval));
-        let overdue = self.progress.overdue(engine, reader, run, now)?;
+        let overdue = progress.overdue(engine, reader, run, now)?;
         self.carry_out(engine, reader, conclude(reader, run, &measure, &overdue, now)?, now)
     }
 
@@ -154,6 +161,30 @@ impl Operator {
         let measure = self.measure(engine, live, None)?;
         self.next = self.next.min(now.plus(measure.interval));
         self.carry_out(engine, reader, conclude_outside(reader, &measure, now)?, now)
+    }
+
+    /// The limit of a runner is one cause, however many agents of however many runs wait for it to pass.
+    fn look_at_limits(
+        &mut self,
+        engine: &Engine,
+        reader: &Reader,
+        live: Option<&Measure>,
+        now: Moment,
+    ) -> Result<(), EngineError> {
+        let limited = reader.limited_agents()?;
+        let measure = self.measure(engine, live, None)?;
+        let only = self.conduct.only.clone();
+        self.carry_out(engine, reader, conclude_limits(reader, &limited, only.as_deref(), &measure, now)?, now)?;
+        let over = |call: &&Escalation| {
+            call.kind == Kind::Limit && !limited.iter().any(|agent| runner_target(&agent.spec.runner) == call.target)
+        };
+        for call in reader.escalations(None, true)?.iter().filter(over) {
+            // Not a human's word: at the next limit they are called again.
+            let wish = EscalationWish::Resolve { note: Some("no agent of the runner waits any more".to_owned()) };
+            let escalation_id = call.escalation_id.clone();
+            engine.order(&Caller::system("rules"), &Command::Escalation { escalation_id, wish })?;
+        }
+        Ok(())
     }
 
     fn carry_out(

@@ -1,97 +1,311 @@
-//! Whether a silent agent's progress is overdue too: what git shows of its worktrees, beside what it said.
+//! What shows that an agent moves on, apart from what it prints (spec 2.4, D26): its word in the journal, HEAD and the
+//! index of its worktrees, else the newest change that git does not have yet.
+//!
+//! Two files of each worktree are asked for their time, and only where something was printed, or now and then. For
+//! more git is asked, off the tick's thread: at most once a minute for a workspace, and only where it matters.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::engine::Engine;
 use super::error::EngineError;
+use super::own_work;
 use crate::domain::agent::{Agent, AgentKey, AgentStatus};
+use crate::domain::health::Source;
 use crate::domain::run::Run;
 use crate::domain::scene::Workspace;
 use crate::domain::time::Moment;
 use crate::store::Reader;
 
-/// A workspace need not be looked at more often than this.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// git need not be asked about a workspace more often than this.
+const ASK_EVERY: Duration = Duration::from_secs(60);
+/// What git says is worth knowing once nothing else has shown progress for so long.
+const WORTH_ASKING: Duration = Duration::from_secs(60);
+/// The two files are asked for their time this often where an agent prints, and where all are silent.
+const STAT_EVERY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(15));
 
-/// When each workspace was looked at last, and its newest change then; `None` when git could not tell.
+/// A run and the name of one of its workspaces.
+type Key = (String, String);
+
+/// The two files of a worktree that change with what git has.
+#[derive(Debug, Clone)]
+struct GitFiles {
+    /// Where HEAD has been: it grows with each commit.
+    head: PathBuf,
+    index: PathBuf,
+}
+
+/// What is remembered of a workspace.
+#[derive(Debug, Default)]
+struct Watched {
+    files: Vec<GitFiles>,
+    looked_at: Moment,
+    /// When HEAD moved last; `None` before the first look.
+    head: Option<Moment>,
+    newest: Option<Moment>,
+}
+
+/// What git said of a workspace.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    at: Moment,
+    /// The newest change then; `None` when git could not tell.
+    newest: Option<Moment>,
+}
+
+/// What the thread that asks git has found, and what it still has to find.
+#[derive(Debug, Default)]
+struct Answers {
+    known: BTreeMap<Key, Asked>,
+    pending: BTreeSet<Key>,
+}
+
+/// What is known of the progress of agents. Nothing of it matters to who comes after: the files keep their times.
 #[derive(Debug, Default)]
 pub struct Progress {
-    seen: BTreeMap<(String, String), (Moment, Option<Moment>)>,
+    watched: BTreeMap<Key, Watched>,
+    answers: Arc<Mutex<Answers>>,
+    asker: Option<Sender<Workspace>>,
+    /// The workspace of which git was asked longest ago, among those where that is worth it.
+    next: Option<(Moment, Workspace)>,
 }
 
 impl Progress {
-    /// The stalled agents of a run whose last progress is longer ago than their profile allows. What is not known
-    /// is not overdue.
+    /// Looks at the workspaces of a run's working agents. `output_at` says when an agent last printed, `limit` how
+    /// long it may be without progress. Those whose HEAD has moved are returned.
+    pub fn look(
+        &mut self,
+        run: &Run,
+        agents: &[Agent],
+        workspaces: &[Workspace],
+        (output_at, limit): (impl Fn(&Agent) -> Option<Moment>, impl Fn(&Agent) -> Duration),
+        engine: &Arc<Engine>,
+        now: Moment,
+    ) -> Vec<AgentKey> {
+        let mut working: HashMap<&str, (Vec<&Agent>, Option<Moment>)> = HashMap::new();
+        for agent in agents.iter().filter(|agent| run.status.at_work() && agent.status.working()) {
+            let (those, printed) = working.entry(agent.key.workspace.as_str()).or_default();
+            those.push(agent);
+            *printed = (*printed).max(output_at(agent));
+        }
+        let mut moved = Vec::new();
+        for workspace in workspaces {
+            let Some((those, printed)) = working.get(workspace.name.as_str()) else { continue };
+            if self.watch(workspace, *printed, now) {
+                moved.extend(those.iter().map(|agent| agent.key.clone()));
+            }
+            for agent in those {
+                self.want(agent, workspace, limit(agent), *printed, (engine, now));
+            }
+        }
+        moved
+    }
+
+    /// Ends a look at all runs: git is asked about one of the workspaces where that is only worth knowing.
+    pub fn looked(&mut self, engine: &Arc<Engine>) {
+        if let Some((_, workspace)) = self.next.take() {
+            self.ask(&workspace, engine);
+        }
+    }
+
+    /// Asks the two files of each worktree for their time, where that is due; whether HEAD has moved.
+    fn watch(&mut self, workspace: &Workspace, printed: Option<Moment>, now: Moment) -> bool {
+        let watched = self.watched.entry(key_of(workspace)).or_insert_with(|| Watched {
+            files: workspace.worktrees.iter().filter_map(|tree| git_files(Path::new(&tree.path))).collect(),
+            ..Watched::default()
+        });
+        let busy = printed.is_none_or(|printed| printed >= watched.looked_at.minus(Duration::from_secs(1)));
+        let every = if busy { STAT_EVERY.0 } else { STAT_EVERY.1 };
+        if now.since(watched.looked_at) < every {
+            return false;
+        }
+        watched.looked_at = now;
+        let head = watched.files.iter().filter_map(|files| modified(&files.head)).max();
+        let index = watched.files.iter().filter_map(|files| modified(&files.index)).max();
+        watched.newest = head.max(index);
+        let before = watched.head.replace(head.unwrap_or_default());
+        before.is_some_and(|before| before < head.unwrap_or_default())
+    }
+
+    /// Has git asked, where what is known is not enough: to judge by at once, else when there is time.
+    fn want(
+        &mut self,
+        agent: &Agent,
+        workspace: &Workspace,
+        limit: Duration,
+        printed: Option<Moment>,
+        (engine, now): (&Arc<Engine>, Moment),
+    ) {
+        let still = self.newest(agent).map_or(Duration::MAX, |(at, _)| now.since(at));
+        let asked = self.asked(&key_of(workspace)).map_or(Moment::default(), |asked| asked.at);
+        if !limit.is_zero() && still >= limit {
+            if now.since(asked) >= ask_every(limit) {
+                self.ask(workspace, engine);
+            }
+        } else if still >= WORTH_ASKING
+            && now.since(asked) >= ASK_EVERY
+            && printed.is_some_and(|printed| printed > asked)
+            && self.next.as_ref().is_none_or(|(oldest, _)| asked < *oldest)
+        {
+            self.next = Some((asked, workspace.clone()));
+        }
+    }
+
+    fn asked(&self, key: &Key) -> Option<Asked> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).known.get(key).copied()
+    }
+
+    fn ask(&mut self, workspace: &Workspace, engine: &Arc<Engine>) {
+        if !self.answers.lock().unwrap_or_else(PoisonError::into_inner).pending.insert(key_of(workspace)) {
+            return;
+        }
+        if self.asker.is_none() {
+            let (sender, questions) = channel();
+            let (engine, answers) = (Arc::clone(engine), Arc::clone(&self.answers));
+            let thread = std::thread::Builder::new().name("progress".to_owned());
+            if thread.spawn(move || answer(&engine, &questions, &answers)).is_ok() {
+                self.asker = Some(sender);
+            }
+        }
+        if self.asker.as_ref().is_none_or(|asker| asker.send(workspace.clone()).is_err()) {
+            self.asker = None;
+            self.answers.lock().unwrap_or_else(PoisonError::into_inner).pending.remove(&key_of(workspace));
+        }
+    }
+
+    /// The newest progress that is known.
+    pub fn newest(&self, agent: &Agent) -> Option<(Moment, Source)> {
+        let said = agent.last_progress_at.map(|at| (at, Source::Journal));
+        said.max(self.in_worktrees(&agent.key))
+    }
+
+    /// The newest that shows in the worktrees.
+    pub fn in_worktrees(&self, key: &AgentKey) -> Option<(Moment, Source)> {
+        let key = (key.run_id.clone(), key.workspace.clone());
+        let git = self.watched.get(&key).and_then(|watched| watched.newest).map(|at| (at, Source::Git));
+        let files = self.asked(&key).and_then(|asked| asked.newest).map(|at| (at, Source::Files));
+        git.max(files)
+    }
+
+    /// The newest progress, where it is known that there was none after it, as far as it is asked: within `limit`, or
+    /// git was asked since. Judged is as it was then: what has changed meanwhile is not known yet.
+    pub fn judged(&self, agent: &Agent, limit: Duration, now: Moment) -> Option<(Moment, Source)> {
+        let newest = self.newest(agent)?;
+        if limit.is_zero() || now.since(newest.0) < limit {
+            return Some(newest);
+        }
+        let asked = self.asked(&(agent.key.run_id.clone(), agent.key.workspace.clone()))?;
+        let fresh = now.since(asked.at) < ask_every(limit) * 3;
+        (fresh && asked.newest.is_some() && asked.at.since(newest.0) >= limit).then_some(newest)
+    }
+
+    /// The stalled agents of a run whose last progress is longer ago than their profile allows. What is not known is
+    /// not overdue.
     ///
     /// # Errors
     /// What the store says.
     pub fn overdue(
+        &self,
+        engine: &Engine,
+        reader: &Reader,
+        run: &Run,
+        now: Moment,
+    ) -> Result<Vec<AgentKey>, EngineError> {
+        let stalled = stalled(reader, run)?;
+        if stalled.is_empty() {
+            return Ok(Vec::new());
+        }
+        let limits = limits(engine, run, &stalled)?;
+        let overdue = stalled.into_iter().zip(limits).filter(|(agent, limit)| {
+            let last = self.judged(agent, *limit, now);
+            !limit.is_zero() && last.is_some_and(|(at, _)| now.since(at) >= *limit)
+        });
+        Ok(overdue.map(|(agent, _)| agent.key).collect())
+    }
+
+    /// The same for somebody who looks only now and has time to wait for git.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn overdue_now(
         &mut self,
         engine: &Engine,
         reader: &Reader,
         run: &Run,
         now: Moment,
     ) -> Result<Vec<AgentKey>, EngineError> {
-        let mut stalled = reader.agents(run.id())?;
-        stalled.retain(|agent| agent.status == AgentStatus::Stalled);
-        if stalled.is_empty() {
-            return Ok(Vec::new());
-        }
-        let policy = engine.policy_of(run.id())?;
-        let workspaces = reader.workspaces(run.id())?;
-        let mut overdue = Vec::new();
-        for agent in stalled {
-            let profile = policy.agent_profiles.iter().find(|profile| profile.name == agent.spec.profile);
-            let health = profile.map_or_else(|| policy.health.clone(), |profile| policy.health_for(profile));
-            let limit = Duration::from_secs(u64::from(health.progress_stalled_seconds));
-            let Some(workspace) = workspaces.iter().find(|workspace| workspace.name == agent.key.workspace) else {
-                continue;
-            };
-            if limit.is_zero() {
-                continue;
-            }
-            let (looked, changed) = self.look(engine, workspace, limit, now);
-            // Judged as it was at the look: what has changed since is not known yet.
-            if changed.is_some_and(|changed| looked.since(last_progress(&agent, changed)) >= limit) {
-                overdue.push(agent.key);
+        let stalled = stalled(reader, run)?;
+        for workspace in reader.workspaces(run.id())? {
+            if stalled.iter().any(|agent| agent.key.workspace == workspace.name) {
+                self.watch(&workspace, None, now);
+                let asked = Asked { at: now, newest: newest_in(engine, reader, &workspace) };
+                let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+                answers.known.insert(key_of(&workspace), asked);
             }
         }
-        Ok(overdue)
-    }
-
-    /// When the workspace was looked at last, and its newest change then.
-    fn look(
-        &mut self,
-        engine: &Engine,
-        workspace: &Workspace,
-        limit: Duration,
-        now: Moment,
-    ) -> (Moment, Option<Moment>) {
-        let key = (workspace.run_id.clone(), workspace.name.clone());
-        let every = LOOK_EVERY.min(limit / 4);
-        if let Some(seen) = self.seen.get(&key).filter(|(at, _)| *at <= now && now.since(*at) < every) {
-            return *seen;
-        }
-        let changes = workspace.worktrees.iter().map(|tree| newest_in(engine, Path::new(&tree.path)));
-        let newest = changes.collect::<Option<Vec<Moment>>>().and_then(|all| all.into_iter().max());
-        self.seen.insert(key, (now, newest));
-        (now, newest)
+        self.overdue(engine, reader, run, now)
     }
 }
 
-fn last_progress(agent: &Agent, changed: Moment) -> Moment {
-    agent.last_progress_at.map_or(changed, |said| said.max(changed))
+fn stalled(reader: &Reader, run: &Run) -> Result<Vec<Agent>, EngineError> {
+    let mut agents = reader.agents(run.id())?;
+    agents.retain(|agent| agent.status == AgentStatus::Stalled);
+    Ok(agents)
 }
 
-/// The newest change of what git does not have yet; the checkout itself where there is none.
-fn newest_in(engine: &Engine, tree: &Path) -> Option<Moment> {
-    let changes = engine.git.status(tree).ok()?;
-    let paths = changes.iter().map(|change| tree.join(&change.path)).chain([tree.join(".git")]);
-    // A file that was deleted has no time; its directory has.
-    let time = |path: &Path| modified(path).or_else(|| path.parent().and_then(modified));
-    paths.filter_map(|path| time(&path)).max()
+/// How long each of the agents may be without progress.
+fn limits(engine: &Engine, run: &Run, agents: &[Agent]) -> Result<Vec<Duration>, EngineError> {
+    let policy = engine.policy_of(run.id())?;
+    let limit =
+        |agent: &Agent| Duration::from_secs(u64::from(policy.health_of(&agent.spec.profile).progress_stalled_seconds));
+    Ok(agents.iter().map(limit).collect())
+}
+
+/// Where little time is allowed, git is asked more often than each minute.
+fn ask_every(limit: Duration) -> Duration {
+    ASK_EVERY.min(limit / 4)
+}
+
+fn key_of(workspace: &Workspace) -> Key {
+    (workspace.run_id.clone(), workspace.name.clone())
+}
+
+/// Asks git for as long as somebody wants to know.
+fn answer(engine: &Engine, questions: &Receiver<Workspace>, answers: &Mutex<Answers>) {
+    for workspace in questions {
+        let at = engine.now();
+        let newest = engine.reader().ok().and_then(|reader| newest_in(engine, &reader, &workspace));
+        let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.known.insert(key_of(&workspace), Asked { at, newest });
+        answers.pending.remove(&key_of(&workspace));
+    }
+}
+
+/// The newest change of what git does not have yet, our own writing aside; the checkout itself where there is none.
+fn newest_in(engine: &Engine, reader: &Reader, workspace: &Workspace) -> Option<Moment> {
+    let mut newest = None;
+    for tree in &workspace.worktrees {
+        let top = Path::new(&tree.path);
+        let changes = own_work::changes(&engine.git, reader, workspace, tree).ok()?;
+        let paths = changes.others.iter().map(|change| top.join(&change.path)).chain([top.join(".git")]);
+        // A file that was deleted has no time; its directory has.
+        let time = |path: PathBuf| modified(&path).or_else(|| path.parent().and_then(modified));
+        newest = newest.max(paths.filter_map(time).max());
+    }
+    newest
+}
+
+/// The two files, in a worktree or in a plain checkout.
+fn git_files(worktree: &Path) -> Option<GitFiles> {
+    let at = worktree.join(".git");
+    let dir = match std::fs::read_to_string(&at) {
+        Ok(text) => worktree.join(text.strip_prefix("gitdir:")?.trim()),
+        Err(_) => at,
+    };
+    Some(GitFiles { head: dir.join("logs").join("HEAD"), index: dir.join("index") })
 }
 
 fn modified(path: &Path) -> Option<Moment> {

@@ -3,11 +3,10 @@
 //! It takes no input and keeps nothing that matters: another process may take over at any tick.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::agents::LaunchFiles;
 use super::delivery::Typist;
@@ -19,6 +18,7 @@ use super::operator::{Conduct, Operator};
 use super::outbox::{Consumers, Worker};
 use super::process::default_ends;
 use super::process::lease::{Lease, LeaseError};
+use super::progress::Progress;
 use super::server_watch::ServerWatch;
 use crate::domain::agent::{Agent, AgentKey, AgentStatus, Exit};
 use crate::domain::command::{AgentWish, Command};
@@ -32,6 +32,7 @@ use standing::{Open, Standing};
 mod carry;
 mod farewell;
 mod observe;
+mod screens;
 mod standing;
 
 /// Vitals are rewritten at most this often.
@@ -62,8 +63,7 @@ pub struct Supervisor {
     eye: Eye,
     farewells: Farewells,
     carrier: Carrier,
-    /// Age of each worktree's last commit as last seen.
-    heads: BTreeMap<PathBuf, SystemTime>,
+    progress: Progress,
     /// The launch of each agent as last seen, and whether it had ended.
     noted: BTreeMap<AgentKey, (u32, bool)>,
 }
@@ -118,7 +118,7 @@ impl Supervisor {
             operator: Operator::new(conduct),
             server: ServerWatch::default(),
             standing: Standing::default(),
-            heads: BTreeMap::new(),
+            progress: Progress::default(),
             noted: BTreeMap::new(),
         }))
     }
@@ -150,7 +150,7 @@ impl Supervisor {
         let looked = refreshed.and_then(|()| self.look(&standing, now));
         self.standing = standing;
         let mut complaints = looked?;
-        complaints.extend(self.operator.turn(&self.engine, now)?);
+        complaints.extend(self.operator.turn(&self.engine, &self.progress, now)?);
         if now.since(self.checkpoint_at) >= CHECKPOINT_EVERY {
             self.engine.ledger.checkpoint()?;
             self.checkpoint_at = now;
@@ -165,12 +165,17 @@ impl Supervisor {
         let panes = self.server.look(&self.engine, &self.caller, needed, &mut complaints)?;
         let shown = panes.as_ref().map(Shown::of);
         self.eye.open(standing.agents().filter(|agent| agent.program_may_live()));
+        if let Some(shown) = &shown {
+            let (server, engine) = (&mut self.server, &self.engine);
+            self.eye.screens.look(standing.runs.values(), shown, now, |pane| server.screen(engine, pane));
+        }
         let mut vitals = Vec::new();
         for (run_id, open) in &standing.runs {
             if let Err(error) = self.look_after(open, shown.as_ref(), now, &mut vitals) {
                 complaints.push(format!("run {run_id}: {error}"));
             }
         }
+        self.progress.looked(&self.engine);
         // Before the rules: what went with the server is back a moment after they looked.
         self.server.reckon(&self.engine, &self.caller, self.eye.orphans)?;
         if now.since(self.vitals_at) >= VITALS_EVERY {
@@ -188,7 +193,8 @@ impl Supervisor {
         vitals: &mut Vec<(AgentKey, Vitals)>,
     ) -> Result<(), EngineError> {
         for agent in open.agents.iter().filter(|agent| agent.program_may_live()) {
-            if let Some(seen) = self.eye.look(open, agent, shown, &mut self.farewells, now)? {
+            let with = (&mut self.farewells, &self.progress);
+            if let Some(seen) = self.eye.look(open, agent, shown, with, now)? {
                 vitals.push((agent.key.clone(), seen));
             }
         }
@@ -207,7 +213,7 @@ impl Supervisor {
         for agent in &open.agents {
             self.same_blow(agent, now)?;
         }
-        self.watch_heads(open)?;
+        self.watch_progress(open, shown, now)?;
         self.carrier.carry_on(open);
         Ok(())
     }
@@ -223,7 +229,9 @@ impl Supervisor {
         let pane = shown?.of_session(&agent.spec.session).filter(|pane| pane.dead)?;
         self.farewells.keep_screen(agent);
         let pid = Some(i64::from(pane.pane_pid));
-        Some((agent.key.clone(), Vitals { last_output_at: Some(last_output(pane)), last_seen_at: now, pid }))
+        let last_output_at = Some(last_output(pane));
+        let last_progress_at = self.progress.in_worktrees(&agent.key).map(|(at, _)| at);
+        Some((agent.key.clone(), Vitals { last_output_at, last_seen_at: now, pid, last_progress_at }))
     }
 
     /// An end that was reported before its server was gone is the server's work all the same.
@@ -243,32 +251,19 @@ impl Supervisor {
         Ok(())
     }
 
-    /// A commit in a workspace is progress of the agents in it.
-    fn watch_heads(&mut self, open: &Open) -> Result<(), EngineError> {
-        if !open.run.status.at_work() {
-            return Ok(());
-        }
-        for workspace in &open.workspaces {
-            let mut moved = false;
-            for tree in &workspace.worktrees {
-                let Some(log) = head_log(Path::new(&tree.path)) else { continue };
-                let Ok(at) = std::fs::metadata(&log).and_then(|meta| meta.modified()) else { continue };
-                moved |= self.heads.insert(log, at).is_some_and(|before| before != at);
-            }
-            for agent in open.agents.iter().filter(|agent| moved && agent.key.workspace == workspace.name) {
-                if agent.status.working() {
-                    let wish = AgentWish::Progressed { source: "head".to_owned() };
-                    self.engine.order_agent(&self.caller, &agent.key, wish)?;
-                }
-            }
+    /// A commit in a workspace is progress of the agents in it, and worth being written down.
+    fn watch_progress(&mut self, open: &Open, shown: Option<&Shown<'_>>, now: Moment) -> Result<(), EngineError> {
+        let output_at = |agent: &Agent| shown?.of_session(&agent.spec.session).map(last_output);
+        let limit = |agent: &Agent| {
+            let health = open.health_of(agent).ok();
+            Duration::from_secs(health.map_or(0, |health| u64::from(health.progress_stalled_seconds)))
+        };
+        let how = (output_at, limit);
+        let moved = self.progress.look(&open.run, &open.agents, &open.workspaces, how, &self.engine, now);
+        for key in moved {
+            let wish = AgentWish::Progressed { source: "head".to_owned(), note: None, percent: None };
+            self.engine.order_agent(&self.caller, &key, wish)?;
         }
         Ok(())
     }
-}
-
-/// The log of where HEAD of a worktree has been: it grows with each commit.
-fn head_log(worktree: &Path) -> Option<PathBuf> {
-    let text = std::fs::read_to_string(worktree.join(".git")).ok()?;
-    let dir = text.strip_prefix("gitdir:")?.trim();
-    Some(worktree.join(dir).join("logs").join("HEAD"))
 }

@@ -38,6 +38,10 @@ pub fn words_of(event: &Event) -> String {
         Fact::DeliveryTyped { .. } => format!("a text was typed to {agent}"),
         Fact::DeliverySubmitted { .. } => format!("{agent} took a text"),
         Fact::DeliveryFailed { reason, .. } => because(&format!("a text did not reach {agent}"), reason),
+        Fact::AgentQuietDeclared { until, reason } if *until > event.occurred_at => {
+            because(&format!("{agent} announced silence until {}", until.clock(event.occurred_at)), reason)
+        }
+        Fact::AgentQuietDeclared { .. } => format!("{agent} is to be heard again"),
         Fact::OutboxDead { key, error, .. } => format!("what was to be done for {key} was given up: {error}"),
         Fact::OperatorDecided(Decision { action: Action::Nothing, intent, due_at: Some(due), reason, .. }) => {
             let span = age(due.since(event.occurred_at));
@@ -77,6 +81,8 @@ pub fn offer(suggestion: &Suggestion) -> String {
 fn aim(intent: Intent, agent: &str) -> String {
     match intent {
         Intent::EscalateGuidance => "call a human to a question".to_owned(),
+        Intent::EscalateInput if agent.is_empty() => "call a human to a limit".to_owned(),
+        Intent::EscalateInput => format!("call a human to the screen of {agent}"),
         Intent::AutoRestart => format!("restart {agent}"),
         Intent::EscalateBlocked if agent.is_empty() => "call a human to a step".to_owned(),
         Intent::EscalateBlocked => format!("call a human to {agent}"),
@@ -93,9 +99,11 @@ fn done(intent: Intent, agent: &str) -> String {
         Intent::AutoRestart => format!("restarted {agent}"),
         Intent::AutoStopStale => "stopped the run".to_owned(),
         Intent::ResetRestarts => format!("forgot the restarts of {agent}"),
-        Intent::EscalateGuidance | Intent::EscalateBlocked | Intent::EscalateFailed | Intent::EscalateSla => {
-            "called a human".to_owned()
-        }
+        Intent::EscalateGuidance
+        | Intent::EscalateInput
+        | Intent::EscalateBlocked
+        | Intent::EscalateFailed
+        | Intent::EscalateSla => "called a human".to_owned(),
     }
 }
 

@@ -248,12 +248,14 @@ impl Ledger {
         }
         self.beside(|tx| {
             let mut upsert = tx.prepare_cached(
-                "INSERT INTO vitals (run_id, workspace, name, last_output_at, last_seen_at, pid)
-                 VALUES (:run_id, :workspace, :name, :last_output_at, :last_seen_at, :pid)
+                "INSERT INTO vitals (run_id, workspace, name, last_output_at, last_seen_at, pid,
+                                     last_progress_at)
+                 VALUES (:run_id, :workspace, :name, :last_output_at, :last_seen_at, :pid, :last_progress_at)
                  ON CONFLICT (run_id, workspace, name) DO UPDATE SET
                      last_output_at = excluded.last_output_at,
                      last_seen_at = excluded.last_seen_at,
-                     pid = excluded.pid",
+                     pid = excluded.pid,
+                     last_progress_at = coalesce(excluded.last_progress_at, last_progress_at)",
             )?;
             for (key, vitals) in vitals {
                 upsert.execute(named_params! {
@@ -263,6 +265,7 @@ impl Ledger {
                     ":last_output_at": vitals.last_output_at.map(crate::domain::time::Moment::millis),
                     ":last_seen_at": vitals.last_seen_at.millis(),
                     ":pid": vitals.pid,
+                    ":last_progress_at": vitals.last_progress_at.map(crate::domain::time::Moment::millis),
                 })?;
             }
             Ok(())

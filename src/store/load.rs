@@ -11,7 +11,7 @@ use super::outbox;
 use crate::domain::agent::{Agent, AgentKey};
 use crate::domain::command::{Command, DeliveryWish, RunWish, ThreadWish};
 use crate::domain::delivery::Delivery;
-use crate::domain::escalation::{Escalation, Suggestion, TMUX_TARGET};
+use crate::domain::escalation::{Escalation, Kind, Suggestion, TMUX_TARGET};
 use crate::domain::operator::question_target;
 use crate::domain::outbox::letter_target;
 use crate::domain::plan::Step;
@@ -21,6 +21,10 @@ use crate::domain::thread::{Request, Thread};
 
 /// Agents whose last launch went with the tmux server.
 pub const LOST_AGENTS: &str = "SELECT doc FROM agent WHERE server_lost IS NOT NULL ORDER BY run_id, workspace, name";
+
+/// Agents whose screens show a limit; of those that ended since, their rows tell.
+pub const LIMITED_AGENTS: &str =
+    "SELECT doc FROM agent WHERE limited IS NOT NULL ORDER BY limited, run_id, workspace, name";
 
 /// Escalations about one subject of a run, or of the home outside of every run, settled ones too.
 pub const ESCALATIONS_ABOUT: &str = "SELECT doc FROM escalation WHERE run_id IS :run AND target = :target";
@@ -147,7 +151,23 @@ pub fn scene(conn: &Connection, command: &Command, identity: Option<&AgentKey>) 
         Command::Lease { .. } => {}
     }
     called_threads(conn, &mut scene)?;
+    limited_agents(conn, &mut scene, command)?;
     Ok(scene)
+}
+
+/// Who waits for a limit: a call to it ends only with the last of them.
+fn limited_agents(conn: &Connection, scene: &mut Scene, command: &Command) -> Result<(), StoreError> {
+    let called = scene.escalations.iter().any(|call| call.stands() && call.kind == Kind::Limit);
+    let calls = matches!(command, Command::Operator { conclusion, .. }
+        if conclusion.call.is_some_and(|(kind, _)| kind == Kind::Limit));
+    if called || calls {
+        for row in docs::<Agent>(conn, "agent", LIMITED_AGENTS, &[])? {
+            if scene.agents.get(&row.key).is_none() {
+                scene.agents.load(row.key.clone(), row);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The threads that humans are called to: a call ends when its thread waits no longer, which only the thread can tell.

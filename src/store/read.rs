@@ -29,6 +29,8 @@ pub struct Vitals {
     pub last_seen_at: Moment,
     /// Its launcher's pid.
     pub pid: Option<i64>,
+    /// When its worktree last showed progress.
+    pub last_progress_at: Option<Moment>,
 }
 
 /// Which events are wanted.
@@ -277,7 +279,7 @@ impl Reader {
     pub fn vitals(&self, run_id: &str) -> Result<Vec<(AgentKey, Vitals)>, StoreError> {
         let read = || -> rusqlite::Result<Vec<(AgentKey, Vitals)>> {
             let mut select = self.conn.prepare_cached(
-                "SELECT workspace, name, last_output_at, last_seen_at, pid FROM vitals WHERE run_id = :run",
+                "SELECT workspace, name, last_output_at, last_seen_at, pid, last_progress_at FROM vitals WHERE run_id = :run",
             )?;
             let rows = select.query_map(named_params! { ":run": run_id }, |row| {
                 let key = AgentKey::new(run_id, row.get::<_, String>(0)?, row.get::<_, String>(1)?);
@@ -285,6 +287,7 @@ impl Reader {
                     last_output_at: row.get::<_, Option<i64>>(2)?.map(Moment::from_millis),
                     last_seen_at: Moment::from_millis(row.get(3)?),
                     pid: row.get(4)?,
+                    last_progress_at: row.get::<_, Option<i64>>(5)?.map(Moment::from_millis),
                 };
                 Ok((key, vitals))
             })?;

@@ -19,7 +19,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0005_outbox.sql"),
     include_str!("migrations/0006_waiting.sql"),
     include_str!("migrations/0007_lists.sql"),
-    include_str!("migrations/0008_delivery.sql"),
+    include_str!("migrations/0008_signals.sql"),
+    include_str!("migrations/0009_delivery.sql"),
 ];
 
 /// The version from which on posts are indexed.

@@ -360,6 +360,7 @@ pub fn measure(mode: OperatorMode) -> Measure {
         confirmations: 2,
         cooldown: Duration::from_secs(60),
         healthy_reset: Duration::from_secs(1_800),
+        input_wait: Duration::from_secs(60),
         stale_age: Duration::from_secs(3_600),
         call_again: Duration::from_secs(1_800),
     }

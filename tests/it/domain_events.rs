@@ -30,6 +30,7 @@ fn name(fact: &Fact) -> &'static str {
         Fact::AgentExited { .. } => "agent.exited",
         Fact::AgentRestarted { .. } => "agent.restarted",
         Fact::AgentProgressed { .. } => "agent.progressed",
+        Fact::AgentQuietDeclared { .. } => "agent.quiet_declared",
         Fact::DocsSeeded { .. } => "docs.seeded",
         Fact::DocsSynced { .. } => "docs.synced",
         Fact::GitCommitted { .. } => "git.committed",
@@ -61,7 +62,7 @@ fn name(fact: &Fact) -> &'static str {
     }
 }
 
-const VARIANTS: usize = 41;
+const VARIANTS: usize = 42;
 
 fn author() -> Option<Author> {
     Some(Author { author_type: ActorType::Agent, author_name: "planner".into() })
@@ -168,6 +169,7 @@ fn facts() -> Vec<Fact> {
             cooldown_until: Some(Moment::from_millis(START + 60_000)),
         },
         Fact::AgentProgressed { source: "signal".into(), note: some("half way"), percent: Some(50) },
+        Fact::AgentQuietDeclared { until: Moment::from_millis(START + 1_200_000), reason: "long build".into() },
         Fact::DocsSeeded {
             dir: "ttmp/2026/11/21/T-ws--x".into(),
             repo: "repo".into(),

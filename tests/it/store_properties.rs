@@ -116,8 +116,10 @@ fn command(op: &Op) -> Command {
         16 => {
             let healths = [Health::Healthy, Health::Idle, Health::Stalled, Health::Dead, Health::Unknown];
             let health = healths[usize::from(op.x) % healths.len()];
-            let waiting_for = if op.x.is_multiple_of(2) { WaitingFor::None } else { WaitingFor::Input };
-            agent(AgentWish::Observed { health, waiting_for, reason: "seen".into(), evidence: serde_json::json!([1]) })
+            let waits = [WaitingFor::None, WaitingFor::Input, WaitingFor::Limit, WaitingFor::Guidance];
+            let waiting_for = waits[usize::from(op.actor) % waits.len()];
+            let evidence = serde_json::json!({ "signal": if op.x > 6 { "screen" } else { "output" }, "line": "l" });
+            agent(AgentWish::Observed { health, waiting_for, reason: "seen".into(), evidence })
         }
         17 | 18 => agent(restart(op.x.is_multiple_of(2))),
         19 | 20 => {
@@ -189,6 +191,15 @@ fn command(op: &Op) -> Command {
                 _ => DeliveryWish::Doubt,
             },
         ),
+        33 => agent(AgentWish::Progressed {
+            source: "signal".into(),
+            note: op.x.is_multiple_of(2).then(|| "on".into()),
+            percent: Some(op.x * 9),
+        }),
+        34 => agent(AgentWish::Quiet {
+            until: Moment::from_millis(START + i64::from(op.x) * 1_000_000),
+            reason: "long".into(),
+        }),
         _ => match op.x {
             0..=5 => plan(op.run).create(),
             _ => Command::Lease { acquired: op.x.is_multiple_of(2), pid: 7, host: "here".into() },
@@ -305,6 +316,7 @@ impl Told {
             | Fact::WorkspaceCreated { .. }
             | Fact::WorkspaceRemoved { .. }
             | Fact::AgentProgressed { .. }
+            | Fact::AgentQuietDeclared { .. }
             | Fact::DocsSeeded { .. }
             | Fact::DocsSynced { .. }
             | Fact::GitCommitted { .. }
@@ -392,7 +404,7 @@ proptest! {
         let mut end = shop.reader().last_seq().unwrap();
         for (number, op) in ops.iter().enumerate() {
             let key = op.keyed.then(|| format!("key-{}", number % 3));
-            if (34..42).contains(&op.kind) {
+            if (35..42).contains(&op.kind) {
                 operate(&shop, op, number)?;
                 end = shop.reader().last_seq().unwrap();
                 continue;

@@ -21,7 +21,8 @@ pub fn policy() -> Value {
         "runners": { "tui": {
             "start": [program, "tui::the_program_in_the_pane", "--exact", "--nocapture"],
             "waiting_patterns": ["Do you want to proceed?"],
-            "ready_patterns": ["❯\u{a0}"],
+            "ready_patterns": ["^❯\u{a0}"],
+            "home_column": 2,
             "working_patterns": ["esc to interrupt"],
             "submit_delay_ms": 50,
         }},
@@ -174,6 +175,7 @@ impl Program {
     }
 
     fn draw(&self) {
+        let mut cursor = None;
         let mut lines: Vec<String> = self.history[self.history.len().saturating_sub(20)..].to_vec();
         match self.mode.as_str() {
             "blank" => lines.clear(),
@@ -183,12 +185,17 @@ impl Program {
                 let text = shown_as(&self.composer);
                 lines.push(format!("❯\u{a0}{}", text.first().cloned().unwrap_or_default()));
                 lines.extend(text.iter().skip(1).map(|line| format!("  {line}")));
+                // Wide enough for these tests, whose texts end in plain letters.
+                cursor = Some((lines.len(), 3 + text.last().map_or(0, |line| line.chars().count())));
                 lines.push("─".repeat(40));
                 lines.push(if mode == "busy" { "  esc to interrupt" } else { "  ? for shortcuts" }.to_owned());
             }
         }
         let mut out = std::io::stdout().lock();
         write!(out, "\x1b[?2004h\x1b[H\x1b[2J{}", lines.join("\r\n")).unwrap();
+        if let Some((row, column)) = cursor {
+            write!(out, "\x1b[{row};{column}H").unwrap();
+        }
         out.flush().unwrap();
     }
 }

@@ -1,9 +1,13 @@
 //! Wishes about agents.
 
 use super::{Context, agent_subject, may_run, run_subject, shortened};
+use std::time::Duration;
+
+use crate::domain::actor::ActorType;
 use crate::domain::agent::{Agent, AgentKey, AgentStatus, Completion, Exit, Health, WaitingFor};
 use crate::domain::command::AgentWish;
 use crate::domain::event::{Draft, Fact, LARGEST_PAYLOAD};
+use crate::domain::health::is_news;
 use crate::domain::refusal::Refusal;
 use crate::domain::run::{Run, RunMode, RunStatus};
 use crate::domain::scene::Scene;
@@ -38,11 +42,71 @@ pub(super) fn decide(
             super::run::not_cleaned_up(scene, run)?;
             restart(run, agent, &shortened(reason), *by_rule, None)
         }
-        AgentWish::Progressed { source } => {
-            let fact = Fact::AgentProgressed { source: source.clone(), note: None, percent: None };
-            Ok(vec![Draft::new(agent_subject(&agent.key, &agent.spec.ticket), fact)])
+        AgentWish::Progressed { source, note, percent } => {
+            progressed(agent, source, note.as_deref(), *percent, context)
+        }
+        AgentWish::Quiet { until, reason } => quiet(agent, *until, &shortened(reason), context),
+    }
+}
+
+/// What an agent says of itself is its own affair, or a human's who says it for it.
+fn speaks_for(agent: &Agent, context: &Context) -> Result<(), Refusal> {
+    let itself = context.identity.as_ref() == Some(&agent.key);
+    if itself || (context.identity.is_none() && context.actor.kind == ActorType::Human) {
+        return Ok(());
+    }
+    Err(Refusal::not_allowed(format!("only agent {}, or a human for it, may say that", agent.key.name))
+        .hint("in a session leave out --run-id, --workspace and --agent"))
+}
+
+/// Its program has to live for it to say anything of what it does.
+fn lives(agent: &Agent, what: &str) -> Result<(), Refusal> {
+    if agent.status.working() {
+        return Ok(());
+    }
+    Err(Refusal::illegal(
+        format!("agent {} is {}: there is {what}", agent.key.name, agent.status),
+        agent.status.word(),
+        ["restart"],
+    ))
+}
+
+fn progressed(
+    agent: &Agent,
+    source: &str,
+    note: Option<&str>,
+    percent: Option<u8>,
+    context: &Context,
+) -> Result<Vec<Draft>, Refusal> {
+    if context.actor.kind != ActorType::System {
+        speaks_for(agent, context)?;
+        lives(agent, "no progress to tell of")?;
+        if note.is_none_or(|note| note.trim().is_empty()) && percent.is_none() {
+            return Err(Refusal::invalid("there is nothing said of the progress").hint("give --note or --percent"));
+        }
+        if percent.is_some_and(|percent| percent > 100) {
+            return Err(Refusal::invalid("a percentage is a whole number from 0 to 100"));
         }
     }
+    let fact = Fact::AgentProgressed { source: source.to_owned(), note: note.map(shortened), percent };
+    Ok(vec![Draft::new(agent_subject(&agent.key, &agent.spec.ticket), fact)])
+}
+
+/// The longest silence that is taken on trust.
+const LONGEST_QUIET: Duration = Duration::from_secs(24 * 3600);
+
+fn quiet(agent: &Agent, until: Moment, reason: &str, context: &Context) -> Result<Vec<Draft>, Refusal> {
+    speaks_for(agent, context)?;
+    lives(agent, "no silence to announce")?;
+    if until.since(context.now) > LONGEST_QUIET {
+        return Err(Refusal::invalid("a silence of more than a day cannot be announced")
+            .hint("say --for 24h at most, and say it again when it is over"));
+    }
+    if until <= context.now && agent.quiet.as_ref().is_none_or(|quiet| !quiet.holds(context.now)) {
+        return Ok(Vec::new());
+    }
+    let fact = Fact::AgentQuietDeclared { until, reason: reason.to_owned() };
+    Ok(vec![Draft::new(agent_subject(&agent.key, &agent.spec.ticket), fact)])
 }
 
 fn turn(agent: &Agent, from: AgentStatus, to: AgentStatus, reason: &str, launch: Option<u32>) -> Draft {
@@ -200,7 +264,8 @@ fn observed(
         return Vec::new();
     }
     let mut drafts = Vec::new();
-    if health != agent.health || waiting_for != agent.waiting_for {
+    let said = |key: &str| evidence.get(key).and_then(Value::as_str).unwrap_or_default();
+    if is_news(agent, health, waiting_for, said("signal"), said("line")) {
         let fact = Fact::AgentObserved { health, waiting_for, reason: reason.to_owned(), evidence: bounded(evidence) };
         drafts.push(Draft::new(agent_subject(&agent.key, &agent.spec.ticket), fact));
     }

@@ -5,7 +5,7 @@ use crate::domain::agent::{Agent, AgentKey};
 use crate::domain::command::EscalationWish;
 use crate::domain::escalation::{Escalation, EscalationState, Kind, Suggestion, SuggestionState};
 use crate::domain::event::{Draft, Fact};
-use crate::domain::operator::{Intent, agent_cause, is_unhealthy, lifeless_since, question_target};
+use crate::domain::operator::{Intent, agent_cause, is_unhealthy, lifeless_since, question_target, runner_target};
 use crate::domain::plan::Step;
 use crate::domain::refusal::Refusal;
 use crate::domain::run::{Run, RunStatus};
@@ -104,19 +104,23 @@ fn cause_holds(scene: &Scene, escalation: &Escalation) -> bool {
         Kind::Blocked => open_run(scene, run_id)
             .and_then(|run| agent_of(scene, run.id(), escalation.workspace.as_ref(), escalation.agent.as_ref()))
             .is_some_and(is_unhealthy),
+        Kind::Input => open_run(scene, run_id)
+            .and_then(|run| agent_of(scene, run.id(), escalation.workspace.as_ref(), escalation.agent.as_ref()))
+            .is_some_and(Agent::waits_for_key),
+        Kind::Limit => limit_holds(scene, &escalation.target),
         Kind::Step => open_run(scene, run_id).is_some_and(|run| step_failed(scene, run, &escalation.target)),
         Kind::Failed => run_id.and_then(|id| scene.runs.get(id)).is_some_and(|run| run.status == RunStatus::Failed),
         Kind::Stale => run_id.and_then(|id| scene.runs.get(id)).is_some_and(|run| stays_stopped(scene, run)),
         Kind::Sla => may_wait(scene, run_id) && thread_waits(scene, escalation.thread_id.as_ref()),
         Kind::Delivery => open_run(scene, run_id).is_some() && delivery::cause_holds(scene, escalation),
-        Kind::Input
-        | Kind::Limit
-        | Kind::TmuxUnreachable
-        | Kind::TmuxServerLost
-        | Kind::DeadLetter
-        | Kind::NotActed
-        | Kind::Adviser => true,
+        Kind::TmuxUnreachable | Kind::TmuxServerLost | Kind::DeadLetter | Kind::NotActed | Kind::Adviser => true,
     }
+}
+
+/// Whether an agent of the runner that a call is about still waits for its limit to pass. All that do are in the scene
+/// wherever such a call is.
+pub(super) fn limit_holds(scene: &Scene, target: &str) -> bool {
+    scene.agents.iter().any(|agent| agent.is_limited() && runner_target(&agent.spec.runner) == target)
 }
 
 /// Whether a question of the present epoch waits for a human.
@@ -180,6 +184,7 @@ pub(super) fn still_wanted(scene: &Scene, suggestion: &Suggestion) -> bool {
             .is_some_and(|agent| is_unhealthy(agent) && agent_cause(agent) == suggestion.cause && agent.restart_left()),
         Intent::AutoStopStale => lifeless_cause(scene, run).as_ref() == Some(&suggestion.cause),
         Intent::EscalateGuidance
+        | Intent::EscalateInput
         | Intent::EscalateBlocked
         | Intent::EscalateSla
         | Intent::EscalateFailed

@@ -71,6 +71,10 @@ fn still_so(scene: &Scene, run: Option<&Run>, conclusion: &Conclusion) -> bool {
     let looked_after = run.is_none_or(|run| run.status.at_work());
     match decision.intent {
         Intent::EscalateGuidance => looked_after && escalation::question_waits(scene, &decision.target),
+        Intent::EscalateInput if conclusion.call.is_some_and(|(kind, _)| kind == Kind::Limit) => {
+            escalation::limit_holds(scene, &decision.target)
+        }
+        Intent::EscalateInput => looked_after && agent_of(scene, about).is_some_and(Agent::waits_for_key),
         Intent::EscalateSla => looked_after && escalation::thread_waits(scene, about.thread_id.as_ref()),
         Intent::EscalateBlocked if conclusion.call.is_some_and(|(kind, _)| kind == Kind::Step) => {
             run.is_some_and(|run| run.status.at_work() && escalation::step_failed(scene, run, &decision.target))
@@ -116,6 +120,7 @@ fn effect(
         Intent::AutoStopStale => run::stop(scene, run, &shortened(reason)),
         // A call has no other effect, and forgetting restarts is what its fact says.
         Intent::EscalateGuidance
+        | Intent::EscalateInput
         | Intent::EscalateBlocked
         | Intent::EscalateSla
         | Intent::EscalateFailed

@@ -1,18 +1,35 @@
-//! What an agent's screen says about taking text: a pure reading of its last lines by the runner's patterns.
+//! What an agent's screen says about taking text: a pure reading of its last lines, its title and its cursor, by the
+//! runner's patterns.
 //!
 //! An agent can print any of the patterns, so few lines count, and where two readings are possible the one wins that
 //! keeps from typing.
 
+use regex::Regex;
+
 use crate::domain::runner::Runner;
+use crate::domain::screen::{BadPattern, compile};
 
 /// A dialog may be that high, in lines that are not blank.
 const DIALOG_LINES: usize = 14;
-/// What says that a turn runs, or where to type, stands in these.
-const STATUS_LINES: usize = 9;
+/// What says that a turn runs stands in these.
+const WORKING_LINES: usize = 10;
+/// And the place to type in, in these.
+const READY_LINES: usize = 6;
 /// So many letters of a text's end are looked for on the screen.
 const TAIL: usize = 24;
 /// How programs show a longer paste that they keep folded.
 const FOLDED: &str = "[Pasted";
+
+/// A screen at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Screen<'a> {
+    /// Its lines.
+    pub text: &'a str,
+    /// The title that the program has given its terminal.
+    pub title: &'a str,
+    /// The column in which the cursor stands.
+    pub cursor: u16,
+}
 
 /// What a screen shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,35 +40,90 @@ pub enum Shows {
     Busy(String),
     /// The composer is there and nothing runs.
     Ready,
+    /// The composer is there, and somebody's words stand in it.
+    Draft,
     /// Nothing that is known.
     Unclear,
 }
 
-/// Reads a screen.
-pub fn read(screen: &str, runner: &Runner) -> Shows {
-    let lines: Vec<&str> = screen.lines().filter(|line| !line.trim().is_empty()).collect();
-    let last = |count: usize| &lines[lines.len().saturating_sub(count)..];
-    let found = |lines: &[&str], patterns: &[String]| {
-        let fits = |line: &&&str| patterns.iter().any(|pattern| line.contains(pattern.as_str()));
-        lines.iter().rev().find(fits).map(|line| plain(line))
-    };
-    if let Some(line) = found(last(DIALOG_LINES), &runner.waiting_patterns) {
-        return Shows::Dialog(line);
+/// Reads the screens of one runner.
+#[derive(Debug, Clone, Default)]
+pub struct Patterns {
+    waiting: Vec<Regex>,
+    working: Vec<Regex>,
+    limit: Vec<Regex>,
+    ready: Vec<Regex>,
+    home: Option<u16>,
+}
+
+impl Patterns {
+    /// Those of a runner.
+    ///
+    /// # Errors
+    /// The first that cannot be used.
+    pub fn of(runner: &Runner) -> Result<Self, BadPattern> {
+        let all = |patterns: &[String]| patterns.iter().map(|pattern| compile(pattern)).collect::<Result<_, _>>();
+        Ok(Self {
+            waiting: all(&runner.waiting_patterns)?,
+            working: all(&runner.working_patterns)?,
+            limit: all(&runner.limit_patterns)?,
+            ready: all(&runner.ready_patterns)?,
+            home: runner.home_column,
+        })
     }
-    let status = last(STATUS_LINES);
-    if let Some(line) = found(status, &runner.working_patterns).or_else(|| found(status, &runner.limit_patterns)) {
-        return Shows::Busy(line);
+
+    /// Whether it is known how the composer looks.
+    pub fn know_composer(&self) -> bool {
+        !self.ready.is_empty()
     }
-    match found(status, &runner.ready_patterns) {
-        Some(_) => Shows::Ready,
-        None => Shows::Unclear,
+
+    /// Reads a screen.
+    pub fn read(&self, screen: &Screen<'_>) -> Shows {
+        let lines = lines(screen.text);
+        let ready = last_fit(&lines, READY_LINES, &self.ready);
+        let dialog = last_fit(&lines, DIALOG_LINES, &self.waiting).filter(|at| ready.is_none_or(|ready| *at > ready));
+        if let Some(at) = dialog {
+            return Shows::Dialog(asked(&lines[..=at]));
+        }
+        if screen.title.starts_with("[ ! ] ") || screen.title.starts_with("[ . ] ") {
+            return Shows::Dialog(plain(screen.title));
+        }
+        let busy = last_fit(&lines, WORKING_LINES, &self.working).map(|at| plain(lines[at]));
+        let turns = screen.title.starts_with(|c| ('\u{2801}'..='\u{28ff}').contains(&c)).then(|| plain(screen.title));
+        if let Some(line) = busy.or(turns.filter(|_| self.know_composer())) {
+            return Shows::Busy(line);
+        }
+        match (ready, last_fit(&lines, READY_LINES, &self.limit)) {
+            (Some(_), _) if self.home.is_some_and(|home| home != screen.cursor) => Shows::Draft,
+            (Some(_), _) => Shows::Ready,
+            (None, Some(at)) => Shows::Busy(plain(lines[at])),
+            (None, None) => Shows::Unclear,
+        }
     }
+}
+
+fn lines(screen: &str) -> Vec<&str> {
+    screen.lines().filter(|line| !line.trim().is_empty()).collect()
+}
+
+/// The lowest of the last `count` lines that a pattern fits.
+fn last_fit(lines: &[&str], count: usize, patterns: &[Regex]) -> Option<usize> {
+    let first = lines.len().saturating_sub(count);
+    (first..lines.len()).rev().find(|at| patterns.iter().any(|pattern| pattern.is_match(lines[*at])))
+}
+
+/// What a dialog asks: its last question, else the line that gave it away.
+fn asked(lines: &[&str]) -> String {
+    let near = &lines[lines.len().saturating_sub(DIALOG_LINES)..];
+    let question = near.iter().rev().map(|line| plain(line)).find(|line| line.ends_with('?'));
+    question.unwrap_or_else(|| near.last().map(|line| plain(line)).unwrap_or_default())
 }
 
 /// A line without what frames it.
 fn plain(line: &str) -> String {
     let words: Vec<&str> = line.split_whitespace().collect();
-    words.join(" ").trim_matches(|c: char| "│┃╹▀─ ".contains(c)).to_owned()
+    let line = words.join(" ");
+    line.trim_matches(|c: char| ('\u{2500}'..='\u{259f}').contains(&c) || c == ' ').to_owned()
 }
 
 /// How far above the screen's end the end of a text stands, in lines that are not blank; `None` where it is not seen.
@@ -61,7 +133,7 @@ fn plain(line: &str) -> String {
 pub fn place_of(screen: &str, text: &str) -> Option<usize> {
     let mut tail: Vec<char> = text.chars().rev().filter(|c| c.is_alphanumeric()).take(TAIL).collect();
     tail.reverse();
-    let lines: Vec<&str> = screen.lines().filter(|line| !line.trim().is_empty()).collect();
+    let lines = lines(screen);
     let mut letters = Vec::new();
     for (at, line) in lines.iter().enumerate() {
         letters.extend(line.chars().filter(|c| c.is_alphanumeric()).map(|c| (c, at)));
@@ -82,11 +154,16 @@ mod tests {
     use super::*;
     use crate::domain::runner::builtin;
 
-    fn shows(runner: &str, screen: &str) -> String {
-        match read(screen, builtin(runner).unwrap()) {
+    fn shows(runner: &str, text: &str) -> String {
+        shows_with(runner, text, "host", builtin(runner).unwrap().home_column.unwrap_or(0))
+    }
+
+    fn shows_with(runner: &str, text: &str, title: &str, cursor: u16) -> String {
+        match Patterns::of(builtin(runner).unwrap()).unwrap().read(&Screen { text, title, cursor }) {
             Shows::Dialog(line) => format!("dialog: {line}"),
             Shows::Busy(line) => format!("busy: {line}"),
             Shows::Ready => "ready".to_owned(),
+            Shows::Draft => "draft".to_owned(),
             Shows::Unclear => "unclear".to_owned(),
         }
     }
@@ -94,7 +171,9 @@ mod tests {
     const CLAUDE: &str = "● Understood\n\n────\n❯\u{a0}\n────\n  ? for shortcuts";
     const CLAUDE_WORKS: &str = "✽ Smooshing… (8s)\n\n────\n❯\u{a0}\n────\n  esc to interrupt · ← for agents\n\n\n";
     const CLAUDE_ASKS: &str = " Bash command\n   touch x\n\n Do you want to proceed?\n ❯ 1. Yes\n   2. Yes, and always\n   3. No\n\n Esc to cancel · Tab to amend";
+    const CODEX: &str = "› Ask Codex to do anything\n\n  GPT default · ~/shop";
     const CODEX_ASKS: &str = "  $ touch x\n\n› 1. Yes, proceed (y)\n  2. No, and tell Codex (esc)\n\n  Press enter to confirm or esc to cancel";
+    const CODEX_TRUST: &str = "  Trust this folder? Codex can read\n  more.\n\n› 1. Trust and continue\n  2. Back to Agent Command Center\n\n  enter continue · esc back";
     const OPENCODE: &str = "  ┃\n  ┃\n  ┃  Build · model\n  ╹▀▀▀▀\n   /shop   940 (1%)  ctrl+p commands";
     const OPENCODE_ASKS: &str =
         "  ┃  △ Permission required\n  ┃  $ touch x\n  ┃   Allow once   Allow always   Reject  ctrl+f fullscreen";
@@ -106,9 +185,10 @@ mod tests {
             ("claude", CLAUDE_WORKS),
             ("claude", CLAUDE_ASKS),
             ("claude", "❯ an old prompt with a plain blank"),
-            ("codex", "› Ask Codex to do anything\n\n  GPT default · ~/shop"),
+            ("codex", CODEX),
             ("codex", "◦ Working (2s • esc to interrupt)\n\n\n› Ask Codex to do anything\n\n  GPT · ~/shop"),
             ("codex", CODEX_ASKS),
+            ("codex", CODEX_TRUST),
             ("opencode", OPENCODE),
             ("opencode", OPENCODE_ASKS),
             ("opencode", ""),
@@ -119,11 +199,12 @@ mod tests {
         insta::assert_snapshot!(told.join("\n"), @r"
         claude: ready
         claude: busy: esc to interrupt · ← for agents
-        claude: dialog: Esc to cancel · Tab to amend
+        claude: dialog: Do you want to proceed?
         claude: unclear
         codex: ready
         codex: busy: ◦ Working (2s • esc to interrupt)
         codex: dialog: Press enter to confirm or esc to cancel
+        codex: dialog: enter continue · esc back
         opencode: ready
         opencode: dialog: Allow once Allow always Reject ctrl+f fullscreen
         opencode: unclear
@@ -132,9 +213,25 @@ mod tests {
     }
 
     #[test]
-    fn what_was_printed_long_before_does_not_count() {
-        let long_ago = format!("Do you want to proceed?\n{}{CLAUDE}", "line\n".repeat(20));
-        assert_eq!(shows("claude", &long_ago), "ready");
+    fn title_and_cursor_tell_what_the_lines_do_not() {
+        assert_eq!(shows_with("codex", CODEX, "⠙ shop", 2), "busy: ⠙ shop");
+        assert_eq!(
+            shows_with("codex", CODEX, "[ ! ] Action Required | shop", 2),
+            "dialog: [ ! ] Action Required | shop"
+        );
+        assert_eq!(shows_with("codex", CODEX, "shop", 9), "draft");
+        assert_eq!(shows_with("claude", CLAUDE, "✳ shop", 2), "ready");
+        assert_eq!(shows_with("opencode", OPENCODE, "OC | shop", 5), "ready");
+        // A shell's title is anybody's.
+        assert_eq!(shows_with("shell", "$ ", "⠙ shop", 2), "unclear");
+    }
+
+    #[test]
+    fn what_was_printed_before_does_not_count() {
+        let before = format!("Do you want to proceed?\n{CLAUDE}");
+        assert_eq!(shows("claude", &before), "ready", "the composer stands below it");
+        let long_ago = format!("Do you want to proceed?\n{}", "line\n".repeat(20));
+        assert_eq!(shows("claude", &long_ago), "unclear");
     }
 
     #[test]
@@ -152,7 +249,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_dialog_is_never_overlooked(above in "[a-z❯› \n]{0,60}", below in "[a-z❯› \u{a0}\n]{0,20}") {
+        fn a_dialog_below_everything_is_never_overlooked(above in "[a-z❯› \u{a0}\n]{0,60}", below in "[a-z \n]{0,20}") {
             let screen = format!("{above}\n Do you want to proceed?\n{below}");
             prop_assume!(below.lines().filter(|line| !line.trim().is_empty()).count() < DIALOG_LINES);
             prop_assert!(shows("claude", &screen).starts_with("dialog"));
@@ -162,6 +259,13 @@ mod tests {
         fn a_text_at_the_end_is_found_at_the_end(above in "(?s).{0,60}", text in "(?s)[a-z].{0,60}[a-z]") {
             let screen = format!("{above}\n{text}");
             prop_assert_eq!(place_of(&screen, &text), Some(0));
+        }
+
+        #[test]
+        fn no_screen_makes_it_panic(text in "(?s).{0,200}", title in "(?s).{0,20}", cursor: u16) {
+            for runner in ["codex", "claude", "opencode", "shell"] {
+                let _ = shows_with(runner, &text, &title, cursor);
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
-//! Rules 3 to 5 and 7 of spec 2.7, one function a subject; rules 1 and 6 are in `waits`.
+//! Rules 3 to 5 and 7 of spec 2.7, one function a subject; rules 1 and 6 are in `waits`, rule 2 in `keys`.
 
+use super::keys::waits_for_key;
 use super::waits::calls;
 use super::{
     Action, Agent, AgentStatus, Conclusion, Considered, Decision, Intent, Kind, Measure, Moment, RUN_TARGET, RunStatus,
@@ -58,7 +59,7 @@ impl Found {
         Conclusion { about: self.about, decision, call: None }
     }
 
-    fn not_before(self, intent: Intent, due: Moment) -> Conclusion {
+    pub fn not_before(self, intent: Intent, due: Moment) -> Conclusion {
         let mut conclusion = self.decide(intent, Action::Nothing);
         conclusion.decision.due_at = Some(due);
         conclusion
@@ -85,7 +86,11 @@ impl Rules<'_> {
     fn at_work(&self) -> Vec<Conclusion> {
         let sight = self.sight;
         let calls = calls(sight.questions, sight.waiting, self.measure, self.now);
-        let agents = sight.agents.iter().filter_map(|agent| self.agent(agent).or_else(|| self.well(agent)));
+        let key = |agent| waits_for_key(agent, self.measure, self.now);
+        let agents = sight
+            .agents
+            .iter()
+            .filter_map(|agent| key(agent).or_else(|| self.agent(agent)).or_else(|| self.well(agent)));
         let steps = sight.steps.iter().filter_map(|step| self.step(step));
         calls.into_iter().chain(agents).chain(steps).chain(self.stale()).collect()
     }
@@ -277,7 +282,7 @@ fn about_run(run_id: &str) -> Subject {
     Subject { run_id: Some(run_id.to_owned()), ..Subject::default() }
 }
 
-fn about_agent(agent: &Agent) -> Subject {
+pub(super) fn about_agent(agent: &Agent) -> Subject {
     Subject {
         run_id: Some(agent.key.run_id.clone()),
         ticket: Some(agent.spec.ticket.clone()),

@@ -124,6 +124,12 @@ impl Policy {
         policy
     }
 
+    /// The health policy that holds for agents of a profile; for a profile that is not there, that of all.
+    pub fn health_of(&self, profile: &str) -> HealthPolicy {
+        let profile = self.agent_profiles.iter().find(|known| known.name == profile);
+        profile.map_or_else(|| self.health.clone(), |profile| self.health_for(profile))
+    }
+
     /// The health thresholds that hold for agents of a profile.
     pub fn health_for(&self, profile: &AgentProfile) -> HealthPolicy {
         let (own, all) = (&profile.health, &self.health);

@@ -111,18 +111,21 @@ pub struct RunnerPatch {
     /// What `{full_auto}` stands for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub full_auto: Option<Vec<String>>,
-    /// Texts that mean: it waits for a human.
+    /// Regular expressions that fit when it waits for a human.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_patterns: Option<Vec<String>>,
-    /// Texts that mean: its model is out of reach or its limit spent.
+    /// Those that fit when its model is out of reach or its limit spent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit_patterns: Option<Vec<String>>,
-    /// Texts that mean: it takes typed text.
+    /// Those that fit when it takes typed text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_patterns: Option<Vec<String>>,
-    /// Texts that mean: it is at work.
+    /// Those that fit when it is at work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub working_patterns: Option<Vec<String>>,
+    /// Column of the cursor that means: nothing is typed yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home_column: Option<u16>,
     /// tmux key that submits typed text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub submit: Option<String>,

@@ -1,5 +1,6 @@
 //! The typed form of the policy: one struct per section. Rules and defaults live in the table of `fields`.
 
+use crate::domain::health::Thresholds;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -173,6 +174,17 @@ pub struct HealthPolicy {
     pub observe_ms: u32,
     /// Seconds an agent may wait for input before that is escalated.
     pub input_wait_seconds: u32,
+}
+
+impl HealthPolicy {
+    /// After how many seconds silence means something.
+    pub fn thresholds(&self) -> Thresholds {
+        Thresholds {
+            idle_seconds: self.idle_seconds,
+            activity_stalled_seconds: self.activity_stalled_seconds,
+            progress_stalled_seconds: self.progress_stalled_seconds,
+        }
+    }
 }
 
 /// `close`.

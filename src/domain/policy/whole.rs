@@ -2,7 +2,7 @@
 
 use super::check::{Checker, Fault, did_you_mean};
 use super::span::{join_index, join_key};
-use crate::domain::runner;
+use crate::domain::{runner, screen};
 use serde_json::Value;
 use std::collections::HashSet;
 
@@ -79,6 +79,20 @@ fn runners(document: &Value, found: &mut Checker) {
                 found.faults.push(Fault::new(path, None, rule));
             }
             None | Some(_) => {}
+        }
+        patterns(&join_key("runners", name), patch, found);
+    }
+}
+
+/// Each pattern has to be one: found out here, and not when an agent waits.
+fn patterns(path: &str, patch: &Value, found: &mut Checker) {
+    for key in ["waiting_patterns", "limit_patterns", "ready_patterns", "working_patterns"] {
+        let texts = patch.get(key).and_then(Value::as_array).into_iter().flatten().enumerate();
+        for (index, text) in texts {
+            if let Some(Err(bad)) = text.as_str().map(screen::compile) {
+                let rule = format!("must be a regular expression: {}", bad.why);
+                found.faults.push(Fault::new(join_index(&join_key(path, key), index), Some(text.clone()), rule));
+            }
         }
     }
 }

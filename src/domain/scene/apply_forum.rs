@@ -62,6 +62,7 @@ impl Scene {
             | Fact::AgentExited { .. }
             | Fact::AgentRestarted { .. }
             | Fact::AgentProgressed { .. }
+            | Fact::AgentQuietDeclared { .. }
             | Fact::DocsSeeded { .. }
             | Fact::DocsSynced { .. }
             | Fact::GitCommitted { .. }

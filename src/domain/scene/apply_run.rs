@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Merged, Scene, Seeding, Workspace};
-use crate::domain::agent::{Agent, AgentKey, AgentSpec, AgentStatus, Exit, Health, Restarts, WaitingFor};
+use crate::domain::agent::{Agent, AgentKey, AgentSpec, AgentStatus, Exit, Health, Quiet, Restarts, Said, WaitingFor};
 use crate::domain::event::{Event, Fact};
 use crate::domain::operator::Intent;
 use crate::domain::plan::{Step, StepSpec, StepStatus};
@@ -193,10 +193,16 @@ impl Scene {
                 if matches!(to, AgentStatus::Dead | AgentStatus::Failed | AgentStatus::Stopped) {
                     agent.health = Health::Dead;
                     agent.waiting_for = WaitingFor::None;
+                    agent.waiting_since = None;
                 }
             }
             Fact::AgentObserved { health, waiting_for, reason, evidence } => {
                 agent.health = *health;
+                agent.waiting_since = match (agent.waiting_for == *waiting_for, waiting_for.seen_on_screen()) {
+                    (_, false) => None,
+                    (true, true) => agent.waiting_since.or(Some(now)),
+                    (false, true) => Some(now),
+                };
                 agent.waiting_for = *waiting_for;
                 agent.reason.clone_from(reason);
                 agent.evidence = evidence.clone();
@@ -217,7 +223,16 @@ impl Scene {
             }
             Fact::OperatorActed { intent: Intent::ResetRestarts, .. } => forget_restarts(agent),
             Fact::OperatorActed { .. } => {}
-            Fact::AgentProgressed { .. } => agent.last_progress_at = Some(now),
+            Fact::AgentProgressed { note, percent, .. } => {
+                agent.last_progress_at = Some(now);
+                if note.is_some() || percent.is_some() {
+                    agent.said = Some(Said { at: now, note: note.clone(), percent: *percent });
+                }
+            }
+            Fact::AgentQuietDeclared { until, reason } => {
+                let quiet = Quiet { since: now, until: *until, reason: reason.clone() };
+                agent.quiet = Some(quiet).filter(|quiet| quiet.holds(now));
+            }
             Fact::RunCreated { .. }
             | Fact::RunTransitioned { .. }
             | Fact::RunSpecChanged { .. }
@@ -276,6 +291,9 @@ fn registered(key: AgentKey, spec: &AgentSpec, event: &Event) -> Agent {
         status: AgentStatus::Pending,
         health: Health::Unknown,
         waiting_for: WaitingFor::None,
+        waiting_since: None,
+        quiet: None,
+        said: None,
         reason: "not started yet".to_owned(),
         since: event.occurred_at,
         evidence: Value::Null,
@@ -297,6 +315,8 @@ fn started(agent: &mut Agent, launch: u32, event: &Event) {
     agent.exit = None;
     agent.health = Health::Healthy;
     agent.waiting_for = WaitingFor::None;
+    agent.waiting_since = None;
+    agent.quiet = None;
     agent.last_progress_at = Some(event.occurred_at);
     agent.evidence = serde_json::json!({ "signal": "started", "source": "launcher", "launch": launch });
 }

@@ -19,16 +19,15 @@ use super::tty::Tty;
 use crate::domain::actor::ActorType;
 use crate::domain::agent::{Agent, AgentKey};
 use crate::domain::command::DeliveryWish;
-use crate::domain::delivery::screen::{Shows, place_of, read};
+use crate::domain::delivery::screen::{Patterns, Screen, Shows, place_of};
 use crate::domain::delivery::{Delivery, Hold, IN_DOUBT_AFTER, Seen, may_type, too_long_for_cooked, typed_text};
 use crate::domain::runner::Runner;
+use crate::domain::screen::BadPattern;
 
 /// A pane that is in the way between the look and the paste may be so for so long.
 const GUARD_PATIENCE: Duration = Duration::from_secs(5);
 /// A program of which nothing is known gets the key this soon after the text.
 const APART: Duration = Duration::from_millis(100);
-/// One whose composer is known shows it; a key before that is lost, or does something else.
-const SHOW_PATIENCE: Duration = Duration::from_secs(20);
 /// After a key its effect is awaited this long, at first, before the key may be pressed again.
 const FIRST_WAIT: Duration = Duration::from_millis(800);
 /// And this long at most.
@@ -88,7 +87,7 @@ pub fn attempt(
         place.tmux.leave_mode(place.session())?;
         return Ok(Ended::NotYet);
     }
-    let seen = seen(engine, &place.runner, &before);
+    let seen = seen(engine, &place.patterns, &before);
     if may_type(delivery.from.author_type, delivery.urgent, &seen).is_err() {
         return Ok(Ended::NotYet);
     }
@@ -129,7 +128,7 @@ pub fn in_the_way(engine: &Engine, key: &AgentKey, from: ActorType, urgent: bool
         || EngineError::refused(format!("agent {} has no live session", key.name), "metawsm restart starts it again");
     let place = Place::of(engine, key)?.ok_or_else(none)?;
     let looked = place.look()?.ok_or_else(none)?;
-    Ok(may_type(from, urgent, &seen(engine, &place.runner, &looked)).err())
+    Ok(may_type(from, urgent, &seen(engine, &place.patterns, &looked)).err())
 }
 
 fn fail(engine: &Engine, caller: &Caller, delivery: &Delivery, reason: String) -> Result<Ended, EngineError> {
@@ -146,16 +145,20 @@ fn text_of(engine: &Engine, place: &Place<'_>, delivery: &Delivery) -> Result<Op
     Ok(words.map(|words| typed_text(delivery, &words, &place.agent.spec.runner)))
 }
 
-fn seen(engine: &Engine, runner: &Runner, looked: &Looked) -> Seen {
+fn seen(engine: &Engine, patterns: &Patterns, looked: &Looked) -> Seen {
     let seconds = engine.now().millis().div_euclid(1000);
     let since = |at: i64| Duration::from_secs(u64::try_from(seconds - at).unwrap_or(0));
     Seen {
-        shows: read(&looked.screen, runner),
-        knows_composer: !runner.ready_patterns.is_empty(),
+        shows: patterns.read(&screen(looked)),
+        knows_composer: patterns.know_composer(),
         scrolling: looked.in_mode && looked.attached > 0,
         keys: looked.keys_at.map(since),
         quiet: since(looked.activity),
     }
+}
+
+fn screen(looked: &Looked) -> Screen<'_> {
+    Screen { text: &looked.screen, title: &looked.title, cursor: looked.cursor }
 }
 
 fn word(shows: &Shows) -> &'static str {
@@ -163,6 +166,7 @@ fn word(shows: &Shows) -> &'static str {
         Shows::Dialog(_) => "dialog",
         Shows::Busy(_) => "busy",
         Shows::Ready => "ready",
+        Shows::Draft => "draft",
         Shows::Unclear => "quiet",
     }
 }
@@ -172,6 +176,7 @@ struct Place<'a> {
     tmux: &'a Tmux,
     agent: Agent,
     runner: Runner,
+    patterns: Patterns,
     /// The launcher, which is the pane's process.
     pid: u32,
 }
@@ -187,7 +192,11 @@ impl<'a> Place<'a> {
         let Some(tmux) = engine.tmux_if_known()? else { return Ok(None) };
         let policy = engine.policy_of(&agent.key.run_id)?;
         let runner = policy.runner(&agent.spec.runner).unwrap_or_default();
-        Ok(Some(Self { tmux, agent, runner, pid: record.launcher_pid }))
+        let bad = |bad: BadPattern| {
+            EngineError::refused(format!("runner {}: {bad}", agent.spec.runner), "metawsm policy check")
+        };
+        let patterns = Patterns::of(&runner).map_err(bad)?;
+        Ok(Some(Self { tmux, agent, runner, patterns, pid: record.launcher_pid }))
     }
 
     fn session(&self) -> &str {
@@ -238,6 +247,9 @@ impl Typing<'_> {
             return Came::Unknown;
         }
         let at = self.until_shown();
+        if at.is_none() && self.place.patterns.know_composer() {
+            return Came::Unknown;
+        }
         self.submit(at).map_or(Came::Unknown, Came::Taken)
     }
 
@@ -268,11 +280,11 @@ impl Typing<'_> {
         BUFFERS.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Waits until the text shows, and says how far above the screen's end; or as long as is reasonable.
+    /// Waits until the text shows, and says how far above the screen's end. One whose composer is known shows it: a key
+    /// before that is lost, or does something else.
     fn until_shown(&self) -> Option<usize> {
-        let knows = !self.place.runner.ready_patterns.is_empty();
         let apart = APART.max(Duration::from_millis(u64::from(self.place.runner.submit_delay_ms)));
-        let patience = if knows { SHOW_PATIENCE.max(apart) } else { apart };
+        let patience = if self.place.patterns.know_composer() { IN_DOUBT_AFTER } else { apart };
         let pasted = Instant::now();
         let old = place_of(&self.before.screen, &self.text);
         let mut at = None;
@@ -302,7 +314,7 @@ impl Typing<'_> {
             let Ok(looked) = self.place.look() else { continue };
             let looked = looked?;
             let stands = at.is_some() && self.stands(&looked, at);
-            if matches!(read(&looked.screen, &self.place.runner), Shows::Dialog(_)) {
+            if matches!(self.place.patterns.read(&screen(&looked)), Shows::Dialog(_)) {
                 // The key would answer it.
                 std::thread::sleep(STEP);
                 continue;
@@ -360,14 +372,14 @@ impl Typing<'_> {
             _ if cooked => (all_read && echoed).then_some("read"),
             Some(_) => (!self.stands(looked, at)).then_some("left_composer"),
             // Where a composer is known and the text was never seen in it, a change says nothing.
-            None if !self.place.runner.ready_patterns.is_empty() => None,
+            None if self.place.patterns.know_composer() => None,
             None => (all_read && looked.screen != pressed_on.screen).then_some("screen_changed"),
         }
     }
 
     /// Whether the text still stands where it was typed. A composer may grow a line or lose one below it.
     fn stands(&self, looked: &Looked, at: Option<usize>) -> bool {
-        let slack = usize::from(!self.place.runner.ready_patterns.is_empty());
+        let slack = usize::from(self.place.patterns.know_composer());
         let now = place_of(&looked.screen, &self.text);
         matches!((at, now), (Some(at), Some(now)) if now <= at + slack)
     }

@@ -1,10 +1,13 @@
 //! What the rules are shown: a run with all that belongs to it, and what waits outside of every run.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::domain::actor::ActorType;
 use crate::domain::agent::{Agent, AgentKey};
-use crate::domain::operator::{Conclusion, Measure, Question, Sight, Waiting, calls, evaluate};
+use crate::domain::operator::{
+    Conclusion, Limited, Measure, Question, Sight, Waiting, calls, evaluate, limits, runner_target,
+};
 use crate::domain::run::Run;
 use crate::domain::thread::{LONGEST_TITLE, Thread};
 use crate::domain::time::Moment;
@@ -41,6 +44,33 @@ pub fn conclude(
 pub fn conclude_outside(reader: &Reader, measure: &Measure, now: Moment) -> Result<Vec<Conclusion>, StoreError> {
     let waiting = waiting(reader, None, &[], measure, now)?;
     Ok(calls(&asked(reader, None, &[])?, &waiting, measure, now))
+}
+
+/// What the rules conclude now about the limits that agents of runs at work wait for; of one run, where only that is
+/// looked after. Nothing is changed.
+///
+/// # Errors
+/// What the store says.
+pub fn conclude_limits(
+    reader: &Reader,
+    limited: &[Agent],
+    only: Option<&str>,
+    measure: &Measure,
+    now: Moment,
+) -> Result<Vec<Conclusion>, StoreError> {
+    let mut found: BTreeMap<&str, Vec<&Agent>> = BTreeMap::new();
+    for agent in limited.iter().filter(|agent| only.is_none_or(|only| only == agent.key.run_id)) {
+        if reader.run(&agent.key.run_id)?.is_some_and(|run| run.status.at_work()) {
+            found.entry(&agent.spec.runner).or_default().push(agent);
+        }
+    }
+    let mut conclusions = Vec::new();
+    for (runner, agents) in found {
+        let calls = reader.escalations_about(None, &runner_target(runner))?;
+        let standing = calls.iter().find(|call| call.stands());
+        conclusions.extend(limits(&[Limited { runner, agents, standing }], measure, now));
+    }
+    Ok(conclusions)
 }
 
 /// Whether something asked in `epoch` belongs to its agent's present one.

@@ -9,12 +9,14 @@ use super::super::engine::{Caller, Engine};
 use super::super::error::EngineError;
 use super::super::launcher::{Record, read_record};
 use super::super::process::ends::{Ends, Life};
+use super::super::progress::Progress;
 use super::super::tmux::{Pane, Panes};
 use super::farewell::Farewells;
+use super::screens::Screens;
 use super::standing::Open;
 use crate::domain::agent::{Agent, AgentKey, AgentStatus, Exit, Health};
 use crate::domain::command::AgentWish;
-use crate::domain::health::{Signals, Thresholds, judge};
+use crate::domain::health::{Signals, is_news};
 use crate::domain::policy::HealthPolicy;
 use crate::domain::time::Moment;
 use crate::store::read::Vitals;
@@ -60,6 +62,8 @@ pub struct Eye {
     records: BTreeMap<AgentKey, Known>,
     /// Launches of which the server showed no pane at the last look.
     missing: BTreeMap<AgentKey, u32>,
+    /// What their screens show.
+    pub screens: Screens,
     /// Whether an end may not be reported yet: an agent lives whose server is gone, or one just ends.
     pub orphans: bool,
 }
@@ -73,6 +77,7 @@ impl Eye {
             ends,
             records: BTreeMap::new(),
             missing: BTreeMap::new(),
+            screens: Screens::default(),
             orphans: false,
         }
     }
@@ -82,6 +87,7 @@ impl Eye {
         let launches: BTreeMap<&AgentKey, u32> = living.map(|agent| (&agent.key, agent.launch)).collect();
         self.records.retain(|key, known| launches.get(key) == Some(&known.launch));
         self.missing.retain(|key, _| launches.contains_key(key));
+        self.screens.keep(&launches);
         let lives: BTreeSet<Life> = self.records.values().flat_map(|known| lives(&known.record)).collect();
         self.ends.keep(&lives);
         self.ends.look();
@@ -97,7 +103,7 @@ impl Eye {
         open: &Open,
         agent: &Agent,
         shown: Option<&Shown<'_>>,
-        farewells: &mut Farewells,
+        (farewells, progress): (&mut Farewells, &Progress),
         now: Moment,
     ) -> Result<Option<Vitals>, EngineError> {
         if farewells.has(&agent.key) {
@@ -129,39 +135,37 @@ impl Eye {
         self.orphans |= server_gone;
         let pane = shown.and_then(|shown| shown.of_session(&agent.spec.session));
         let pane = pane.filter(|pane| pane.pane_pid == record.launcher_pid);
-        self.signals(open, agent, health, pane, now)?;
-        let last_output_at = pane.map(last_output);
-        Ok(Some(Vitals { last_output_at, last_seen_at: now, pid: Some(i64::from(record.launcher_pid)) }))
+        let output_at = pane.map(last_output);
+        let limit = Duration::from_secs(u64::from(health.progress_stalled_seconds));
+        let signals = Signals {
+            now,
+            output_at,
+            progress: progress.judged(agent, limit, now),
+            asks: open.asking.contains(&agent.key),
+            screen: output_at.and_then(|at| self.screens.sign(agent, at)),
+            quiet: agent.quiet.as_ref(),
+        };
+        self.tell(agent, &signals, health)?;
+        Ok(Some(Vitals {
+            last_output_at: output_at,
+            last_seen_at: now,
+            pid: Some(i64::from(record.launcher_pid)),
+            last_progress_at: progress.in_worktrees(&agent.key).map(|(at, _)| at),
+        }))
     }
 
     /// What its signals say, where that is news.
-    fn signals(
-        &self,
-        open: &Open,
-        agent: &Agent,
-        health: &HealthPolicy,
-        pane: Option<&Pane>,
-        now: Moment,
-    ) -> Result<(), EngineError> {
-        let signals = Signals {
-            output_age: pane.map(|pane| now.since(last_output(pane))),
-            // Progress is not judged before everything that shows it is watched: a guess would be worse.
-            progress_age: None,
-            asks: open.asking.contains(&agent.key),
-        };
-        let thresholds = Thresholds {
-            idle_seconds: health.idle_seconds,
-            activity_stalled_seconds: health.activity_stalled_seconds,
-            progress_stalled_seconds: health.progress_stalled_seconds,
-        };
-        let verdict = judge(&signals, &thresholds);
-        let news = verdict.health != agent.health
-            || verdict.waiting_for != agent.waiting_for
-            || (verdict.health == Health::Healthy && agent.status != AgentStatus::Running);
+    fn tell(&self, agent: &Agent, signals: &Signals<'_>, health: &HealthPolicy) -> Result<(), EngineError> {
+        let thresholds = health.thresholds();
+        let rule = signals.rule(&thresholds);
+        let line = signals.screen.filter(|_| rule.waiting_for().seen_on_screen()).map_or("", |sign| &sign.line);
+        let news = is_news(agent, rule.health(), rule.waiting_for(), signals.signal(rule), line)
+            || (rule.health() == Health::Healthy && agent.status != AgentStatus::Running);
         if news && agent.status.working() {
+            let verdict = signals.judge(&thresholds);
             let wish = AgentWish::Observed {
-                health: verdict.health,
-                waiting_for: verdict.waiting_for,
+                health: rule.health(),
+                waiting_for: rule.waiting_for(),
                 reason: verdict.reason,
                 evidence: verdict.evidence,
             };

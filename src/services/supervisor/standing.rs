@@ -1,6 +1,7 @@
 //! What the journal says should be, kept between two looks: only what has news is read again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use super::super::engine::Engine;
 use super::super::error::EngineError;
@@ -8,7 +9,9 @@ use crate::domain::agent::{Agent, AgentKey};
 use crate::domain::plan::Step;
 use crate::domain::policy::{HealthPolicy, Policy};
 use crate::domain::run::{Run, RunStatus};
+use crate::domain::runner::Runner;
 use crate::domain::scene::Workspace;
+use crate::domain::screen::Patterns;
 use crate::store::Reader;
 
 /// A run that is not closed, with what belongs to it.
@@ -27,11 +30,18 @@ pub struct Open {
     /// After how long an agent's silence means something, by the policy the run keeps or the live one; or why that is
     /// not known.
     health: Result<BTreeMap<String, HealthPolicy>, String>,
+    /// What is recognised on the screens of a runner's agents, by runner; those without patterns are left out.
+    patterns: BTreeMap<String, Arc<Patterns>>,
 }
 
 impl Open {
     /// The run, read anew; `None` when it is closed, or only planned.
-    fn read(engine: &Engine, reader: &Reader, run_id: &str) -> Result<Option<Self>, EngineError> {
+    fn read(
+        engine: &Engine,
+        reader: &Reader,
+        run_id: &str,
+        compiled: &mut Compiled,
+    ) -> Result<Option<Self>, EngineError> {
         let Some(run) = reader.run(run_id)?.filter(is_open) else { return Ok(None) };
         let agents = reader.agents(run_id)?;
         let mut open = Self {
@@ -39,22 +49,32 @@ impl Open {
             workspaces: reader.workspaces(run_id)?,
             asking: asking(reader, &run, &agents)?,
             health: Ok(BTreeMap::new()),
+            patterns: BTreeMap::new(),
             run,
             agents,
         };
-        open.follow(engine);
+        open.follow(engine, compiled);
         Ok(Some(open))
     }
 
     /// Takes the policy anew.
-    fn follow(&mut self, engine: &Engine) {
+    fn follow(&mut self, engine: &Engine, compiled: &mut Compiled) {
+        let policy = engine.policy_of(self.run.id()).map_err(|error| error.to_string());
+        if let Ok(policy) = &policy {
+            self.patterns = compiled.of(&self.agents, policy);
+        }
         let by_profile = |policy: Policy| {
             let profiles = policy.agent_profiles.iter();
             let known = profiles.map(|profile| (profile.name.clone(), policy.health_for(profile))).collect();
             let rest: BTreeMap<String, HealthPolicy> = [(String::new(), policy.health.clone())].into();
             rest.into_iter().chain::<BTreeMap<_, _>>(known).collect()
         };
-        self.health = engine.policy_of(self.run.id()).map(by_profile).map_err(|error| error.to_string());
+        self.health = policy.map(by_profile);
+    }
+
+    /// What is recognised on an agent's screen; nothing where its runner has no patterns.
+    pub fn patterns_of(&self, agent: &Agent) -> Option<&Patterns> {
+        self.patterns.get(&agent.spec.runner).map(Arc::as_ref)
     }
 
     /// After how long an agent's silence means something.
@@ -93,6 +113,25 @@ fn asking(reader: &Reader, run: &Run, agents: &[Agent]) -> Result<BTreeSet<Agent
     Ok(asking)
 }
 
+/// Patterns, compiled once for each runner that looks alike.
+#[derive(Debug, Default)]
+struct Compiled(HashMap<String, Option<Arc<Patterns>>>);
+
+impl Compiled {
+    fn of(&mut self, agents: &[Agent], policy: &Policy) -> BTreeMap<String, Arc<Patterns>> {
+        let names: BTreeSet<&str> = agents.iter().map(|agent| agent.spec.runner.as_str()).collect();
+        let found = names.into_iter().filter_map(|name| Some((name.to_owned(), self.one(&policy.runner(name)?)?)));
+        found.collect()
+    }
+
+    /// A runner whose patterns do not hold is recognised by nothing: policies that are checked have none such.
+    fn one(&mut self, runner: &Runner) -> Option<Arc<Patterns>> {
+        let lists = [&runner.limit_patterns, &runner.waiting_patterns, &runner.ready_patterns];
+        let compile = || Patterns::of(runner).ok().filter(|patterns| !patterns.is_empty()).map(Arc::new);
+        self.0.entry(format!("{lists:?}")).or_insert_with(compile).clone()
+    }
+}
+
 /// All open runs as of one place in the journal.
 #[derive(Debug, Default)]
 pub struct Standing {
@@ -100,6 +139,7 @@ pub struct Standing {
     seq: Option<i64>,
     /// The live policy file as it was then.
     live: Option<Policy>,
+    compiled: Compiled,
     /// The runs by id.
     pub runs: BTreeMap<String, Open>,
 }
@@ -123,7 +163,7 @@ impl Standing {
             }
         };
         for run_id in touched {
-            match Open::read(engine, &reader, &run_id)? {
+            match Open::read(engine, &reader, &run_id, &mut self.compiled)? {
                 Some(open) => drop(self.runs.insert(run_id, open)),
                 None => drop(self.runs.remove(&run_id)),
             }
@@ -131,7 +171,8 @@ impl Standing {
         self.seq = Some(seq);
         let live = engine.home.load_policy(&[]).ok().map(|live| live.policy);
         if live != self.live {
-            self.runs.values_mut().for_each(|open| open.follow(engine));
+            let compiled = &mut self.compiled;
+            self.runs.values_mut().for_each(|open| open.follow(engine, compiled));
             self.live = live;
         }
         Ok(())

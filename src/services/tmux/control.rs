@@ -11,7 +11,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use super::{KEEPER, Observe, Panes, Tmux, TmuxError, parse};
+use super::{KEEPER, Observe, Panes, Screen, Tmux, TmuxError, parse};
 use blocks::{Block, Broken, Cut, Cutter};
 
 pub mod blocks;
@@ -116,6 +116,21 @@ impl Control {
         }
     }
 
+    /// What stands on a pane's screen; nothing where there is no such pane any more.
+    fn screen(&mut self, pane: &str) -> Result<Screen, ControlError> {
+        let text = match self.ask(&format!("capture-pane -p -t {pane}")) {
+            Ok(lines) => lines.join("\n"),
+            Err(ControlError::Refused(_)) => return Ok(Screen::default()),
+            Err(error) => return Err(error),
+        };
+        let history = match self.ask(&format!("display-message -p -t {pane} '#{{history_size}}'")) {
+            Ok(lines) => lines.first().and_then(|line| parse::number(line)).unwrap_or_default(),
+            Err(ControlError::Refused(_)) => 0,
+            Err(error) => return Err(error),
+        };
+        Ok(Screen { text, history })
+    }
+
     fn panes(&mut self) -> Result<Panes, ControlError> {
         let lines = self.ask(&format!("list-panes -a -F '{}'", parse::PANE_FORMAT))?;
         let text = format!("{}\n{}", self.server_pid, lines.join("\n"));
@@ -196,6 +211,37 @@ impl Lookout {
             self.attach(tmux);
         }
         Ok(seen)
+    }
+
+    /// What stands on a pane's screen: through the control client, else through one of its own, where that is allowed.
+    /// `None` where it could not be asked.
+    pub fn screen(&mut self, tmux: &Tmux, pane: &str, may_spawn: bool) -> Option<Screen> {
+        if let Some((known, mut control)) = self.control.take() {
+            match control.screen(pane) {
+                Ok(screen) => {
+                    self.control = Some((known, control));
+                    return Some(screen);
+                }
+                Err(ControlError::Late) => self.late = Some(control),
+                Err(_) => {}
+            }
+            self.later();
+            return None;
+        }
+        if !may_spawn {
+            return None;
+        }
+        self.spawned += 1;
+        match tmux.screen(pane) {
+            Ok(screen) => Some(screen),
+            Err(TmuxError::NoTarget { .. }) => Some(Screen::default()),
+            Err(_) => None,
+        }
+    }
+
+    /// Whether it asks through a client of its own, which starts none.
+    pub fn is_attached(&self) -> bool {
+        self.control.is_some()
     }
 
     fn attach(&mut self, tmux: &Tmux) {

@@ -60,6 +60,15 @@ enum Ended {
     NotSaid,
 }
 
+/// What stands on a pane's screen.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Screen {
+    /// Its lines.
+    pub text: String,
+    /// How many lines have left it above.
+    pub history: u32,
+}
+
 /// All panes of one server at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Panes {
@@ -428,6 +437,18 @@ impl Tmux {
             list.push("-e");
         }
         self.ask(&list).map(|out| out.stdout)
+    }
+
+    /// What stands on a pane's screen, given by the pane's id.
+    ///
+    /// # Errors
+    /// [`TmuxError::NoTarget`] when it is not there; [`TmuxError`].
+    pub fn screen(&self, pane: &str) -> Result<Screen, TmuxError> {
+        let list = ["capture-pane", "-p", "-t", pane, ";", "display-message", "-p", "-t", pane, "#{history_size}"];
+        let out = String::from_utf8_lossy(&self.ask(&list)?.stdout).into_owned();
+        let (text, history) = out.trim_end_matches('\n').rsplit_once('\n').unwrap_or(("", &out));
+        let history = parse::number(history.trim_end()).unwrap_or_default();
+        Ok(Screen { text: text.to_owned(), history })
     }
 
     /// Has the server start and reap a child, so that it also sees the ends of others: tmux 3.3a

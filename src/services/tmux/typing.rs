@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use super::{Tmux, TmuxError, exact, parse, words};
 
 /// What `look` prints before the screen.
-const FACTS: &str = "facts #{pane_pid} #{pane_dead} #{pane_in_mode} #{session_attached} #{window_activity} #{pane_tty}";
+const FACTS: &str = "facts #{pane_pid} #{pane_dead} #{pane_in_mode} #{session_attached} #{window_activity} #{cursor_x} \
+                     #{pane_tty} #{pane_title}";
 /// What it prints of each attached terminal.
 const CLIENT: &str = "client #{client_activity}";
 /// What separates that from the screen.
@@ -31,8 +32,12 @@ pub struct Looked {
     pub activity: i64,
     /// When a key was last pressed in one of the attached terminals, seconds since 1970.
     pub keys_at: Option<i64>,
+    /// The column of the cursor.
+    pub cursor: u16,
     /// The terminal of its program.
     pub tty: PathBuf,
+    /// The title that its program has given it.
+    pub title: String,
     /// What it shows; lines that tmux wrapped are whole.
     pub screen: String,
 }
@@ -131,6 +136,7 @@ fn read(text: &str) -> Option<Looked> {
         }
         match line.strip_prefix("client ") {
             Some(at) => keys_at = keys_at.max(parse::number::<i64>(at)),
+            // A title may hold anything, but no line break.
             None => facts = Some(line.strip_prefix("facts ")?),
         }
         if after.is_empty() {
@@ -138,9 +144,10 @@ fn read(text: &str) -> Option<Looked> {
         }
         rest = after;
     }
-    let mut fields = facts?.splitn(6, ' ');
+    let mut fields = facts?.splitn(8, ' ');
     let mut number = || parse::number::<i64>(fields.next()?);
-    let (pid, dead, in_mode, attached, activity) = (number()?, number()?, number()?, number()?, number()?);
+    let (pid, dead, in_mode, attached) = (number()?, number()?, number()?, number()?);
+    let (activity, cursor) = (number()?, number()?);
     Some(Looked {
         pid: u32::try_from(pid).ok()?,
         dead: dead != 0,
@@ -148,7 +155,9 @@ fn read(text: &str) -> Option<Looked> {
         attached: u32::try_from(attached).ok()?,
         activity,
         keys_at,
+        cursor: u16::try_from(cursor).ok()?,
         tty: PathBuf::from(fields.next()?),
+        title: fields.next().unwrap_or_default().to_owned(),
         screen: rest.to_owned(),
     })
 }
@@ -161,11 +170,15 @@ mod tests {
 
     #[test]
     fn what_is_printed_is_read() {
-        let seen =
-            read("facts 12 0 1 2 1795 /dev/pts/3\nclient 7\nclient 9\nscreen\nfacts\nscreen\nclient 99\n").unwrap();
+        let seen = read(
+            "facts 12 0 1 2 1795 4 /dev/pts/3 a client 8 title\nclient 7\nclient 9\nscreen\nfacts\nscreen\nclient 99\n",
+        )
+        .unwrap();
         assert_eq!((seen.pid, seen.dead, seen.in_mode, seen.attached, seen.keys_at), (12, false, true, 2, Some(9)));
-        assert_eq!((seen.tty.to_str(), seen.screen.as_str()), (Some("/dev/pts/3"), "facts\nscreen\nclient 99\n"));
-        for bad in ["", "screen\n", "facts 12 0 1 2 1795 /dev/pts/3\n", "facts x 0 0 0 1 /dev/pts/3\nscreen\n"] {
+        assert_eq!((seen.tty.to_str(), seen.cursor, seen.title.as_str()), (Some("/dev/pts/3"), 4, "a client 8 title"));
+        assert_eq!(seen.screen, "facts\nscreen\nclient 99\n");
+        for bad in ["", "screen\n", "facts 12 0 1 2 1795 4 /dev/pts/3 t\n", "facts x 0 0 0 1 4 /dev/pts/3 t\nscreen\n"]
+        {
             assert_eq!(read(bad), None, "{bad:?}");
         }
     }
@@ -173,7 +186,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_screen_is_taken_for_facts(screen in "(?s).{0,80}") {
-            let seen = read(&format!("facts 12 0 0 0 1795 /dev/pts/3\nscreen\n{screen}")).unwrap();
+            let seen = read(&format!("facts 12 0 0 0 1795 4 /dev/pts/3 \nscreen\n{screen}")).unwrap();
             prop_assert_eq!(seen.screen, screen);
         }
 

@@ -10,7 +10,7 @@ use crate::domain::thread::{Priority, Thread};
 use crate::domain::time::Moment;
 use crate::store::error::StoreError;
 use crate::store::kept;
-use crate::store::load::{DECISION, ESCALATIONS_ABOUT, LOST_AGENTS, docs};
+use crate::store::load::{DECISION, ESCALATIONS_ABOUT, LIMITED_AGENTS, LOST_AGENTS, docs};
 
 /// One priority's threads of a run, or outside of every run, that have waited for a human since then or longer.
 const OVERDUE_THREADS: &str = "SELECT doc FROM thread INDEXED BY thread_waits
@@ -117,6 +117,16 @@ impl Reader {
         docs(&self.conn, "agent", LOST_AGENTS, &[])
     }
 
+    /// The agents that wait for a limit of their runner to pass, of all runs, by runner.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn limited_agents(&self) -> Result<Vec<Agent>, StoreError> {
+        let mut agents: Vec<Agent> = docs(&self.conn, "agent", LIMITED_AGENTS, &[])?;
+        agents.retain(Agent::is_limited);
+        Ok(agents)
+    }
+
     /// Whether something about a run waits on a human: a question, an escalation nobody knows of, a suggestion.
     ///
     /// # Errors
@@ -170,6 +180,7 @@ mod tests {
             (WAITS_OUTSIDE, "thread_waits (run_id=?)"),
             (DECISION, "PRIMARY KEY (run_id=? AND target=?)"),
             (ESCALATIONS_ABOUT, "escalation_target (run_id=? AND target=?)"),
+            (LIMITED_AGENTS, "agent_limited"),
             (&standing, "escalation_standing"),
             (&open, "suggestion_standing"),
         ] {
