@@ -2,6 +2,7 @@
 
 use super::text::one_line;
 use crate::domain::agent::AgentStatus;
+use crate::domain::delivery::{Delivery, DeliveryState};
 use crate::domain::escalation::Suggestion;
 use crate::domain::event::{Event, Fact};
 use crate::domain::operator::{Action, Decision, Intent};
@@ -62,6 +63,20 @@ pub fn words_of(event: &Event) -> String {
         _ => return String::new(),
     };
     one_line(&text)
+}
+
+/// How a text comes into an agent's session, in words.
+pub fn way(delivery: &Delivery) -> String {
+    let name = &delivery.key.name;
+    match delivery.state {
+        DeliveryState::Queued => format!("waits to be typed to {name}"),
+        DeliveryState::Typed => format!("typed to {name}, not seen to be taken"),
+        DeliveryState::Submitted => format!("{name} has it"),
+        DeliveryState::Failed => {
+            let why = one_line(delivery.reason.as_deref().unwrap_or_default());
+            because(&format!("did not reach {name}"), &why)
+        }
+    }
 }
 
 /// What a suggestion offers, in words.

@@ -226,6 +226,7 @@ fn what_is_said_in_the_forum_comes_into_the_session() {
     assert_eq!(sent(&world), [format!("[from human:tester · thread {thread}]\ntake b")]);
     let shown = world.ask(&["forum", "thread", "--thread-id", thread]);
     assert_eq!(shown["posts"][1]["delivery"]["state"], "submitted");
+    assert!(world.metawsm(&["forum", "thread", "--thread-id", thread]).is(0).stdout.contains("coder has it"));
     assert_eq!(told(&world), ["queued", "typed", "submitted"]);
 }
 

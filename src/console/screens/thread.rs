@@ -19,6 +19,7 @@ use crate::domain::thread::{Post, Priority};
 use crate::domain::time::Moment;
 use crate::services::snapshot::ThreadPage;
 use crate::services::text::{cut, harmless, one_line, wrap};
+use crate::services::words;
 
 /// Of a longer post only so much is laid out.
 const LONGEST: usize = 48 * 1024;
@@ -180,16 +181,13 @@ fn card(signal: &Signal, width: usize, theme: Theme, lines: &mut Vec<Line<'stati
 /// How it comes into its agent's session, where it does.
 fn way(post: &Post, page: &ThreadPage, theme: Theme) -> Option<(String, ratatui::style::Style)> {
     let delivery = page.deliveries.iter().find(|delivery| delivery.post_id.as_ref() == Some(&post.post_id))?;
-    let name = &delivery.key.name;
-    Some(match delivery.state {
-        DeliveryState::Queued => (format!("waits to be typed to {name}"), theme.dim()),
-        DeliveryState::Typed => (format!("typed to {name}, not seen to be taken"), theme.warn()),
-        DeliveryState::Submitted => (format!("{name} has it"), theme.good()),
-        DeliveryState::Failed => {
-            let why = one_line(delivery.reason.as_deref().unwrap_or_default());
-            (format!("did not reach {name}: {why}"), theme.bad())
-        }
-    })
+    let style = match delivery.state {
+        DeliveryState::Queued => theme.dim(),
+        DeliveryState::Typed => theme.warn(),
+        DeliveryState::Submitted => theme.good(),
+        DeliveryState::Failed => theme.bad(),
+    };
+    Some((words::way(delivery), style))
 }
 
 /// What came of a request: each has an answer of its own.
