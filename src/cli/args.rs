@@ -122,6 +122,9 @@ pub enum Command {
     /// What an agent's screen shows, or showed when it ended
     #[command(after_help = "Example: metawsm logs --agent planner --lines 50 --follow")]
     Logs(LogsArgs),
+    /// Type a text into an agent's session; done when the agent has taken it
+    #[command(after_help = "Example: metawsm send --agent planner 'take the second one, and go on'")]
+    Send(SendArgs),
     /// Wait until a run is where you want it
     #[command(after_help = "Example: metawsm wait --ticket ACME-12 --for completed --timeout 2h")]
     Wait(WaitArgs),
@@ -348,6 +351,25 @@ pub struct LogsArgs {
     /// Go on printing what is added
     #[arg(long)]
     pub follow: bool,
+}
+
+/// Options of `send`.
+#[derive(Debug, Clone, Args)]
+pub struct SendArgs {
+    /// Which agent.
+    #[command(flatten)]
+    pub which: AgentSelector,
+    /// What to type; - reads it from standard input
+    pub text: String,
+    /// Before other texts, and into a turn that runs
+    #[arg(long)]
+    pub urgent: bool,
+    /// How long to wait until it is taken: 90s, 30m; after that it still waits for its moment
+    #[arg(long, value_parser = parse_duration, value_name = "DUR", default_value = "60s")]
+    pub timeout: Duration,
+    /// The same call under the same key is carried out once, and waits for the first
+    #[arg(long, value_name = "KEY")]
+    pub event_id: Option<String>,
 }
 
 /// Options of `wait`.

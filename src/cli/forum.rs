@@ -15,6 +15,7 @@ use super::{forum_inbox, forum_read, forum_search, forum_stats, forum_wait};
 use crate::domain::actor::{Actor, ActorType};
 use crate::domain::agent::{Agent, AgentKey};
 use crate::domain::command::{Command, ThreadWish};
+use crate::domain::delivery::id_of_post;
 use crate::domain::name;
 use crate::domain::refusal::Refusal;
 use crate::domain::signal::{Signal, SignalType};
@@ -380,7 +381,8 @@ fn written(session: &Session, receipt: &Receipt) -> Result<Reply, Failure> {
     if let Some(post) = receipt.post_id.as_deref().map(|id| reader.post(id)).transpose()?.flatten()
         && let Some(fields) = json.as_object_mut()
     {
-        fields.insert("post".to_owned(), view::post(&post));
+        let way = reader.delivery(&id_of_post(&post.post_id))?;
+        fields.insert("post".to_owned(), view::post(&post, way.as_ref()));
     }
     Ok(Reply::new(json, format!("{}\n", summary(&thread))))
 }

@@ -33,7 +33,7 @@ pub fn run(session: &Session, args: &InboxArgs) -> Result<Reply, Failure> {
         let since = posts.last().filter(|_| more > 0).map(|last| last.seq);
         let mut shape = view.thread(thread)?;
         if let Some(fields) = shape.as_object_mut() {
-            fields.insert("new".to_owned(), posts.iter().map(view::post).collect());
+            fields.insert("new".to_owned(), view::posts(&reader, &posts)?.into());
             fields.insert("more".to_owned(), more.into());
             fields.insert("more_since".to_owned(), since.into());
         }

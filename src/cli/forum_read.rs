@@ -9,7 +9,7 @@ use super::print::{self, Style, Table};
 use super::reply::Reply;
 use super::session::Session;
 use crate::domain::thread::Post;
-use crate::services::view;
+use crate::services::{view, words};
 use crate::store::read::forum::{Page, Queue, ThreadFilter, Viewer};
 
 /// What a filter's options mean.
@@ -103,12 +103,18 @@ pub fn thread(session: &Session, id: &str, tail: Option<usize>, since: Option<i6
     let events: Vec<Value> = reader.thread_events(id, 500)?.iter().map(crate::domain::event::Event::to_json).collect();
     let json = json!({
         "thread": session.view(&home, &reader).thread(&thread)?,
-        "posts": posts.iter().map(view::post).collect::<Vec<_>>(),
+        "posts": view::posts(&reader, &posts)?,
         "events": events,
     });
     let style = session.style();
     let mut text = format!("{}\n", summary(&thread));
-    posts.iter().for_each(|post| text.push_str(&post_text(post, &style)));
+    let ways = reader.deliveries_of_thread(id)?;
+    for post in &posts {
+        text.push_str(&post_text(post, &style));
+        if let Some(way) = ways.iter().find(|way| way.post_id.as_ref() == Some(&post.post_id)) {
+            text.push_str(&format!("  {}\n", style.dim(&words::way(way))));
+        }
+    }
     Ok(Reply::new(json, text))
 }
 

@@ -10,7 +10,9 @@ use super::print;
 use super::reply::Reply;
 use super::session::Session;
 use crate::domain::actor::ActorType;
+use crate::domain::delivery::{Delivery, DeliveryState, id_of_post};
 use crate::domain::thread::{Post, Thread, ThreadState};
+use crate::services::delivery;
 use crate::services::view;
 use crate::services::wake;
 use crate::store::{Reader, Receipt, StoreError};
@@ -139,6 +141,19 @@ fn look(reader: &Reader, question: &Question) -> Result<Option<End>, StoreError>
 fn answered(session: &Session, reader: &Reader, thread: &Thread, post: &Post) -> Result<Reply, Failure> {
     let (home, _) = session.reader()?;
     let shape = session.view(&home, reader).thread(thread)?;
+    let way = take(session, reader, post)?;
     let text = if std::io::stdout().is_terminal() { print::harmless(&post.body) } else { post.body.clone() };
-    Ok(Reply::new(json!({ "thread": shape, "answer": view::post(post) }), text))
+    Ok(Reply::new(json!({ "thread": shape, "answer": view::post(post, way.as_ref()) }), text))
+}
+
+/// What the agent has got here is not typed into its session as well.
+fn take(session: &Session, reader: &Reader, post: &Post) -> Result<Option<Delivery>, Failure> {
+    let id = id_of_post(&post.post_id);
+    let Some(way) = reader.delivery(&id)? else { return Ok(None) };
+    if way.state != DeliveryState::Queued || session.identity().as_ref() != Some(&way.key) {
+        return Ok(Some(way));
+    }
+    // The answer is there whether or not this can be written down; then it comes once more.
+    let _ = session.engine().and_then(|engine| Ok(delivery::taken(&engine, &session.caller(), &id)?));
+    Ok(reader.delivery(&id)?)
 }

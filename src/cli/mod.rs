@@ -29,6 +29,7 @@ mod policy;
 mod print;
 mod reply;
 mod select;
+mod send;
 mod session;
 mod start;
 mod status;
@@ -133,6 +134,7 @@ fn one_shot(session: &Session, command: Command) -> Result<Reply, Failure> {
         Command::Merge(args) => lifecycle::merge(session, &args),
         Command::Cleanup(args) => lifecycle::cleanup(session, &args),
         Command::Logs(args) => logs::run(session, &args),
+        Command::Send(args) => send::run(session, &args),
         Command::Wait(args) => wait::run(session, &args),
         Command::Forum(args) => forum::run(session, args),
         Command::Escalations(args) => escalations::escalations(session, &args),

@@ -53,6 +53,8 @@ pub enum Action {
     Resume,
     /// Attach to an agent's session.
     Attach,
+    /// Type a line to an agent.
+    Type,
     /// Accept a suggestion.
     Accept,
     /// Dismiss a suggestion.

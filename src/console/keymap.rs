@@ -165,6 +165,7 @@ table! {
     Action::Restart, [c('R')], "restart", "End the agent's session and start it again", PAGES, true, 30, AGENT;
     Action::Stop, [c('S')], "stop", "Stop the agent; among runs: stop the run", PAGES, true, 40, ASKED;
     Action::Attach, [c('a')], "attach", "Attach to the agent's session; C-b d comes back", PAGES, false, 50, AGENT;
+    Action::Type, [c('i')], "type", "Type a line to the agent; it goes in at the next quiet moment, never into a dialog", PAGES, false, 72, AGENT;
     Action::Pause, [c('P')], "pause", "Pause the run: its sessions live on, rules leave it alone", &[Home, Run], false, 55, RUNS;
     Action::Resume, [c('u')], "resume", "Resume the run, whatever it stopped at", &[Home, Run], false, 25, RUNS;
     Action::Merge, [c('M')], "merge", "Merge the run's branches into their bases", &[Home, Run], true, 35, RUNS;

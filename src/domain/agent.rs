@@ -292,6 +292,9 @@ pub struct AgentSpec {
     /// What it may do beyond its own affairs: `run`.
     #[serde(default)]
     pub may: Vec<String>,
+    /// Whether what is said to it in the forum is typed into its session.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paste: bool,
 }
 
 /// An agent as it stands.

@@ -83,6 +83,17 @@ pub enum Command {
         /// The id that an escalation opened by it gets.
         escalation_id: String,
     },
+    /// About a text for an agent's session.
+    Delivery {
+        /// Which; for a new one the id it gets.
+        delivery_id: String,
+        /// What.
+        wish: DeliveryWish,
+        /// When an escalation opened by it calls again.
+        due_at: Option<Moment>,
+        /// The id that an escalation opened by it gets.
+        escalation_id: String,
+    },
     /// This process took or gave back the supervisor lease.
     Lease {
         /// Taken or given back.
@@ -130,6 +141,42 @@ pub enum OutboxWish {
     Retry,
     /// Leave it undone.
     Drop,
+}
+
+/// What may be wished of a text for an agent's session.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveryWish {
+    /// Have it typed when its moment comes.
+    Queue {
+        /// The agent.
+        key: AgentKey,
+        /// The words.
+        text: String,
+        /// Whether it goes before others, and into a turn that runs.
+        urgent: bool,
+    },
+    /// It is going to be typed now.
+    Typed {
+        /// Into which launch.
+        launch: u32,
+        /// What was seen before.
+        evidence: Value,
+    },
+    /// It was seen to be taken.
+    Submitted {
+        /// What shows it.
+        evidence: Value,
+    },
+    /// It cannot reach the agent.
+    Failed {
+        /// Why.
+        reason: String,
+    },
+    /// It was not seen to be taken for long.
+    Doubt,
+    /// The agent has it from the forum.
+    Taken,
 }
 
 /// What may be wished of an escalation.

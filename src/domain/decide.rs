@@ -10,6 +10,7 @@ use super::time::Moment;
 
 mod agent;
 mod control;
+mod delivery;
 mod escalation;
 mod operator;
 mod outbox;
@@ -104,6 +105,10 @@ fn decide_any(scene: &Scene, command: &Command, context: &Context) -> Result<Dec
         Command::Outbox { id, wish, due_at, escalation_id } => {
             may_run(scene, context)?;
             outbox::decide(scene, *id, wish, *due_at, escalation_id).map(Decided::from)
+        }
+        Command::Delivery { delivery_id, wish, due_at, escalation_id } => {
+            let call = delivery::Calling { due_at: *due_at, escalation_id };
+            delivery::decide(scene, delivery_id, wish, context, &call).map(Decided::from)
         }
         Command::Lease { acquired, pid, host } => {
             let fact = if *acquired {

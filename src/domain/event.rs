@@ -312,6 +312,50 @@ pub enum Fact {
         /// `up_to_date`, `fast_forward`, `merge` or `squash`.
         how: String,
     },
+    /// A text waits to be typed into an agent's session.
+    #[serde(rename = "delivery.queued")]
+    DeliveryQueued {
+        /// Its identity.
+        delivery_id: String,
+        /// Whose words they are.
+        #[serde(flatten)]
+        from: Author,
+        /// The words; absent where they are those of a post.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
+        /// The post.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        post_id: Option<String>,
+        /// Whether it goes before others.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        urgent: bool,
+    },
+    /// It is going to be typed: from here on nobody types it again.
+    #[serde(rename = "delivery.typed")]
+    DeliveryTyped {
+        /// Which.
+        delivery_id: String,
+        /// Into which launch of the agent.
+        launch: u32,
+        /// What was seen before.
+        evidence: Value,
+    },
+    /// The agent has it.
+    #[serde(rename = "delivery.submitted")]
+    DeliverySubmitted {
+        /// Which.
+        delivery_id: String,
+        /// What shows it.
+        evidence: Value,
+    },
+    /// It does not reach the agent any more.
+    #[serde(rename = "delivery.failed")]
+    DeliveryFailed {
+        /// Which.
+        delivery_id: String,
+        /// Why.
+        reason: String,
+    },
     /// A side effect was given up.
     #[serde(rename = "outbox.dead")]
     OutboxDead {
@@ -560,8 +604,14 @@ impl Fact {
         serde_json::from_str(&format!("{{\"event_type\":{},\"payload\":{payload}}}", Value::from(event_type)))
     }
 
-    /// Whether its payload may exceed [`LARGEST_PAYLOAD`], because it holds the words of a post.
+    /// Whether its payload may exceed [`LARGEST_PAYLOAD`], because it holds the words of a post or of a text for a session.
     pub const fn holds_words(&self) -> bool {
-        matches!(self, Self::ThreadOpened { .. } | Self::PostAdded { .. } | Self::ControlSignal { .. })
+        matches!(
+            self,
+            Self::ThreadOpened { .. }
+                | Self::PostAdded { .. }
+                | Self::ControlSignal { .. }
+                | Self::DeliveryQueued { .. }
+        )
     }
 }

@@ -4,6 +4,7 @@ pub mod actor;
 pub mod agent;
 pub mod command;
 pub mod decide;
+pub mod delivery;
 pub mod escalation;
 pub mod event;
 pub mod health;

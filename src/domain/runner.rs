@@ -53,6 +53,10 @@ pub struct Runner {
     /// The same for: it is at work.
     #[serde(default)]
     pub working_patterns: Vec<String>,
+    /// The column in which its cursor stands while its composer is empty, where that is always the same. Anywhere else
+    /// somebody's words stand in it, which what is typed would join.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home_column: Option<u16>,
     /// tmux key that submits typed text.
     #[serde(default = "enter")]
     pub submit: String,
@@ -102,6 +106,9 @@ impl Runner {
         set(&mut self.limit_patterns, &patch.limit_patterns);
         set(&mut self.ready_patterns, &patch.ready_patterns);
         set(&mut self.working_patterns, &patch.working_patterns);
+        if patch.home_column.is_some() {
+            self.home_column = patch.home_column;
+        }
         set(&mut self.submit, &patch.submit);
         set(&mut self.submit_delay_ms, &patch.submit_delay_ms);
         set(&mut self.untested, &patch.untested);

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::agent::{Agent, AgentKey};
+use super::delivery::Delivery;
 use super::escalation::{Escalation, Suggestion};
 use super::event::{Event, Fact, Subject, Worktree};
 use super::operator::Decision;
@@ -17,6 +18,7 @@ use super::plan::Step;
 use super::run::Run;
 use super::thread::{Post, Request, Thread};
 
+mod apply_delivery;
 mod apply_forum;
 mod apply_operator;
 mod apply_run;
@@ -205,6 +207,8 @@ pub struct Scene {
     pub threads: Rows<String, Thread>,
     /// Guidance requests by control thread and the post that made them.
     pub requests: Rows<(String, String), Request>,
+    /// Texts for sessions by id.
+    pub deliveries: Rows<String, Delivery>,
     /// Seen marks by thread and viewer.
     pub seen: Rows<(String, String), i64>,
     /// Escalations by id.
@@ -226,6 +230,7 @@ impl Scene {
         self.apply_forum(event);
         self.apply_run(event);
         self.apply_operator(event);
+        self.apply_delivery(event);
         // That somebody looked is no news about the run.
         if matches!(event.fact, Fact::Seen { .. }) {
             return;
@@ -243,6 +248,11 @@ impl Scene {
         let asked: BTreeSet<String> = self.requests.iter().map(|request| request.thread_id.clone()).collect();
         self.threads.retain(|id, _| asked.contains(id));
         self.seen.retain(|_, _| false);
+    }
+
+    /// Lets go of the texts of which nothing comes any more: no event changes them.
+    pub fn forget_delivered(&mut self) {
+        self.deliveries.retain(|_, delivery| delivery.state.open());
     }
 
     /// The steps of a run, in order.

@@ -80,6 +80,7 @@ pub fn compile(pattern: &str) -> Result<Regex, BadPattern> {
 pub struct Patterns {
     limit: Vec<Regex>,
     waiting: Vec<Regex>,
+    working: Vec<Regex>,
     ready: Vec<Regex>,
 }
 
@@ -99,6 +100,7 @@ impl Patterns {
         Ok(Self {
             limit: all(&runner.limit_patterns)?,
             waiting: all(&runner.waiting_patterns)?,
+            working: all(&runner.working_patterns)?,
             ready: all(&runner.ready_patterns)?,
         })
     }
@@ -111,12 +113,36 @@ impl Patterns {
     /// What a screen shows, with its pane's title; the patterns of a list in their order.
     pub fn read(&self, screen: &str, title: &str) -> Option<Sign> {
         let end = end_of(screen, title);
-        let limit = self.limit.iter().find_map(|pattern| sign(Shows::Limit, &end, pattern, 0));
-        limit.or_else(|| {
-            let after = self.ready.iter().filter_map(|ready| ready.find_iter(&end).last()).map(|found| found.start());
-            let after = after.max().unwrap_or(0);
-            self.waiting.iter().find_map(|pattern| sign(Shows::Input, &end, pattern, after))
-        })
+        self.limit(&end).or_else(|| self.input(&end))
+    }
+
+    /// A limit at the end of a screen, which is of [`end_of`].
+    pub fn limit(&self, end: &str) -> Option<Sign> {
+        self.limit.iter().find_map(|pattern| sign(Shows::Limit, end, pattern, 0))
+    }
+
+    /// A dialog there.
+    pub fn input(&self, end: &str) -> Option<Sign> {
+        let after = self.ready.iter().filter_map(|ready| ready.find_iter(end).last()).map(|found| found.start());
+        let after = after.max().unwrap_or(0);
+        self.waiting.iter().find_map(|pattern| sign(Shows::Input, end, pattern, after))
+    }
+
+    /// The line there that says that a turn runs.
+    pub fn working(&self, end: &str) -> Option<String> {
+        let found = self.working.iter().find_map(|pattern| pattern.find_iter(end).last())?;
+        let line = end[found.start()..].lines().next().unwrap_or_default();
+        Some(shown(line.strip_prefix(TITLE).unwrap_or(line)))
+    }
+
+    /// Whether what takes text is there.
+    pub fn ready(&self, end: &str) -> bool {
+        self.ready.iter().any(|pattern| pattern.is_match(end))
+    }
+
+    /// Whether it is known how what takes text looks.
+    pub fn know_ready(&self) -> bool {
+        !self.ready.is_empty()
     }
 
     /// The letters of a screen, those aside that make out what it shows: they stay the same while only a counter runs
@@ -140,9 +166,13 @@ pub fn end_of(screen: &str, title: &str) -> String {
 
 /// The last place where a pattern fits: after the byte `after`, or up to the very end.
 fn sign(shows: Shows, end: &str, pattern: &Regex, after: usize) -> Option<Sign> {
+    // What the title says is about now.
+    let title = end.find('\n').unwrap_or(0);
     let found = pattern
         .find_iter(end)
-        .filter(|found| !found.is_empty() && (found.start() >= after || found.end() == end.len()))
+        .filter(|found| {
+            !found.is_empty() && (found.start() >= after || found.end() == end.len() || found.start() < title)
+        })
         .last()?;
     let at = end[..found.start()].matches('\n').count();
     let lines: Vec<String> = end.lines().map(shown).collect();

@@ -17,10 +17,11 @@ use super::snapshot::{RunPage, run_page};
 use super::tmux::Attach;
 use super::view::View;
 use super::words::offer;
-use super::{closing, gates, merging, operator, stopping};
+use super::{closing, delivery, gates, merging, operator, stopping};
 use crate::domain::actor::ActorType;
 use crate::domain::agent::{Agent, AgentKey};
-use crate::domain::command::{AgentWish, Command, RunWish, ThreadWish};
+use crate::domain::command::{AgentWish, Command, DeliveryWish, RunWish, ThreadWish};
+use crate::domain::delivery::Hold;
 use crate::domain::run::Run;
 use crate::domain::thread::{Priority, ThreadState};
 use crate::store::Order;
@@ -49,6 +50,13 @@ pub enum Wish {
         title: String,
         /// The question.
         body: String,
+    },
+    /// Type a text into an agent's session, when its moment comes.
+    Type {
+        /// The agent.
+        key: AgentKey,
+        /// The words.
+        text: String,
     },
     /// Note that a thread was looked at.
     Seen(String),
@@ -308,6 +316,7 @@ impl Handle {
                 self.say(engine.ledger.new_id("fthr"), ask)?;
                 Ok("asked".to_owned())
             }
+            Wish::Type { key, text } => self.type_to(key, text),
             Wish::Seen(thread_id) => {
                 self.say(thread_id, ThreadWish::Seen { viewer: self.viewer_id(), seq: None })?;
                 Ok(String::new())
@@ -383,6 +392,22 @@ impl Handle {
         Ok(if answer { "answered" } else { "posted" }.to_owned())
     }
 
+    /// What comes of it later is seen in the home.
+    fn type_to(&self, key: AgentKey, text: String) -> Result<String, EngineError> {
+        let (engine, name) = (self.engine.as_ref(), key.name.clone());
+        let hold = delivery::in_the_way(engine, &key, self.caller.actor.kind, false)?;
+        if let Some(Hold::Dialog(_)) = &hold {
+            let words = hold.map(|hold| hold.words(&name)).unwrap_or_default();
+            return Err(EngineError::refused(format!("nothing was typed: {words}"), "a attaches: answer it there"));
+        }
+        let wish = DeliveryWish::Queue { key, text, urgent: false };
+        delivery::queue(engine, &self.caller, wish, None)?;
+        Ok(match hold {
+            Some(hold) => format!("it waits: {}", hold.words(&name)),
+            None => String::new(),
+        })
+    }
+
     fn change(&self, thread_id: String, change: Change) -> Result<String, EngineError> {
         let (wish, words) = match change {
             Change::State(to) => (ThreadWish::State { to }, format!("it is {} now", to.word().replace('_', " "))),
@@ -428,6 +453,7 @@ impl Handle {
             }
             Wish::Reply { .. }
             | Wish::Ask { .. }
+            | Wish::Type { .. }
             | Wish::Seen(_)
             | Wish::Thread(_, _)
             | Wish::Restart(_)

@@ -386,6 +386,7 @@ fn agent_rows(
                 },
                 restart_budget: policy.operator.restart_budget,
                 may: agent.profile.may.iter().map(|policy::Permission::Run| "run".to_owned()).collect(),
+                paste: agent.profile.deliver == policy::Deliver::Paste,
             };
             rows.push((key, row));
         }

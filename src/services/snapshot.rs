@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 
 use crate::domain::agent::{AgentKey, AgentStatus, Health, WaitingFor};
+use crate::domain::delivery::{Delivery, DeliveryState};
 use crate::domain::plan::Step;
 use crate::domain::run::{Brief, RunStatus};
 use crate::domain::thread::{Post, Priority, Thread, ThreadState};
@@ -98,6 +99,8 @@ pub struct Snapshot {
     pub thread: Option<ThreadPage>,
     /// What is still to be done outside metawsm.
     pub outbox: Outbox,
+    /// Texts for sessions about which something happened lately, the newest first.
+    pub deliveries: Vec<DeliveryRow>,
     /// What is true of the home as a whole.
     pub facts: Facts,
 }
@@ -207,6 +210,21 @@ impl AgentRow {
         }
         self.health
     }
+}
+
+/// A text on its way into an agent's session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryRow {
+    /// The agent.
+    pub key: AgentKey,
+    /// Where it stands.
+    pub state: DeliveryState,
+    /// Whether who looks has written it.
+    pub ours: bool,
+    /// Why it failed.
+    pub reason: Option<String>,
+    /// The newest event about it.
+    pub last_seq: i64,
 }
 
 /// A durable item saying that a human is needed.
@@ -405,6 +423,8 @@ pub struct ThreadPage {
     pub thread: Thread,
     /// Its posts, the newest last.
     pub posts: Vec<Post>,
+    /// How those for its agent come into its session.
+    pub deliveries: Vec<Delivery>,
     /// The requests among them that have no answer yet.
     pub open: Vec<String>,
     /// How many older posts were left out.

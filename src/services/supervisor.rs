@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::agents::LaunchFiles;
+use super::delivery::Typist;
 use super::engine::{Caller, Engine};
 use super::error::EngineError;
 use super::indexing;
@@ -45,6 +46,8 @@ const SAME_BLOW: Duration = Duration::from_secs(10);
 pub struct Supervisor {
     /// Works off the outbox beside us. It stands first because it is to end before the lease does.
     _outbox: Worker,
+    /// Types to agents, and ends before the lease as well.
+    _typist: Typist,
     engine: Arc<Engine>,
     caller: Caller,
     lease: Lease,
@@ -101,6 +104,7 @@ impl Supervisor {
         let looker = std::thread::current();
         Ok(Some(Self {
             _outbox: Worker::begin(engine, Box::new(Consumers)),
+            _typist: Typist::begin(engine),
             indexing: indexing::begin(&engine.home, &ending),
             eye: Eye::new(engine, &caller, default_ends(move || looker.unpark())),
             farewells: Farewells::new(engine, &caller),

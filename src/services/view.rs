@@ -1,7 +1,7 @@
 //! The JSON shapes of spec 3, made from the store: the same for the command line, headless and HTTP.
 //! Unknown is `null`; nothing is changed, and tmux is not asked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -13,6 +13,7 @@ use super::home::Home;
 use super::process::lease::{Holder, read_holder};
 use super::process::{Processes, default_table};
 use crate::domain::agent::{Agent, AgentKey, AgentStatus, Health};
+use crate::domain::delivery::Delivery;
 use crate::domain::escalation::{Escalation, Suggestion};
 use crate::domain::outbox::Letter;
 use crate::domain::plan::Step;
@@ -401,8 +402,44 @@ pub fn outbox_health(health: &OutboxHealth, now: Moment) -> Value {
     })
 }
 
-/// One post.
-pub fn post(post: &Post) -> Value {
+/// One text for a session, without its words.
+pub fn delivery(delivery: &Delivery) -> Value {
+    json!({
+        "delivery_id": delivery.delivery_id,
+        "state": delivery.state,
+        "run_id": delivery.key.run_id,
+        "workspace": delivery.key.workspace,
+        "agent": delivery.key.name,
+        "thread_id": delivery.thread_id,
+        "post_id": delivery.post_id,
+        "author_type": delivery.from.author_type,
+        "author_name": delivery.from.author_name,
+        "urgent": delivery.urgent,
+        "queued_at": delivery.queued_at,
+        "typed_at": delivery.typed_at,
+        "settled_at": delivery.settled_at,
+        "launch": delivery.launch,
+        "reason": delivery.reason,
+        "evidence": delivery.evidence,
+    })
+}
+
+/// Posts with how each came, or comes, to its agent's session.
+///
+/// # Errors
+/// [`EngineError::Store`].
+pub fn posts(reader: &Reader, posts: &[Post]) -> Result<Vec<Value>, EngineError> {
+    let threads: BTreeSet<&str> = posts.iter().map(|post| post.thread_id.as_str()).collect();
+    let mut known = Vec::new();
+    for thread_id in threads {
+        known.extend(reader.deliveries_of_thread(thread_id)?);
+    }
+    let of = |post: &Post| known.iter().find(|delivery| delivery.post_id.as_ref() == Some(&post.post_id));
+    Ok(posts.iter().map(|found| post(found, of(found))).collect())
+}
+
+/// One post, with its way into its agent's session where it takes one.
+pub fn post(post: &Post, way: Option<&Delivery>) -> Value {
     json!({
         "post_id": post.post_id,
         "seq": post.seq,
@@ -412,6 +449,6 @@ pub fn post(post: &Post) -> Value {
         "created_at": post.created_at,
         "signal": post.signal,
         "in_reply_to": post.in_reply_to,
-        "delivery": null,
+        "delivery": way.map(delivery),
     })
 }

@@ -2,6 +2,7 @@
 
 use super::text::one_line;
 use crate::domain::agent::AgentStatus;
+use crate::domain::delivery::{Delivery, DeliveryState};
 use crate::domain::escalation::Suggestion;
 use crate::domain::event::{Event, Fact};
 use crate::domain::operator::{Action, Decision, Intent};
@@ -34,6 +35,10 @@ pub fn words_of(event: &Event) -> String {
         }
         Fact::GitMerged { repo, base, .. } => format!("{repo} was merged into {base}"),
         Fact::AgentProgressed { note: Some(note), .. } => format!("{agent} reported: {note}"),
+        Fact::DeliveryQueued { from, .. } => format!("text of {} for {agent} waited to be typed", from.author_name),
+        Fact::DeliveryTyped { .. } => format!("a text was typed to {agent}"),
+        Fact::DeliverySubmitted { .. } => format!("{agent} took a text"),
+        Fact::DeliveryFailed { reason, .. } => because(&format!("a text did not reach {agent}"), reason),
         Fact::AgentQuietDeclared { until, reason } if *until > event.occurred_at => {
             because(&format!("{agent} announced silence until {}", until.clock(event.occurred_at)), reason)
         }
@@ -58,6 +63,20 @@ pub fn words_of(event: &Event) -> String {
         _ => return String::new(),
     };
     one_line(&text)
+}
+
+/// How a text comes into an agent's session, in words.
+pub fn way(delivery: &Delivery) -> String {
+    let name = &delivery.key.name;
+    match delivery.state {
+        DeliveryState::Queued => format!("waits to be typed to {name}"),
+        DeliveryState::Typed => format!("typed to {name}, not seen to be taken"),
+        DeliveryState::Submitted => format!("{name} has it"),
+        DeliveryState::Failed => {
+            let why = one_line(delivery.reason.as_deref().unwrap_or_default());
+            because(&format!("did not reach {name}"), &why)
+        }
+    }
 }
 
 /// What a suggestion offers, in words.

@@ -10,7 +10,7 @@ use super::ids::{Clock, Ids};
 use super::{journal, load, outbox, project, schema};
 use crate::domain::actor::Actor;
 use crate::domain::agent::AgentKey;
-use crate::domain::command::{Command, ThreadWish};
+use crate::domain::command::{Command, DeliveryWish, ThreadWish};
 use crate::domain::decide::settle::settle;
 use crate::domain::decide::{Context, decide};
 use crate::domain::event::{Draft, Event, Fact};
@@ -44,10 +44,11 @@ impl<'a> Order<'a> {
     /// What the same order has in common with itself when it is given again.
     fn fingerprint(&self) -> String {
         let content = match self.command {
-            // A new thread's id is made up anew each time.
+            // The id of a new thread or delivery is made up anew each time.
             Command::Thread { run_id, wish: wish @ ThreadWish::Ask { .. }, .. } => {
                 serde_json::to_string(&(run_id, wish))
             }
+            Command::Delivery { wish: wish @ DeliveryWish::Queue { .. }, .. } => serde_json::to_string(wish),
             command @ (Command::Run { .. }
             | Command::Agent { .. }
             | Command::Thread { .. }
@@ -56,6 +57,7 @@ impl<'a> Order<'a> {
             | Command::Suggestion { .. }
             | Command::Tmux { .. }
             | Command::Outbox { .. }
+            | Command::Delivery { .. }
             | Command::Lease { .. }) => serde_json::to_string(command),
         };
         fingerprint(&self.actor.to_string(), &content.unwrap_or_default())
@@ -392,6 +394,7 @@ fn receipt(events: Vec<Event>, command: &Command) -> Receipt {
         | Command::Suggestion { .. }
         | Command::Tmux { .. }
         | Command::Outbox { .. }
+        | Command::Delivery { .. }
         | Command::Lease { .. } => None,
     };
     let opened = events.iter().find_map(|event| event.subject.thread_id.clone());

@@ -9,7 +9,8 @@ use serde::de::DeserializeOwned;
 use super::error::{StoreError, named};
 use super::outbox;
 use crate::domain::agent::{Agent, AgentKey};
-use crate::domain::command::{Command, RunWish, ThreadWish};
+use crate::domain::command::{Command, DeliveryWish, RunWish, ThreadWish};
+use crate::domain::delivery::Delivery;
 use crate::domain::escalation::{Escalation, Kind, Suggestion, TMUX_TARGET};
 use crate::domain::operator::question_target;
 use crate::domain::outbox::letter_target;
@@ -137,6 +138,16 @@ pub fn scene(conn: &Connection, command: &Command, identity: Option<&AgentKey>) 
                 run(conn, &mut scene, run_id)?;
             }
         }
+        Command::Delivery { delivery_id, wish, .. } => {
+            deliveries(conn, &mut scene, "SELECT doc FROM delivery WHERE delivery_id = :id", &[(":id", delivery_id)])?;
+            let of = match wish {
+                DeliveryWish::Queue { key, .. } => Some(key.run_id.clone()),
+                _ => scene.deliveries.get(delivery_id).map(|delivery| delivery.key.run_id.clone()),
+            };
+            if let Some(run_id) = of {
+                run(conn, &mut scene, &run_id)?;
+            }
+        }
         Command::Lease { .. } => {}
     }
     called_threads(conn, &mut scene)?;
@@ -203,6 +214,7 @@ fn run(conn: &Connection, scene: &mut Scene, run_id: &str) -> Result<(), StoreEr
     for row in docs::<Thread>(conn, "thread", blocking, id)? {
         scene.threads.load(row.thread_id.clone(), row);
     }
+    deliveries(conn, scene, "SELECT doc FROM delivery WHERE run_id = :run AND open", id)?;
     // What stands about the run ends with its cause, whatever command takes that away.
     escalations(conn, scene, "SELECT doc FROM escalation WHERE run_id = :run AND stands", id)?;
     suggestions(conn, scene, "SELECT doc FROM suggestion WHERE run_id = :run AND open", id)?;
@@ -245,6 +257,18 @@ fn escalations(
 ) -> Result<(), StoreError> {
     for row in docs::<Escalation>(conn, "escalation", sql, params)? {
         scene.escalations.load(row.escalation_id.clone(), row);
+    }
+    Ok(())
+}
+
+fn deliveries(
+    conn: &Connection,
+    scene: &mut Scene,
+    sql: &str,
+    params: &[(&str, &dyn ToSql)],
+) -> Result<(), StoreError> {
+    for row in docs::<Delivery>(conn, "delivery", sql, params)? {
+        scene.deliveries.load(row.delivery_id.clone(), row);
     }
     Ok(())
 }

@@ -80,6 +80,9 @@ fn save_rows(conn: &Connection, at: &str, scene: &mut Scene) -> rusqlite::Result
     for ((_, post_id), request) in scene.requests.take_touched() {
         put("request", &[("post_id", post_id)], ("doc", &json(request)))?;
     }
+    for (id, delivery) in scene.deliveries.take_touched() {
+        put("delivery", &[("delivery_id", id)], ("doc", &json(delivery)))?;
+    }
     for ((run_id, target), last) in scene.decisions.take_touched() {
         put("decision", &[("run_id", run_id), ("target", target)], ("doc", &json(last)))?;
     }

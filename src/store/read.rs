@@ -15,6 +15,7 @@ use crate::domain::thread::Request;
 use crate::domain::time::Moment;
 
 pub(super) mod cursor;
+mod delivery;
 mod events;
 pub mod forum;
 mod operator;

@@ -239,6 +239,7 @@ impl Fold {
             self.events += 1;
         }
         project::save(conn, self.target, &mut self.scene)?;
+        self.scene.forget_delivered();
         if self.scene.threads.len() + self.scene.seen.len() > KEPT_THREADS {
             self.scene.forget_settled();
         }

@@ -20,6 +20,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0006_waiting.sql"),
     include_str!("migrations/0007_lists.sql"),
     include_str!("migrations/0008_signals.sql"),
+    include_str!("migrations/0009_delivery.sql"),
 ];
 
 /// The version from which on posts are indexed.
@@ -52,6 +53,7 @@ pub const PROJECTIONS: &[&str] = &[
     "decision",
     "escalation",
     "suggestion",
+    "delivery",
 ];
 
 /// What is kept counted beside them: made from them, and compared with what they say.

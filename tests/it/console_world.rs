@@ -139,6 +139,7 @@ pub fn page(id: &str) -> ThreadPage {
             post(10, ActorType::Human, "kim", "日本語 at ease", None),
             post(30, ActorType::Agent, "planner", "", Some(ask)),
         ],
+        deliveries: vec![],
         open: vec!["p30".to_owned()],
         earlier: 0,
         seen_to: 10,
@@ -204,6 +205,7 @@ pub fn snapshot() -> Snapshot {
         deeper: 0,
         found: None,
         outbox: Outbox::default(),
+        deliveries: vec![],
         thread: None,
         facts: Facts {
             supervisor: Some(Supervising { pid: 7, ours: true, since: before(900) }),

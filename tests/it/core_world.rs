@@ -42,6 +42,8 @@ pub struct Plan {
     pub step_retries: u32,
     pub criteria: String,
     pub may: Vec<String>,
+    pub paste: bool,
+    pub runner: String,
 }
 
 impl Plan {
@@ -57,6 +59,8 @@ impl Plan {
             step_retries: 0,
             criteria: "all tests pass".to_owned(),
             may: Vec::new(),
+            paste: false,
+            runner: "shell".into(),
         }
     }
 
@@ -97,10 +101,11 @@ impl Plan {
                     ticket: ticket(workspace),
                     session: format!("{name}-{workspace}"),
                     profile: "shell".into(),
-                    runner: "shell".into(),
+                    runner: self.runner.clone(),
                     completion: self.completion,
                     restart_budget: self.budget,
                     may: self.may.clone(),
+                    paste: self.paste,
                 };
                 agents.push((AgentKey::new(&self.run_id, workspace, name), spec));
                 shown.push((name.clone(), workspace.clone(), vec!["sh".to_owned()]));

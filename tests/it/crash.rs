@@ -18,7 +18,7 @@ use crate::harness::signal;
 use crate::world::{PATIENCE, World, wait_for};
 
 /// An engine in this process, on the home of a world and with its environment.
-fn engine(world: &World) -> Engine {
+pub fn engine(world: &World) -> Engine {
     let command = world.command("x");
     let variables: BTreeMap<String, String> = command
         .get_envs()
@@ -33,7 +33,7 @@ fn engine(world: &World) -> Engine {
     Engine::open(Home::at(&world.home(), &HomeArgs::default()), surroundings).unwrap()
 }
 
-fn caller() -> Caller {
+pub fn caller() -> Caller {
     Caller { actor: Actor::human("tester"), identity: None }
 }
 

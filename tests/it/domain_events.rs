@@ -42,6 +42,10 @@ fn name(fact: &Fact) -> &'static str {
         Fact::EscalationOpened { .. } => "escalation.opened",
         Fact::EscalationAcknowledged { .. } => "escalation.acknowledged",
         Fact::EscalationResolved { .. } => "escalation.resolved",
+        Fact::DeliveryQueued { .. } => "delivery.queued",
+        Fact::DeliveryTyped { .. } => "delivery.typed",
+        Fact::DeliverySubmitted { .. } => "delivery.submitted",
+        Fact::DeliveryFailed { .. } => "delivery.failed",
         Fact::OutboxDead { .. } => "outbox.dead",
         Fact::OutboxRetried { .. } => "outbox.retried",
         Fact::OutboxDropped { .. } => "outbox.dropped",
@@ -58,7 +62,7 @@ fn name(fact: &Fact) -> &'static str {
     }
 }
 
-const VARIANTS: usize = 38;
+const VARIANTS: usize = 42;
 
 fn author() -> Option<Author> {
     Some(Author { author_type: ActorType::Agent, author_name: "planner".into() })
@@ -130,6 +134,7 @@ fn facts() -> Vec<Fact> {
             completion: Completion::Either,
             restart_budget: 3,
             may: vec!["run".into()],
+            paste: true,
         }),
         Fact::AgentTransitioned {
             from: AgentStatus::Pending,
@@ -178,6 +183,23 @@ fn facts() -> Vec<Fact> {
             of_thread: "t1".into(),
             of_event: "fevt-1".into(),
         },
+        Fact::DeliveryQueued {
+            delivery_id: "dlv-1".into(),
+            from: Author { author_type: ActorType::Human, author_name: "bo".into() },
+            text: some("go on"),
+            post_id: some("e1.post"),
+            urgent: true,
+        },
+        Fact::DeliveryTyped {
+            delivery_id: "dlv-1".into(),
+            launch: 2,
+            evidence: serde_json::json!({ "signal": "ready", "source": "screen" }),
+        },
+        Fact::DeliverySubmitted {
+            delivery_id: "dlv-1".into(),
+            evidence: serde_json::json!({ "signal": "left_composer", "source": "screen" }),
+        },
+        Fact::DeliveryFailed { delivery_id: "dlv-1".into(), reason: "coder exited with 1".into() },
         Fact::OutboxDead {
             id: 3,
             topic: "forum.integration.docs_sync.requested".into(),

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test is what a broken expectation should be")]
 
 mod bad_luck;
+mod console_delivery;
 mod console_e2e;
 mod console_forum;
 mod console_fuzz;
@@ -15,8 +16,10 @@ mod core_world;
 mod crash;
 mod deaths;
 mod defects;
+mod delivery;
 mod docs_sync;
 mod domain_control;
+mod domain_delivery;
 mod domain_events;
 mod domain_forum;
 mod domain_run;
@@ -57,4 +60,5 @@ mod store_search;
 mod story;
 mod tickets;
 mod tmux;
+mod tui;
 mod world;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use metawsm::domain::delivery::screen as delivery;
 use metawsm::domain::runner::builtin;
 use metawsm::domain::screen::{Patterns, Shows, compile, end_of};
 
@@ -11,6 +12,7 @@ struct Taken {
     runner: String,
     title: String,
     means: String,
+    cursor: u16,
     dead: bool,
     text: String,
 }
@@ -31,6 +33,7 @@ fn all() -> Vec<Taken> {
                 runner: runner.file_name().unwrap().to_str().unwrap().to_owned(),
                 title: head("title"),
                 means: head("means"),
+                cursor: head("cursor").split(',').next().unwrap().parse().unwrap(),
                 dead: head("dead") != "no",
                 text: whole.lines().skip(5).map(|line| format!("{line}\n")).collect(),
             });
@@ -104,6 +107,30 @@ fn who_works_and_who_can_be_written_to_is_told_apart() {
         };
         if !right {
             wrong.push(format!("{}: {}, works {works}, ready {ready}", taken.name, taken.means));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn nothing_is_typed_into_a_screen_that_is_not_ready_for_it() {
+    let mut wrong = Vec::new();
+    for taken in all().into_iter().filter(|taken| !taken.dead) {
+        let patterns = delivery::Patterns::of(builtin(&taken.runner).unwrap()).unwrap();
+        let shows = patterns.read(&delivery::Screen { text: &taken.text, title: &taken.title, cursor: taken.cursor });
+        let right = match taken.means.as_str() {
+            // Before its first turn its cursor stands in the middle, where the width says: it is given its prompt then.
+            "ready" if taken.name.starts_with("opencode/idle.") => shows == delivery::Shows::Draft,
+            "ready" => shows == delivery::Shows::Ready,
+            "waiting" | "signed out" => matches!(shows, delivery::Shows::Dialog(_)),
+            "working" => matches!(shows, delivery::Shows::Busy(_)),
+            // Whether the next turn may be tried is for whoever sends; a dialog about it is one.
+            "limit" => shows != delivery::Shows::Draft,
+            "typed" | "unknown" => shows != delivery::Shows::Ready,
+            other => panic!("{}: means {other}", taken.name),
+        };
+        if !right {
+            wrong.push(format!("{}: {} taken for {shows:?}", taken.name, taken.means));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -6,7 +6,10 @@ use std::sync::atomic::Ordering;
 
 use metawsm::domain::actor::{Actor, ActorType, Side};
 use metawsm::domain::agent::{AgentKey, AgentStatus, Health, WaitingFor};
-use metawsm::domain::command::{AgentWish, Command, EscalationWish, RunWish, StepEnd, SuggestionWish, ThreadWish};
+use metawsm::domain::command::{
+    AgentWish, Command, DeliveryWish, EscalationWish, RunWish, StepEnd, SuggestionWish, ThreadWish,
+};
+use metawsm::domain::delivery::DeliveryState;
 use metawsm::domain::escalation::SuggestionState;
 use metawsm::domain::event::{Event, Fact, OwnFile, Worktree};
 use metawsm::domain::plan::StepStatus;
@@ -28,7 +31,8 @@ use crate::core_world::*;
 /// Two runs: a plain one with two agents, and a bootstrap run of two tickets whose agents share a name.
 fn plan(run: u8) -> Plan {
     if run == 0 {
-        Plan { budget: 1, step_retries: 1, may: vec!["run".into()], ..Plan::of(&["a", "b"]) }
+        let may = vec!["run".into()];
+        Plan { budget: 1, step_retries: 1, may, paste: true, runner: "codex".into(), ..Plan::of(&["a", "b"]) }
     } else {
         Plan {
             run_id: "run-2".into(),
@@ -61,7 +65,7 @@ struct Op {
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    (0_u8..42, 0_u8..2, 0_u8..2, 0_u8..12, 0_u8..8, proptest::bool::weighted(0.1))
+    (0_u8..46, 0_u8..2, 0_u8..2, 0_u8..12, 0_u8..8, proptest::bool::weighted(0.1))
         .prop_map(|(kind, run, which, x, actor, keyed)| Op { kind, run, which, x, actor, keyed })
 }
 
@@ -176,6 +180,17 @@ fn command(op: &Op) -> Command {
                 how: "merge".into(),
             },
         }),
+        42 => delivery(op, DeliveryWish::Queue { key, text: "words".into(), urgent: op.actor.is_multiple_of(2) }),
+        43 => delivery(op, DeliveryWish::Typed { launch, evidence: serde_json::json!({ "signal": "ready" }) }),
+        44 => delivery(op, DeliveryWish::Submitted { evidence: serde_json::json!({ "signal": "read" }) }),
+        45 => delivery(
+            op,
+            match op.actor {
+                0..=2 => DeliveryWish::Failed { reason: "no".into() },
+                3..=5 => DeliveryWish::Taken,
+                _ => DeliveryWish::Doubt,
+            },
+        ),
         33 => agent(AgentWish::Progressed {
             source: "signal".into(),
             note: op.x.is_multiple_of(2).then(|| "on".into()),
@@ -192,6 +207,12 @@ fn command(op: &Op) -> Command {
     }
 }
 
+/// About one of few texts, so that most are met again.
+fn delivery(op: &Op, wish: DeliveryWish) -> Command {
+    let escalation_id = format!("esc-d{}-{}", op.x, op.actor);
+    Command::Delivery { delivery_id: format!("dlv-{}", op.x % 4), wish, due_at: None, escalation_id }
+}
+
 /// The states that the events alone tell of, each transition checked against the tables of the spec.
 #[derive(Default)]
 struct Told {
@@ -202,9 +223,16 @@ struct Told {
     /// Whether each stands.
     escalations: BTreeMap<String, bool>,
     suggestions: BTreeMap<String, SuggestionState>,
+    deliveries: BTreeMap<String, DeliveryState>,
 }
 
 impl Told {
+    fn delivered(&mut self, id: &str, to: DeliveryState) -> Result<(), TestCaseError> {
+        let from = self.deliveries.insert(id.to_owned(), to);
+        prop_assert!(from.is_some_and(|from| from.may_become(to)), "delivery {} {:?} > {}", id, from, to);
+        Ok(())
+    }
+
     fn check(&mut self, event: &Event) -> Result<(), TestCaseError> {
         let run = event.subject.run_id.clone().unwrap_or_default();
         let thread = event.subject.thread_id.clone().unwrap_or_default();
@@ -276,6 +304,12 @@ impl Told {
             Fact::SuggestionSettled { suggestion_id, to, .. } => {
                 prop_assert_eq!(self.suggestions.insert(suggestion_id.clone(), *to), Some(SuggestionState::Open));
             }
+            Fact::DeliveryQueued { delivery_id, .. } => {
+                prop_assert_eq!(self.deliveries.insert(delivery_id.clone(), DeliveryState::Queued), None);
+            }
+            Fact::DeliveryTyped { delivery_id, .. } => self.delivered(delivery_id, DeliveryState::Typed)?,
+            Fact::DeliverySubmitted { delivery_id, .. } => self.delivered(delivery_id, DeliveryState::Submitted)?,
+            Fact::DeliveryFailed { delivery_id, .. } => self.delivered(delivery_id, DeliveryState::Failed)?,
             Fact::OperatorDecided(_) | Fact::OperatorActed { .. } => {}
             Fact::Seen { .. }
             | Fact::RunSpecChanged { .. }
@@ -370,13 +404,15 @@ proptest! {
         let mut end = shop.reader().last_seq().unwrap();
         for (number, op) in ops.iter().enumerate() {
             let key = op.keyed.then(|| format!("key-{}", number % 3));
-            if op.kind >= 34 {
+            if (35..42).contains(&op.kind) {
                 operate(&shop, op, number)?;
                 end = shop.reader().last_seq().unwrap();
                 continue;
             }
             let command = command(op);
-            match shop.give(&human(), key.as_deref(), &command) {
+            // What becomes of a text is said by whoever types it.
+            let actor = if op.kind > 42 { Actor::system("typist") } else { human() };
+            match shop.give(&actor, key.as_deref(), &command) {
                 Ok(receipt) => {
                     prop_assert!(receipt.replayed || receipt.events.first().is_none_or(|event| event.seq == end + 1));
                     prop_assert!(receipt.replayed || receipt.seq >= end);
@@ -414,6 +450,9 @@ proptest! {
         }
         for suggestion in reader.suggestions(None, false).unwrap() {
             prop_assert_eq!(told.suggestions.get(&suggestion.suggestion_id), Some(&suggestion.state));
+        }
+        for delivery in reader.newest_deliveries(10_000).unwrap() {
+            prop_assert_eq!(told.deliveries.get(&delivery.delivery_id), Some(&delivery.state));
         }
         for thread in reader.threads(&ThreadFilter::default(), None, 500).unwrap().threads {
             prop_assert_eq!(told.threads.get(&thread.thread_id), Some(&thread.state));

@@ -45,6 +45,11 @@ impl App {
                     effects.push(Effect::Attach(agent.key.clone()));
                 }
             }
+            Action::Type => {
+                if let Some(key) = self.target_agent().map(|agent| agent.key.clone()) {
+                    self.compose(Purpose::Type(key), "", effects);
+                }
+            }
             Action::Accept => self.on_item(Wish::AcceptSuggestion, effects),
             Action::Dismiss => self.on_item(Wish::DismissSuggestion, effects),
             Action::Acknowledge => self.on_item(Wish::AckEscalation, effects),
@@ -309,6 +314,7 @@ fn under_way(wish: &Wish) -> String {
     match wish {
         Wish::Reply { .. } => "sending the reply".to_owned(),
         Wish::Ask { title, .. } => format!("asking {title}"),
+        Wish::Type { key, .. } => format!("typing to {}", key.name),
         Wish::Seen(_) => String::new(),
         Wish::Thread(_, change) => match change {
             Change::State(_) => "changing its state".to_owned(),

@@ -71,7 +71,7 @@ impl App {
             Action::Restart => agent(|agent| agent.launch > 0),
             Action::Stop if self.about_runs() => run(stoppable),
             Action::Stop => agent(|agent| agent.status.alive() || agent.may_live),
-            Action::Attach => agent(|agent| agent.may_live),
+            Action::Attach | Action::Type => agent(|agent| agent.may_live),
             Action::Pause => self.about_runs() && run(|run| run.status.at_work()),
             Action::Resume => self.about_runs() && run(resumable),
             Action::Merge | Action::CloseRun => run(|run| run.status == RunStatus::Completed),

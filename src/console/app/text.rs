@@ -99,6 +99,7 @@ impl App {
                 (Wish::Ask { ticket, title, body: last }, "asking")
             }
             Purpose::Note(id) => (Wish::ResolveEscalation(id.clone(), last), "resolving"),
+            Purpose::Type(key) => (Wish::Type { key: key.clone(), text: last }, "sending the line"),
         };
         let token = self.token();
         // A crash between here and the ledger's word must not lose it.

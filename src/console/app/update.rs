@@ -10,9 +10,11 @@ use super::{AGES_EVERY, App, Overlay, Page, Pane, SILENT_FOR, TWICE_WITHIN};
 use crate::console::action::Action;
 use crate::console::keymap::{Place, find};
 use crate::console::msg::{Effect, Msg, Time};
+use crate::console::widgets::composer::Purpose;
 use crate::console::widgets::dialog::{Ahead, Consequence};
 use crate::console::widgets::list::List;
 use crate::console::widgets::terminal::Emulated;
+use crate::domain::delivery::DeliveryState;
 use crate::services::explain::Explanation;
 use crate::services::handle::{Trouble, Wish};
 use crate::services::live::Target;
@@ -86,6 +88,8 @@ impl App {
             (Some(Overlay::Picker(_)), _) => self.picker_key(&key, effects),
             (None, true) => self.filter_key(&key),
             (None, false) => match (place, find(place, &key)) {
+                // A line ends with Enter.
+                (Place::Text, None) if key.code == KeyCode::Enter && self.writes_line() => self.send(effects),
                 (Place::Text, None) => {
                     if let Some(composer) = &mut self.composer {
                         composer.key(key, self.time.up);
@@ -95,6 +99,10 @@ impl App {
                 (_, None) => {}
             },
         }
+    }
+
+    fn writes_line(&self) -> bool {
+        self.composer.as_ref().is_some_and(|composer| matches!(composer.purpose, Purpose::Type(_)))
     }
 
     fn interrupt(&mut self, effects: &mut Vec<Effect>) {
@@ -218,11 +226,31 @@ impl App {
                 self.store_trouble = None;
                 self.ring(&snapshot, effects);
                 let before = std::mem::replace(&mut self.snapshot, snapshot);
+                if self.loaded {
+                    self.tell_delivered(before.seq);
+                }
                 self.loaded = true;
                 self.digest = Digest::of(&self.snapshot, self.time.now);
                 self.refresh();
                 self.follow_thread();
                 self.stir(&before, effects);
+            }
+        }
+    }
+
+    /// What came of our own texts since this place in the journal.
+    fn tell_delivered(&mut self, since: i64) {
+        let snapshot = std::sync::Arc::clone(&self.snapshot);
+        let news = snapshot.deliveries.iter().filter(|row| row.ours && row.last_seq > since);
+        for row in news {
+            let name = &row.key.name;
+            match row.state {
+                DeliveryState::Submitted => self.report(format!("{name} has it")),
+                DeliveryState::Failed => {
+                    let why = row.reason.as_deref().unwrap_or("it is not known why");
+                    self.complain(format!("what you wrote did not reach {name}: {why}"));
+                }
+                DeliveryState::Queued | DeliveryState::Typed => {}
             }
         }
     }

@@ -27,6 +27,8 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
         (Some(agent), None) => format!("{} {}", app.theme.dot(), agent.key.name),
         (None, _) => String::new(),
     };
+    let waits = agent.and_then(|agent| waiting(app, agent));
+    let of = waits.map_or(of.clone(), |words| format!("{of} {} {words}", app.theme.dot()));
     let inner = pane::frame(home::title(app, Pane::Live, "Live", &of), focused, app.theme, area, buffer);
     match (agent, screen) {
         (None, _) => pane::empty("The screen of the selected agent comes here.", app.theme, inner, buffer),
@@ -40,6 +42,16 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
             let place = Rect { x: inner.x + 1, width: inner.width.saturating_sub(1), ..inner };
             screen.draw(first, app.theme, place, buffer);
         }
+    }
+}
+
+/// Texts that are on their way into its session.
+fn waiting(app: &App, agent: &AgentRow) -> Option<String> {
+    let open = app.snapshot.deliveries.iter().filter(|row| row.key == agent.key && row.state.open()).count();
+    match open {
+        0 => None,
+        1 => Some("a text waits".to_owned()),
+        count => Some(format!("{count} texts wait")),
     }
 }
 

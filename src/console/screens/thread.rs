@@ -13,11 +13,13 @@ use crate::console::theme::Theme;
 use crate::console::widgets::cells::Row;
 use crate::console::widgets::pane;
 use crate::domain::actor::Side;
+use crate::domain::delivery::DeliveryState;
 use crate::domain::signal::{Signal, SignalType};
 use crate::domain::thread::{Post, Priority};
 use crate::domain::time::Moment;
 use crate::services::snapshot::ThreadPage;
 use crate::services::text::{cut, harmless, one_line, wrap};
+use crate::services::words;
 
 /// Of a longer post only so much is laid out.
 const LONGEST: usize = 48 * 1024;
@@ -26,7 +28,7 @@ const LONGEST: usize = 48 * 1024;
 #[derive(Debug, Default)]
 pub struct Cache(RefCell<Option<(Key, Vec<Line<'static>>)>>);
 
-type Key = (String, i64, usize, usize, Moment, Theme);
+type Key = (String, (i64, i64), usize, usize, Moment, Theme);
 
 /// Draws the page.
 pub fn draw(app: &App, thread_id: &str, area: Rect, buffer: &mut Buffer) {
@@ -52,7 +54,8 @@ pub fn draw(app: &App, thread_id: &str, area: Rect, buffer: &mut Buffer) {
     let title = Row::new().text(&format!(" {} ", cut(&one_line(&thread.title), room)), theme.strong()).and(facts);
     let inner = pane::frame(title, app.composer.is_none(), theme, area, buffer);
     let inner = Rect { x: inner.x + 1, width: inner.width.saturating_sub(2), ..inner };
-    let (seq, width) = (thread.last_event_sequence, usize::from(inner.width));
+    let typed = page.deliveries.iter().map(|delivery| delivery.last_seq).max().unwrap_or_default();
+    let (seq, width) = ((thread.last_event_sequence, typed), usize::from(inner.width));
     let key = (thread_id.to_owned(), seq, page.open.len(), width, app.time.now, theme);
     let mut cache = app.wrapped.0.borrow_mut();
     if cache.as_ref().is_none_or(|(known, _)| *known != key) {
@@ -118,6 +121,9 @@ fn post_lines(post: &Post, page: &ThreadPage, width: usize, now: Moment, theme: 
     if let Some((words, style)) = came_of(post, page, theme) {
         head = head.text(&format!("  {words}"), style);
     }
+    if let Some((words, style)) = way(post, page, theme) {
+        head = head.text(&format!("  {words}"), style);
+    }
     let head = head.text(&format!("  {}", ago(now, Some(post.created_at))), theme.dim());
     lines.push(head.line());
     let before = lines.len();
@@ -170,6 +176,18 @@ fn card(signal: &Signal, width: usize, theme: Theme, lines: &mut Vec<Line<'stati
             lines.push(row.text(line, theme.plain()).line());
         }
     }
+}
+
+/// How it comes into its agent's session, where it does.
+fn way(post: &Post, page: &ThreadPage, theme: Theme) -> Option<(String, ratatui::style::Style)> {
+    let delivery = page.deliveries.iter().find(|delivery| delivery.post_id.as_ref() == Some(&post.post_id))?;
+    let style = match delivery.state {
+        DeliveryState::Queued => theme.dim(),
+        DeliveryState::Typed => theme.warn(),
+        DeliveryState::Submitted => theme.good(),
+        DeliveryState::Failed => theme.bad(),
+    };
+    Some((words::way(delivery), style))
 }
 
 /// What came of a request: each has an answer of its own.

@@ -12,6 +12,7 @@ use tui_textarea::{CursorMove, TextArea, WrapMode};
 use super::cells::{Row, ends};
 use super::{pane, verbatim};
 use crate::console::theme::Theme;
+use crate::domain::agent::AgentKey;
 
 /// After the last key a draft is written so soon.
 pub const DRAFT_AFTER: Duration = Duration::from_millis(400);
@@ -36,6 +37,8 @@ pub enum Purpose {
     Ask,
     /// A note with which an escalation is resolved.
     Note(String),
+    /// A line for an agent's session.
+    Type(AgentKey),
 }
 
 impl Purpose {
@@ -45,6 +48,7 @@ impl Purpose {
             Self::Reply { thread_id, .. } => thread_id.clone(),
             Self::Ask => "new-thread".to_owned(),
             Self::Note(id) => format!("note-{id}"),
+            Self::Type(key) => format!("to-{}-{}-{}", key.run_id, key.workspace, key.name),
         }
     }
 
@@ -55,6 +59,7 @@ impl Purpose {
             Self::Reply { answers: None, .. } => "Reply".to_owned(),
             Self::Ask => "New thread".to_owned(),
             Self::Note(_) => "Resolve, with a note".to_owned(),
+            Self::Type(key) => format!("To {}", key.name),
         }
     }
 }
@@ -99,6 +104,7 @@ impl Composer {
         };
         let fields = match &purpose {
             Purpose::Reply { .. } | Purpose::Note(_) => vec![field("", "", false)],
+            Purpose::Type(_) => vec![field("", "", true)],
             Purpose::Ask => vec![field("ticket", first, true), field("title", "", true), field("body", "", false)],
         };
         let at = usize::from(fields.len() > 1 && !first.is_empty());
@@ -247,6 +253,7 @@ impl Composer {
             Purpose::Reply { .. } => u16::try_from(self.fields[0].area.lines().len().clamp(3, 10)).unwrap_or(3) + 2,
             Purpose::Ask => 14,
             Purpose::Note(_) => 8,
+            Purpose::Type(_) => 3,
         }
     }
 
@@ -260,7 +267,8 @@ impl Composer {
         let state = if self.sending.is_some() {
             format!(" {} ", theme.under_way("sending"))
         } else {
-            " ctrl-s sends  esc keeps the draft ".to_owned()
+            let key = if matches!(self.purpose, Purpose::Type(_)) { "enter" } else { "ctrl-s" };
+            format!(" {key} sends  esc keeps the draft ")
         };
         let foot = Rect { x: area.x + 2, y: area.bottom() - 1, width: area.width.saturating_sub(4), height: 1 };
         ends(Row::new(), Row::new().text(&state, theme.dim()), foot, buffer);

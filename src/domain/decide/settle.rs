@@ -1,7 +1,7 @@
 //! What follows from facts without anybody wishing it: completion makes an agent done, its agents make a
 //! run completed, a question makes it await guidance (spec 2.2, 2.7). Every command carries this along.
 
-use super::{agent_subject, escalation, run_subject};
+use super::{agent_subject, delivery, escalation, run_subject};
 use crate::domain::agent::{Agent, AgentStatus, Completion};
 use crate::domain::event::{Draft, Fact};
 use crate::domain::plan::can_go_on;
@@ -17,6 +17,10 @@ pub fn settle(scene: &Scene, run_id: Option<&str>) -> Vec<Draft> {
     let done: Vec<Draft> = agents.iter().filter_map(|agent| agent_done(run, agent)).collect();
     if !done.is_empty() {
         return done;
+    }
+    let delivered = delivery::follows(scene, run);
+    if !delivered.is_empty() {
+        return delivered;
     }
     let Some((to, reason)) = next_status(scene, run, &agents) else {
         return escalation::causes_gone(scene, Some(run_id));

@@ -205,6 +205,7 @@ fields! {
 "runners.*.limit_patterns" TEXTS, Absent, ""; "Regular expressions that fit on its last lines when its model is out of reach or its limit is spent."
 "runners.*.ready_patterns" TEXTS, Absent, ""; "Regular expressions that fit on its last lines when it takes typed text."
 "runners.*.working_patterns" TEXTS, Absent, ""; "Regular expressions that fit on its last lines when it is at work."
+"runners.*.home_column" Kind::Int(0, 1000), Absent, "column", 0 - 20; "Where its cursor stands while nothing is typed; elsewhere text is not added to what somebody else typed."
 "runners.*.submit" Kind::Text(Text::NonBlank), Absent, ""; "tmux key that submits typed text."
 "runners.*.submit_delay_ms" Kind::Int(0, 60_000), Absent, "milliseconds", 0 - 5000; "Wait between the text and that key."
 "runners.*.untested" Kind::Bool, Absent, ""; "Nobody has tried this runner yet."

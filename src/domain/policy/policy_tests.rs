@@ -28,7 +28,8 @@ fn full() -> Value {
         "agents": [{"name": "agent", "profile": "p"}],
         "runners": {"mine": {
             "start": ["m", "{prompt}"], "resume": ["m"], "one_shot": ["m"], "full_auto": ["-y"], "waiting_patterns": ["w"],
-            "limit_patterns": ["l"], "ready_patterns": ["r"], "working_patterns": ["o"], "submit": "Enter",
+            "limit_patterns": ["l"], "ready_patterns": ["r"], "working_patterns": ["o"], "home_column": 2,
+            "submit": "Enter",
             "submit_delay_ms": 1, "untested": true,
         }},
     });

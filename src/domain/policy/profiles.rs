@@ -123,6 +123,9 @@ pub struct RunnerPatch {
     /// Those that fit when it is at work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub working_patterns: Option<Vec<String>>,
+    /// Column of the cursor that means: nothing is typed yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home_column: Option<u16>,
     /// tmux key that submits typed text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub submit: Option<String>,

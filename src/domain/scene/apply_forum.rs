@@ -74,6 +74,10 @@ impl Scene {
             | Fact::EscalationOpened { .. }
             | Fact::EscalationAcknowledged { .. }
             | Fact::EscalationResolved { .. }
+            | Fact::DeliveryQueued { .. }
+            | Fact::DeliveryTyped { .. }
+            | Fact::DeliverySubmitted { .. }
+            | Fact::DeliveryFailed { .. }
             | Fact::OutboxDead { .. }
             | Fact::OutboxRetried { .. }
             | Fact::OutboxDropped { .. }

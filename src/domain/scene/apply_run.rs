@@ -250,6 +250,10 @@ impl Scene {
             | Fact::EscalationOpened { .. }
             | Fact::EscalationAcknowledged { .. }
             | Fact::EscalationResolved { .. }
+            | Fact::DeliveryQueued { .. }
+            | Fact::DeliveryTyped { .. }
+            | Fact::DeliverySubmitted { .. }
+            | Fact::DeliveryFailed { .. }
             | Fact::OutboxDead { .. }
             | Fact::OutboxRetried { .. }
             | Fact::OutboxDropped { .. }

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::{
-    AgentRow, Asked, EscalationRow, Facts, Found, Outbox, Queue, Queues, RunRow, Snapshot, Snippet, SuggestionRow,
-    Supervising, Tab, ThreadPage, ThreadRow, Trouble, Want,
+    AgentRow, Asked, DeliveryRow, EscalationRow, Facts, Found, Outbox, Queue, Queues, RunRow, Snapshot, Snippet,
+    SuggestionRow, Supervising, Tab, ThreadPage, ThreadRow, Trouble, Want,
 };
 use crate::domain::agent::{Agent, AgentKey, AgentStatus};
 use crate::domain::escalation::EscalationState;
@@ -26,6 +26,8 @@ use crate::store::read::Stopper;
 use crate::store::read::Vitals;
 use crate::store::read::forum::{Page, Queue as StoreQueue, ThreadFilter, Viewer, viewer_of};
 
+/// Texts for sessions read at most.
+const DELIVERIES: usize = 50;
 /// Threads read at a time.
 const PAGE: usize = 200;
 /// Of what is looked for so many characters count.
@@ -161,6 +163,7 @@ impl Source {
             found: want.asked.as_ref().map(|asked| self.found(asked, want.deeper)).transpose()?,
             thread: self.thread(want.thread.as_deref())?,
             outbox: self.outbox()?,
+            deliveries: self.deliveries()?,
             facts: facts.clone(),
         };
         let place: HashMap<&str, usize> =
@@ -169,6 +172,18 @@ impl Source {
         agents.sort_by_key(|agent| place.get(agent.key.run_id.as_str()).copied().unwrap_or(usize::MAX));
         snapshot.agents = agents;
         Ok(snapshot)
+    }
+
+    fn deliveries(&self) -> Result<Vec<DeliveryRow>, EngineError> {
+        let newest = self.reader.newest_deliveries(DELIVERIES)?.into_iter();
+        let rows = newest.map(|delivery| DeliveryRow {
+            ours: self.viewer.id() == format!("{}:{}", delivery.from.author_type, delivery.from.author_name),
+            key: delivery.key,
+            state: delivery.state,
+            reason: delivery.reason,
+            last_seq: delivery.last_seq,
+        });
+        Ok(rows.collect())
     }
 
     fn outbox(&self) -> Result<Outbox, EngineError> {
@@ -367,6 +382,7 @@ impl Source {
             }
         };
         let posts = self.reader.posts(thread_id, Some(POSTS))?;
+        let deliveries = self.reader.deliveries_of_thread(thread_id)?;
         let earlier = usize::try_from(thread.posts_count).unwrap_or(0).saturating_sub(posts.len());
         let open = match &thread.run_id {
             Some(run_id) if thread.control => self.reader.open_requests(run_id)?,
@@ -374,7 +390,7 @@ impl Source {
         };
         let open = open.into_iter().filter(|request| request.thread_id == thread_id).map(|request| request.post_id);
         let open = open.collect();
-        Ok(Some(ThreadPage { thread, posts, open, earlier, seen_to, viewer: self.viewer.id() }))
+        Ok(Some(ThreadPage { thread, posts, deliveries, open, earlier, seen_to, viewer: self.viewer.id() }))
     }
 }
 

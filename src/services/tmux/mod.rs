@@ -4,6 +4,7 @@
 
 pub mod control;
 mod parse;
+pub mod typing;
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -262,10 +263,24 @@ impl Tmux {
 
     /// Runs one command list. `start`: it may start the server. The lists' `;` stand alone.
     fn call(&self, start: bool, list: Vec<OsString>, cwd: &Path) -> Result<Output, TmuxError> {
+        self.call_with(start, list, cwd, None)
+    }
+
+    /// The same, with something for tmux to read.
+    fn call_with(
+        &self,
+        start: bool,
+        list: Vec<OsString>,
+        cwd: &Path,
+        stdin: Option<Vec<u8>>,
+    ) -> Result<Output, TmuxError> {
         let what = list.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
         let mut call = Exec::new(&self.program).args(self.base()).cwd(cwd).timeout(ASK_TIMEOUT);
         if !start {
             call = call.arg("-N");
+        }
+        if let Some(bytes) = stdin {
+            call = call.stdin(bytes);
         }
         // What starts the server gives it its environment, and every session inherits that.
         call = call.without_env("TMUX").without_env("GIT_").without_env("METAWSM_");

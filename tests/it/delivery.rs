@@ -1,0 +1,352 @@
+//! Sending text into sessions, with real tmux and programs that take text as agents do (spec 7 "Sending text").
+
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use metawsm::domain::command::DeliveryWish;
+use metawsm::services::delivery::attempt::{Ended, Point, attempt, no_drill};
+use metawsm::services::delivery::queue;
+use metawsm::services::engine::Caller;
+use serde_json::{Value, json};
+
+use crate::crash::{caller, engine};
+use crate::tui::{answered, received, sent, set, turn, world};
+use crate::world::{Live, PATIENCE, World, wait_for};
+
+const HEAD: &str = "[from human:tester]\n";
+
+fn send(world: &World, more: &[&str]) -> crate::world::Output {
+    world.metawsm(&[&["send", "--agent", "coder", "--json"], more].concat())
+}
+
+/// The states that the journal tells of deliveries, in order.
+fn told(world: &World) -> Vec<String> {
+    let events = world.verified();
+    let of = |event: &Value| event["event_type"].as_str().unwrap().strip_prefix("delivery.").map(str::to_owned);
+    events.iter().filter_map(of).collect()
+}
+
+#[track_caller]
+fn until_state(world: &World, id: &str, state: &str) -> Value {
+    wait_for(&format!("{id} to be {state}"), PATIENCE, || {
+        let reader = metawsm::store::Reader::open(&world.db()).unwrap();
+        let delivery = reader.delivery(id).unwrap()?;
+        (delivery.state.word() == state).then(|| metawsm::services::view::delivery(&delivery))
+    })
+}
+
+#[test]
+fn what_was_sent_is_done_when_it_was_taken() {
+    let (world, _) = world("ready");
+    let _live = world.spawn(&["--headless"]);
+    let out = send(&world, &["--timeout", "30s", "!ls\n/help"]).is(0).json();
+    assert_eq!(sent(&world), [format!("{HEAD}!ls\n/help")]);
+    let delivery = &out["delivery"];
+    assert_eq!(
+        (&delivery["state"], &delivery["agent"], &delivery["launch"]),
+        (&json!("submitted"), &json!("coder"), &json!(1))
+    );
+    assert_eq!(
+        (&delivery["evidence"]["signal"], &delivery["evidence"]["presses"]),
+        (&json!("left_composer"), &json!(1))
+    );
+    assert!(out["seq"].is_i64());
+    assert_eq!(told(&world), ["queued", "typed", "submitted"]);
+    // The same words again, of which the screen still shows the first.
+    send(&world, &["--timeout", "30s", "!ls\n/help"]).is(0);
+    assert_eq!(sent(&world).len(), 2);
+}
+
+#[test]
+fn sixty_four_kibibytes_arrive_byte_for_byte() {
+    let (world, _) = world("ready");
+    let _live = world.spawn(&["--headless"]);
+    let mut text = String::new();
+    for number in 0.. {
+        if text.len() > 64 * 1024 {
+            break;
+        }
+        text.push_str(&format!("{number}\t'quoted' \"twice\" $HOME `x` ; 漢字 🎉 é a;\n"));
+    }
+    let command = world.program(&["send", "--agent", "coder", "--timeout", "50s", "-"]);
+    world.output(command, &text).is(0);
+    assert_eq!(sent(&world), [format!("{HEAD}{}", text.trim_end_matches('\n'))]);
+}
+
+#[test]
+fn nothing_is_typed_into_a_dialog() {
+    let (world, _) = world("dialog");
+    let _live = world.spawn(&["--headless"]);
+    turn(&world, "dialog");
+    let error = send(&world, &["go on"]).is(4).error();
+    assert!(error["message"].as_str().unwrap().contains("Do you want to proceed?"), "{error}");
+    assert_eq!(error["details"]["state"], "dialog");
+    assert!(told(&world).is_empty(), "nothing was queued");
+    // One that opens while a text waits keeps it from being typed.
+    turn(&world, "busy");
+    let error = send(&world, &["--timeout", "1s", "go on"]).is(124).error();
+    assert_eq!(error["details"]["state"], "queued");
+    assert!(error["message"].as_str().unwrap().contains("is at work: esc to interrupt"), "{error}");
+    let id = error["details"]["delivery"]["delivery_id"].as_str().unwrap().to_owned();
+    turn(&world, "dialog");
+    let urgent = send(&world, &["--timeout", "2s", "--urgent", "--event-id", "k1", "now"]).is(124).error();
+    assert_eq!(urgent["details"]["state"], "queued", "{urgent}");
+    turn(&world, "blank");
+    assert_eq!(told(&world), ["queued", "queued"]);
+    turn(&world, "ready");
+    until_state(&world, &id, "submitted");
+    assert_eq!(sent(&world), [format!("{HEAD}now"), format!("{HEAD}go on")], "the urgent one first");
+    assert!(!answered(&world));
+    // Under its key it is the same one, and done.
+    assert_eq!(send(&world, &["--urgent", "--event-id", "k1", "now"]).is(0).json()["delivery"]["state"], "submitted");
+    assert_eq!(sent(&world).len(), 2);
+}
+
+#[test]
+fn a_turn_that_runs_is_interrupted_by_what_is_urgent_alone() {
+    let (world, _) = world("busy");
+    let _live = world.spawn(&["--headless"]);
+    turn(&world, "busy");
+    send(&world, &["--timeout", "1s", "later"]).is(124);
+    send(&world, &["--timeout", "30s", "--urgent", "stop that"]).is(0);
+    assert_eq!(sent(&world), [format!("{HEAD}stop that")]);
+}
+
+#[test]
+fn the_key_is_pressed_again_only_while_the_text_still_stands() {
+    let (world, _) = world("drowsy");
+    let _live = world.spawn(&["--headless"]);
+    let out = send(&world, &["--timeout", "30s", "wake up"]).is(0).json();
+    assert_eq!(out["delivery"]["evidence"]["presses"], 2);
+    assert_eq!(sent(&world), [format!("{HEAD}wake up")]);
+}
+
+#[test]
+fn what_was_not_seen_to_be_taken_stays_typed_and_is_never_typed_again() {
+    let (world, _) = world("deaf");
+    let _live = world.spawn(&["--headless"]);
+    let error = send(&world, &["--timeout", "6s", "hello"]).is(124).error();
+    assert_eq!(error["details"]["state"], "typed");
+    // What comes after waits: it would join the text that stands there.
+    let error = send(&world, &["--timeout", "1s", "more"]).is(124).error();
+    assert_eq!(error["details"]["state"], "queued");
+    assert!(sent(&world).is_empty());
+    assert_eq!(told(&world), ["queued", "typed", "queued"]);
+}
+
+#[test]
+fn a_program_that_does_not_read_has_not_taken_anything() {
+    let (world, _) = world("ready");
+    let _live = world.spawn(&["--headless"]);
+    turn(&world, "ready");
+    turn(&world, "hung");
+    let error = send(&world, &["--timeout", "4s", "hello"]).is(124).error();
+    assert_eq!(error["details"]["state"], "typed");
+    set(&world, "ready");
+    let id = error["details"]["delivery"]["delivery_id"].as_str().unwrap().to_owned();
+    until_state(&world, &id, "submitted");
+    assert_eq!(sent(&world), [format!("{HEAD}hello")]);
+}
+
+#[test]
+fn an_agent_that_is_gone_gets_nothing() {
+    let (world, run) = world("busy");
+    let _live = world.spawn(&["--headless"]);
+    turn(&world, "busy");
+    let waiting = Live::start(world.program(&["send", "--agent", "coder", "--json", "--timeout", "50s", "hello"]));
+    wait_for("the text in the queue", PATIENCE, || (told(&world) == ["queued"]).then_some(()));
+    world.metawsm(&["stop", "--agent", "coder", "--yes"]).is(0);
+    let mut waiting = waiting;
+    assert_eq!(waiting.ended(), 4);
+    let error = waiting.line("its error", |line| line["error"].is_object())["error"].clone();
+    assert_eq!(error["details"]["state"], "failed");
+    assert!(error["message"].as_str().unwrap().contains("did not reach coder"), "{error}");
+    world.until_agent(&run, "coder", "stopped");
+    let error = send(&world, &["hello"]).is(4).error();
+    assert!(error["message"].as_str().unwrap().contains("no live session"), "{error}");
+    assert!(sent(&world).is_empty());
+    assert_eq!(told(&world), ["queued", "failed"]);
+}
+
+#[test]
+fn copy_mode_is_left_where_nobody_is_and_waited_for_where_somebody_scrolls() {
+    let (world, run) = world("ready");
+    let _live = world.spawn(&["--headless"]);
+    turn(&world, "ready");
+    let session = world.agent(&run, "coder")["session"].as_str().unwrap().to_owned();
+    let pane = format!("={session}:");
+    world.tmux(&["copy-mode", "-t", &pane]);
+    send(&world, &["--timeout", "30s", "one"]).is(0);
+    let mut client = world.command("tmux");
+    client.arg("-S").arg(world.socket()).args(["-C", "attach-session", "-t", &format!("={session}")]);
+    let mut client = client.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    wait_for("somebody attached", PATIENCE, || {
+        (world.tmux(&["display-message", "-p", "-t", &pane, "#{session_attached}"]) == "1").then_some(())
+    });
+    world.tmux(&["copy-mode", "-t", &pane]);
+    let error = send(&world, &["--timeout", "1s", "two"]).is(124).error();
+    assert!(error["message"].as_str().unwrap().contains("scrolls"), "{error}");
+    assert_eq!(world.tmux(&["display-message", "-p", "-t", &pane, "#{pane_in_mode}"]), "1", "it is left alone");
+    client.kill().unwrap();
+    client.wait().unwrap();
+    wait_for("the second text", PATIENCE, || (sent(&world).len() == 2).then_some(()));
+    assert_eq!(sent(&world), [format!("{HEAD}one"), format!("{HEAD}two")]);
+}
+
+#[test]
+fn texts_of_several_senders_arrive_whole_and_one_by_one() {
+    let (world, _) = world("ready");
+    let _live = world.spawn(&["--headless"]);
+    turn(&world, "ready");
+    let texts: Vec<String> = (0..5).map(|n| format!("text {n}\nof sender {n}")).collect();
+    let mut senders: Vec<Live> = texts
+        .iter()
+        .map(|text| Live::start(world.program(&["send", "--agent", "coder", "--timeout", "50s", text])))
+        .collect();
+    for sender in &mut senders {
+        assert_eq!(sender.ended(), 0, "{}", sender.errors());
+    }
+    let mut arrived = sent(&world);
+    arrived.sort();
+    assert_eq!(arrived, texts.iter().map(|text| format!("{HEAD}{text}")).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_is_said_in_the_forum_comes_into_the_session() {
+    let (world, run) = world("ready");
+    let _live = world.spawn(&["--headless"]);
+    let ask = ["forum", "ask", "--run-id", &run, "--agent", "coder", "--actor-type", "agent", "--actor-name", "coder"];
+    let asked = world.ask(&[&ask[..], &["--title", "which?", "--body", "a or b"]].concat());
+    let thread = asked["thread"]["thread_id"].as_str().unwrap();
+    assert_eq!(asked["post"]["delivery"], Value::Null, "its own words are not typed to it");
+    let out = world.ask(&["forum", "answer", "--thread-id", thread, "--body", "take b"]);
+    assert_eq!(out["post"]["delivery"]["state"], "queued");
+    let id = out["post"]["delivery"]["delivery_id"].as_str().unwrap().to_owned();
+    until_state(&world, &id, "submitted");
+    assert_eq!(sent(&world), [format!("[from human:tester · thread {thread}]\ntake b")]);
+    let shown = world.ask(&["forum", "thread", "--thread-id", thread]);
+    assert_eq!(shown["posts"][1]["delivery"]["state"], "submitted");
+    assert!(world.metawsm(&["forum", "thread", "--thread-id", thread]).is(0).stdout.contains("coder has it"));
+    assert_eq!(told(&world), ["queued", "typed", "submitted"]);
+}
+
+#[test]
+fn an_agent_that_waits_takes_the_answer_itself_and_is_not_interrupted() {
+    let (world, run) = world("ready");
+    let workspace = world.agent(&run, "coder")["workspace"].as_str().unwrap().to_owned();
+    let mut ask =
+        world.program(&["forum", "ask", "--title", "which?", "--body", "a or b", "--wait", "--timeout", "50s"]);
+    ask.env("METAWSM_AGENT", "coder").env("METAWSM_RUN_ID", &run).env("METAWSM_WORKSPACE", &workspace);
+    ask.env("METAWSM_TICKET", "T-1").env("METAWSM_HOME", world.home());
+    let mut asking = Live::start(ask);
+    let thread = wait_for("its question", PATIENCE, || {
+        let queue = world.ask(&["forum", "queue", "--type", "unanswered"]);
+        queue["threads"][0]["thread_id"].as_str().map(str::to_owned)
+    });
+    let out = world.ask(&["forum", "answer", "--thread-id", &thread, "--body", "take b"]);
+    let id = out["post"]["delivery"]["delivery_id"].as_str().unwrap().to_owned();
+    assert_eq!(asking.ended(), 0);
+    assert_eq!(asking.lines(), ["take b"]);
+    let taken = until_state(&world, &id, "submitted");
+    assert_eq!(taken["evidence"]["signal"], "taken");
+    // Only now somebody could type it.
+    let _live = world.spawn(&["--headless"]);
+    send(&world, &["--timeout", "30s", "and this"]).is(0);
+    assert_eq!(sent(&world), [format!("{HEAD}and this")]);
+}
+
+#[test]
+fn without_a_supervisor_it_waits_and_says_so() {
+    let (world, _) = world("ready");
+    let out = send(&world, &["--timeout", "1s", "hello"]).is(124);
+    assert!(out.stderr.contains("nobody supervises"), "{}", out.stderr);
+    assert!(out.error()["message"].as_str().unwrap().contains("nobody supervises"));
+    let id = out.error()["details"]["delivery"]["delivery_id"].as_str().unwrap().to_owned();
+    let _live = world.spawn(&["--headless"]);
+    until_state(&world, &id, "submitted");
+    assert_eq!(sent(&world), [format!("{HEAD}hello")]);
+}
+
+#[test]
+fn in_its_session_an_agent_sends_nothing_to_others() {
+    let (world, run) = world("ready");
+    let workspace = world.agent(&run, "coder")["workspace"].as_str().unwrap().to_owned();
+    let mut send = world.program(&["send", "--agent", "coder", "hello"]);
+    send.env("METAWSM_AGENT", "coder").env("METAWSM_RUN_ID", &run).env("METAWSM_WORKSPACE", &workspace);
+    let out = world.output(send, "").is(4);
+    assert!(out.stderr.contains("may not act on runs"), "{}", out.stderr);
+    assert!(told(&world).is_empty());
+}
+
+#[test]
+fn a_raw_program_of_which_nothing_is_known_gets_every_byte() {
+    let world = World::new(&[("coder", "receives.sh")]);
+    let run = world.run(&[]);
+    let _live = world.spawn(&["--headless"]);
+    let session = world.agent(&run, "coder")["session"].as_str().unwrap().to_owned();
+    world.shows(&session, "receiving");
+    let text: String = (0..9_000).map(|n| format!("é{n};\n")).collect();
+    let command = world.program(&["send", "--agent", "coder", "--json", "--timeout", "50s", "-"]);
+    let out = world.output(command, &text).is(0).json();
+    assert_eq!(out["delivery"]["evidence"]["signal"], "screen_changed");
+    let expected = format!("# from human:tester\n{}\r", text.trim_end_matches('\n'));
+    assert_eq!(received(&world, "coder"), expected.as_bytes());
+}
+
+#[test]
+fn a_shell_carries_out_a_line_and_a_line_too_long_for_its_terminal_is_not_typed() {
+    let world = World::new(&[("coder", "shell.sh")]);
+    let run = world.run(&[]);
+    let _live = world.spawn(&["--headless"]);
+    let session = world.agent(&run, "coder")["session"].as_str().unwrap().to_owned();
+    world.shows(&session, "ready>");
+    let file = world.home().join("made");
+    let line = format!("echo done > '{}'", file.display());
+    let out = send(&world, &["--timeout", "30s", &line]).is(0).json();
+    assert_eq!(out["delivery"]["evidence"]["signal"], "read");
+    wait_for("what the shell did", PATIENCE, || std::fs::read_to_string(&file).ok().filter(|text| text == "done\n"));
+    let error = send(&world, &["--timeout", "30s", &"x".repeat(5_000)]).is(4).error();
+    assert!(error["message"].as_str().unwrap().contains("5000 bytes"), "{error}");
+    assert_eq!(told(&world), ["queued", "typed", "submitted", "queued", "failed"]);
+    // One that is at work reads nothing, and has taken nothing.
+    send(&world, &["--timeout", "30s", "sleep 1000"]).is(0);
+    let error = send(&world, &["--timeout", "4s", "echo later"]).is(124).error();
+    assert_eq!(error["details"]["state"], "typed");
+}
+
+/// Wherever whoever types is killed, the text is typed once at most.
+#[test]
+fn a_crash_between_any_two_steps_never_types_twice() {
+    for point in [Point::Recorded, Point::Pasted, Point::Pressed, Point::Seen] {
+        let (world, run) = world("ready");
+        turn(&world, "ready");
+        let (dead, heir) = (engine(&world), engine(&world));
+        let key = dead.reader().unwrap().agents(&run).unwrap()[0].key.clone();
+        let wish = DeliveryWish::Queue { key, text: "once".to_owned(), urgent: false };
+        let (id, _) = queue(&dead, &caller(), wish, None).unwrap();
+        let typist = Caller::system("typist");
+        let hit = AtomicBool::new(false);
+        let drill = |at| {
+            hit.fetch_or(at == point, Ordering::SeqCst);
+            at != point
+        };
+        let never = AtomicBool::new(false);
+        let delivery = || heir.reader().unwrap().delivery(&id).unwrap().unwrap();
+        // A screen that has just changed may not be looked at as quiet.
+        wait_for("the attempt", PATIENCE, || {
+            let ended = attempt(&dead, &typist, &delivery(), &never, &drill).unwrap();
+            (ended == Ended::Settled).then_some(())
+        });
+        drop(dead);
+        assert!(hit.load(Ordering::SeqCst), "{point:?} was never reached");
+        assert_eq!(delivery().state.word(), "typed", "{point:?}");
+        let again = attempt(&heir, &typist, &delivery(), &never, &no_drill);
+        assert!(matches!(again, Ok(Ended::NotYet)), "{point:?}: {again:?}");
+        let _live = world.spawn(&["--headless"]);
+        world.until_looked_at(&run, "coder");
+        assert_eq!(delivery().state.word(), "typed", "{point:?}");
+        let expected = matches!(point, Point::Pressed | Point::Seen);
+        wait_for("what was pressed", PATIENCE, || (sent(&world).len() == usize::from(expected)).then_some(()));
+        assert_eq!(told(&world), ["queued", "typed"], "{point:?}");
+    }
+}
