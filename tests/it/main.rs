@@ -11,6 +11,7 @@ mod console_screens;
 mod console_seat;
 mod console_trouble;
 mod console_world;
+mod conversations;
 mod core_world;
 mod crash;
 mod deaths;
