@@ -17,6 +17,7 @@ mod crash;
 mod deaths;
 mod defects;
 mod docs_sync;
+mod doctor;
 mod domain_control;
 mod domain_events;
 mod domain_forum;
