@@ -459,10 +459,10 @@ pub struct DoctorArgs {
     /// Compare every table with the journal
     #[arg(long)]
     pub verify: bool,
-    /// Make every table anew from the journal
+    /// Make every table and the search index anew from the journal
     #[arg(long, conflicts_with = "verify")]
     pub rebuild: bool,
-    /// End orphaned sessions and remove what belongs to no run
+    /// End orphaned sessions and finish the search index
     #[arg(long)]
     pub repair: bool,
 }
