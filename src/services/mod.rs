@@ -4,6 +4,7 @@ pub mod agents;
 pub mod asking;
 pub mod cleanup;
 pub mod closing;
+pub mod conversation;
 pub mod delivery;
 pub mod docs_sync;
 pub mod duty;

@@ -12,6 +12,7 @@ mod console_screens;
 mod console_seat;
 mod console_trouble;
 mod console_world;
+mod conversations;
 mod core_world;
 mod crash;
 mod deaths;
