@@ -40,6 +40,7 @@
 //! with an event.
 //! The supervisor's look is in `services/supervisor/`: what should be in `standing`, one agent in `observe`, its end in
 //! `farewell`, unfinished work in `carry`; who ended is told by `services/process/ends.rs`.
+//! What `doctor --runners` starts for a try is in `services/trial.rs`.
 //! Whether the tmux server answers, and who went with it, is watched in `services/server_watch.rs`.
 //! What is to be done outside once something has happened is named in `domain/outbox.rs`, kept in `store/outbox.rs` and
 //! carried out by `services/outbox.rs`; the entry in a ticket's changelog is `services/docs_sync.rs`.

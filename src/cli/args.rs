@@ -478,7 +478,10 @@ pub struct DoctorArgs {
     /// Make every table anew from the journal
     #[arg(long, conflicts_with = "verify")]
     pub rebuild: bool,
-    /// End orphaned sessions and remove what belongs to no run
+    /// End orphaned sessions
     #[arg(long)]
     pub repair: bool,
+    /// Also start each agent program of the policy once, without a prompt, and end it again
+    #[arg(long, conflicts_with = "rebuild")]
+    pub runners: bool,
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::conversation::{Search, Span, Talk, uuid};
-use super::engine::{Caller, Engine};
+use super::engine::{Caller, Engine, Surroundings};
 use super::error::EngineError;
 use super::home::{make_dir, write_private};
 use super::launcher::{LaunchSpec, MARKER_ENV, Record, read_record};
@@ -17,7 +17,7 @@ use super::tmux::{Extent, NewSession, Tmux, TmuxError, without_note};
 use crate::domain::agent::{Agent, Exit};
 use crate::domain::command::AgentWish;
 use crate::domain::conversation::Continuation;
-use crate::domain::policy::{EnvValue, Policy, ResolvedAgent};
+use crate::domain::policy::{AgentProfile, EnvValue, Policy, ResolvedAgent};
 use crate::domain::prompt::{PromptInputs, PromptMode, Skill, agent_prompt, who};
 use crate::domain::run::{Run, RunMode};
 use crate::domain::runner::{LaunchInputs, resume_argv, start_argv};
@@ -305,31 +305,40 @@ fn marker(engine: &Engine, agent: &Agent, n: u32) -> Result<String, EngineError>
     Ok(format!("{}/{}/{n}", engine.database_id()?, agent.spec.session))
 }
 
-fn environment(
-    engine: &Engine,
-    run: &Run,
-    agent: &Agent,
-    resolved: &ResolvedAgent,
-) -> Result<BTreeMap<String, String>, EngineError> {
+/// The variables that a profile gives its agents.
+///
+/// # Errors
+/// When one of them is taken from a variable that is not set here, or is not known any more.
+pub fn own_environment(profile: &AgentProfile, here: &Surroundings) -> Result<BTreeMap<String, String>, EngineError> {
     let mut env = BTreeMap::new();
-    for (name, value) in &resolved.profile.env {
+    for (name, value) in &profile.env {
         let value = match value {
             EnvValue::Literal(value) => value.clone(),
-            EnvValue::From { from } => engine.surroundings.variables.get(from).cloned().ok_or_else(|| {
+            EnvValue::From { from } => here.variables.get(from).cloned().ok_or_else(|| {
                 EngineError::refused(
-                    format!("profile {} takes {name} from ${from}, which is not set here", resolved.profile.name),
+                    format!("profile {} takes {name} from ${from}, which is not set here", profile.name),
                     format!("export {from} and repeat the command"),
                 )
             })?,
             EnvValue::Withheld { .. } => {
                 return Err(EngineError::refused(
-                    format!("the value of {name} of profile {} is kept only in the policy file", resolved.profile.name),
+                    format!("the value of {name} of profile {} is kept only in the policy file", profile.name),
                     "put the profile back into the policy file",
                 ));
             }
         };
         env.insert(name.clone(), value);
     }
+    Ok(env)
+}
+
+fn environment(
+    engine: &Engine,
+    run: &Run,
+    agent: &Agent,
+    resolved: &ResolvedAgent,
+) -> Result<BTreeMap<String, String>, EngineError> {
+    let mut env = own_environment(&resolved.profile, &engine.surroundings)?;
     let home = &engine.home;
     let bin = &engine.surroundings.program;
     let path = engine.surroundings.variables.get("PATH").cloned().unwrap_or_default();

@@ -37,6 +37,7 @@ pub mod supervisor;
 pub mod text;
 pub mod tickets;
 pub mod tmux;
+pub mod trial;
 pub mod view;
 pub mod wake;
 pub mod words;

@@ -19,6 +19,7 @@ mod deaths;
 mod defects;
 mod delivery;
 mod docs_sync;
+mod doctor;
 mod domain_control;
 mod domain_delivery;
 mod domain_events;

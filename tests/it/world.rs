@@ -348,6 +348,13 @@ impl World {
         events
     }
 
+    /// Whether nothing runs any more that was started in this world.
+    pub fn nothing_runs(&self) -> bool {
+        let table = default_table();
+        let pids: Vec<u32> = table.list().iter().filter(|proc| !proc.zombie).map(|proc| proc.pid).collect();
+        table.marked(&pids, &self.marker()).is_empty()
+    }
+
     fn marker(&self) -> String {
         format!("{WORLD_ENV}={}", self.root.display())
     }
@@ -370,7 +377,8 @@ impl Drop for World {
     }
 }
 
-fn merge(into: &mut Value, more: Value) {
+/// Lays one document over another, key by key.
+pub fn merge(into: &mut Value, more: Value) {
     match (into, more) {
         (Value::Object(into), Value::Object(more)) => {
             for (key, value) in more {
