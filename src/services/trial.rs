@@ -18,6 +18,8 @@ use crate::domain::runner::program_name;
 const PATIENCE: Duration = Duration::from_secs(40);
 /// A screen that did not change for so long is read.
 const STILL: Duration = Duration::from_millis(1500);
+/// How long its processes, and then its launcher, may take to end.
+const GRACE: Duration = Duration::from_secs(3);
 const SESSION: &str = "trial";
 
 /// Starts the program and returns what came of it in words.
@@ -128,7 +130,13 @@ fn end(tmux: &Tmux, dir: &Path) {
         marker: Some(format!("{MARKER_ENV}={}", marker(dir))),
         spare: &[],
     };
-    end_tree(&*default_table(), &tree, Duration::from_secs(3));
+    let procs = default_table();
+    end_tree(&*procs, &tree, GRACE);
+    // The launcher writes how its agent ended, and its files are not removed from under it.
+    let deadline = Instant::now() + GRACE;
+    while tree.launcher.is_some_and(|(pid, start)| procs.alive(pid, start)) && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(10));
+    }
     let _ = tmux.kill_session(SESSION);
     let _ = tmux.end_keeper_if_last();
 }
