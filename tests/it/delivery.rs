@@ -387,8 +387,7 @@ fn what_is_in_doubt_calls_a_human_until_the_session_is_gone() {
     let _live = world.spawn(&["--headless"]);
     let called = || {
         let open = world.ask(&["escalations", "--open"]);
-        let found = open["escalations"].as_array().unwrap().iter().find(|row| row["kind"] == "delivery").cloned();
-        found
+        open["escalations"].as_array().unwrap().iter().find(|row| row["kind"] == "delivery").cloned()
     };
     let call = wait_for("the call", PATIENCE, called);
     assert!(call["reason"].as_str().unwrap().contains("not seen to be taken"), "{call}");
