@@ -29,7 +29,7 @@
 //!
 //! Where to look: a rule about runs in `domain/decide/run.rs`, what follows by itself in `domain/decide/settle.rs`,
 //! what an event changes in `domain/scene/`, what a step does in `services/workspaces.rs`, how an agent is started
-//! and ended in `services/agents.rs`, the close gates in `services/gates.rs`, what a key does in `console/app/act.rs`,
+//! and ended in `services/agents.rs`, which conversation it goes on with in `services/conversation.rs`, the close gates in `services/gates.rs`, what a key does in `console/app/act.rs`,
 //! when it makes sense in `console/app/sense.rs`, how a pane looks in `console/screens/`, what is drawn alike on every
 //! terminal in `console/widgets/certain.rs`, how an event is told in `services/words.rs`. What the operator concludes is in
 //! `domain/operator/rules.rs`, of what waits for a human, in a run or in none, in `waits.rs` beside it; what comes of it
@@ -40,6 +40,7 @@
 //! with an event.
 //! The supervisor's look is in `services/supervisor/`: what should be in `standing`, one agent in `observe`, its end in
 //! `farewell`, unfinished work in `carry`; who ended is told by `services/process/ends.rs`.
+//! What `doctor --runners` starts for a try is in `services/trial.rs`.
 //! Whether the tmux server answers, and who went with it, is watched in `services/server_watch.rs`.
 //! What is to be done outside once something has happened is named in `domain/outbox.rs`, kept in `store/outbox.rs` and
 //! carried out by `services/outbox.rs`; the entry in a ticket's changelog is `services/docs_sync.rs`.

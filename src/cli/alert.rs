@@ -53,8 +53,9 @@ impl Caller {
     /// Tells one thing, and says whether anybody still reads.
     pub fn tell(&self, reader: &Reader, alert: &Alert) -> Result<bool, Failure> {
         let line = if self.lines {
-            json!({ "event": alert.event, "run_id": alert.run_id, "message": alert.message, "hint": alert.hint })
-                .to_string()
+            print::json(
+                &json!({ "event": alert.event, "run_id": alert.run_id, "message": alert.message, "hint": alert.hint }),
+            )
         } else {
             let hint = alert.hint.as_ref().map(|hint| format!("\n    {hint}")).unwrap_or_default();
             format!("{}  {}: {}{hint}", alert.run_id, alert.event, print::one_line(&alert.message))

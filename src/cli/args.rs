@@ -7,10 +7,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::domain::time::parse_duration;
 
+mod agent;
 mod forum;
 mod start;
 mod waiting;
 
+pub use agent::*;
 pub use forum::*;
 pub use start::*;
 pub use waiting::*;
@@ -53,7 +55,7 @@ pub struct Global {
     #[arg(long, global = true)]
     pub utc: bool,
     /// Your name (default: the login)
-    #[arg(long = "as", global = true, value_name = "NAME")]
+    #[arg(long = "as", global = true, value_name = "NAME", value_parser = crate::domain::name::person)]
     pub name: Option<String>,
     /// Say more
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
@@ -172,20 +174,12 @@ pub enum Command {
         #[arg(long)]
         keep: bool,
     },
-    /// What runs inside an agent's session
-    #[command(subcommand, hide = true)]
+    /// Why something stands as it does: signals, the rule that fits, what was considered and why not
+    #[command(subcommand, after_help = "Example: metawsm explain agent coder")]
+    Explain(ExplainCommand),
+    /// What an agent says of itself
+    #[command(subcommand, after_help = "Example: metawsm agent quiet --for 20m --reason 'long build'")]
     Agent(AgentCommand),
-}
-
-/// What runs inside an agent's session.
-#[derive(Debug, Subcommand)]
-pub enum AgentCommand {
-    /// Start the agent described in a file and record how it ends
-    Exec {
-        /// The file.
-        #[arg(long)]
-        spec: PathBuf,
-    },
 }
 
 /// Which run.
@@ -484,7 +478,10 @@ pub struct DoctorArgs {
     /// Make every table anew from the journal
     #[arg(long, conflicts_with = "verify")]
     pub rebuild: bool,
-    /// End orphaned sessions and remove what belongs to no run
+    /// End orphaned sessions
     #[arg(long)]
     pub repair: bool,
+    /// Also start each agent program of the policy once, without a prompt, and end it again
+    #[arg(long, conflicts_with = "rebuild")]
+    pub runners: bool,
 }

@@ -33,7 +33,7 @@ fn follow(session: &Session, args: &EventsArgs, event_type: Option<String>) -> R
     let mut feed = Feed::new(reader, filter, args.since);
     let mut take = |news: News<'_>| -> Result<ControlFlow<()>, Failure> {
         left -= usize::from(matches!(news, News::Event(_)));
-        let read = tell(news, |event| event.to_json().to_string())?;
+        let read = tell(news, |event| print::json(&event.to_json()))?;
         Ok(if read && left > 0 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
     };
     if args.follow {

@@ -57,7 +57,7 @@ pub fn run(
     let run = engine.run(run_id)?;
     let json = json!({ "run": session.view(&engine.home, &reader).run(&run)? });
     let last = if lines(session) {
-        format!("{json}\n")
+        format!("{}\n", print::json(&json))
     } else {
         format!("Run {run_id} is {}: {}\n", run.status, print::one_line(&run.reason))
     };
@@ -118,7 +118,7 @@ fn watch(
         let ends = cancel.load(Ordering::SeqCst) || print::reader_gone();
         Ok(verdict.or(ends.then_some(exit::INTERRUPTED)))
     };
-    let as_line = |event: &Event| if lines(session) { event.to_json().to_string() } else { words_of(event) };
+    let as_line = |event: &Event| if lines(session) { print::json(&event.to_json()) } else { words_of(event) };
     feed.follow(&wake, Duration::from_millis(250), over, |news| {
         let read = events::tell(news, as_line)?;
         Ok(if read { ControlFlow::Continue(()) } else { ControlFlow::Break(exit::INTERRUPTED) })

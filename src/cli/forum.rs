@@ -165,10 +165,7 @@ fn speaker(speaker: &Speaker) -> Result<Option<Actor>, Failure> {
 }
 
 fn checked_name(name: &str) -> Result<String, Failure> {
-    if name.trim().is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {
-        return Err(wrong("--actor-name is empty, too long, or holds control characters", "give a plain name"));
-    }
-    Ok(name.trim().to_owned())
+    name::person(name).map_err(|why| wrong(format!("--actor-name {why}"), "give a plain name"))
 }
 
 fn actor_type(word: &str) -> Result<ActorType, Failure> {

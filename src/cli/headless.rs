@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use clap::Parser;
@@ -54,13 +55,16 @@ pub fn run(session: &Session) -> Result<Reply, Failure> {
 }
 
 async fn serve(session: &Session, engine: &Arc<Engine>, feed: &mut Feed) -> Result<u8, Failure> {
-    let failed = |error: std::io::Error| Failure::new(exit::FAILED, format!("signals cannot be taken: {error}"));
+    let failed =
+        |error: std::io::Error| Failure::new(exit::FAILED, format!("the engine could not be started: {error}"));
+    print::leave_on(&[signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM]).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut written = writes(engine);
-    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    let mut lines = BufReader::new(tokio::io::stdin()).split(b'\n');
+    let hands = Hands::new(session, engine).map_err(failed)?;
     let mut listening = true;
-    let (answers, mut answered) = tokio::sync::mpsc::unbounded_channel::<Value>();
+    let (answers, mut answered) = tokio::sync::mpsc::unbounded_channel();
     // Who reads no more needs nobody who shows: another metawsm takes the supervision over, if one is there.
     while show(feed)? {
         tokio::select! {
@@ -73,14 +77,18 @@ async fn serve(session: &Session, engine: &Arc<Engine>, feed: &mut Feed) -> Resu
                     break;
                 }
             }
-            line = lines.next_line(), if listening => match line {
-                Ok(Some(line)) => take(session, engine, &line, &answers),
+            line = lines.next_segment(), if listening => match line {
+                Ok(Some(line)) => hands.take(&line, &answers),
                 // EOF changes nothing.
                 Ok(None) | Err(_) => listening = false,
             },
         }
     }
-    Ok(exit::DONE)
+    tokio::select! {
+        biased;
+        _ = interrupt.recv() => Ok(exit::INTERRUPTED),
+        () = std::future::ready(()) => Ok(exit::DONE),
+    }
 }
 
 /// A channel that says when the database was written.
@@ -104,45 +112,82 @@ fn show(feed: &mut Feed) -> Result<bool, Failure> {
         return Ok(false);
     }
     let gone = feed.drain(|news| {
-        let read = events::tell(news, |event| event.to_json().to_string())?;
+        let read = events::tell(news, |event| print::json(&event.to_json()))?;
         Ok::<_, Failure>(if read { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
     })?;
     Ok(gone.is_none())
 }
 
 fn say(answer: &Value) -> Result<bool, Failure> {
-    print::out(&format!("{answer}\n")).map_err(|error| Failure::new(exit::FAILED, error.to_string()))
+    print::out(&format!("{}\n", print::json(answer))).map_err(|error| Failure::new(exit::FAILED, error.to_string()))
 }
 
-/// Carries a command out beside the loop; its answer comes back as a line.
-fn take(session: &Session, engine: &Arc<Engine>, line: &str, answers: &tokio::sync::mpsc::UnboundedSender<Value>) {
-    if line.trim().is_empty() {
-        return;
+/// Where the answers go.
+type Answers = tokio::sync::mpsc::UnboundedSender<Value>;
+
+/// Carries commands out beside the loop: each begins when the one before has ended, but that nobody waits for those that
+/// take their time.
+struct Hands(Sender<(Call, Answers)>);
+
+impl Hands {
+    fn new(session: &Session, engine: &Arc<Engine>) -> std::io::Result<Self> {
+        let session = Session { shared: Some(Arc::clone(engine)), ..session.clone() };
+        let (queue, calls) = channel::<(Call, Answers)>();
+        let work = move || {
+            for (call, answers) in calls {
+                let session = session.clone();
+                let long = takes_its_time(&call);
+                let work = move || {
+                    let _ = answers.send(answer_to(&session, &call));
+                };
+                if long {
+                    drop(std::thread::Builder::new().name("command".to_owned()).spawn(work));
+                } else {
+                    work();
+                }
+            }
+        };
+        std::thread::Builder::new().name("commands".to_owned()).spawn(work)?;
+        Ok(Self(queue))
     }
-    if line.len() > LONGEST_LINE {
-        let _ = answers.send(answer(&Value::Null, &Failure::new(exit::USAGE, "the line is longer than 8 MiB")));
-        return;
-    }
-    let call: Call = match serde_json::from_str(line) {
-        Ok(call) => call,
-        Err(error) => {
-            let id = serde_json::from_str::<Value>(line).ok().and_then(|call| call.get("id").cloned());
-            let failure = Failure::new(exit::USAGE, format!("the line is no command: {error}"))
-                .hint(r#"write {"id":1,"argv":["runs"]}"#);
-            let _ = answers.send(answer(&id.unwrap_or_default(), &failure));
+
+    /// Takes a line; its answer comes as one.
+    fn take(&self, line: &[u8], answers: &Answers) {
+        if line.trim_ascii().is_empty() {
             return;
         }
-    };
-    let session = Session { shared: Some(Arc::clone(engine)), ..session.clone() };
-    let answers = answers.clone();
-    let spawned = std::thread::Builder::new().name("command".to_owned()).spawn(move || {
-        let value = match carry_out(&session, &call) {
-            Ok(reply) => json!({ "id": call.id, "status": reply.status, "result": result(reply) }),
-            Err(failure) => answer(&call.id, &failure),
-        };
-        let _ = answers.send(value);
-    });
-    drop(spawned);
+        match read(line) {
+            Ok(call) => drop(self.0.send((call, answers.clone()))),
+            Err((id, failure)) => drop(answers.send(answer(&id, &failure))),
+        }
+    }
+}
+
+fn answer_to(session: &Session, call: &Call) -> Value {
+    match carry_out(session, call) {
+        Ok(reply) => json!({ "id": call.id, "status": reply.status, "result": result(reply) }),
+        Err(failure) => answer(&call.id, &failure),
+    }
+}
+
+/// The command of a line, or to whom to say why it is none.
+fn read(line: &[u8]) -> Result<Call, (Value, Failure)> {
+    if line.len() > LONGEST_LINE {
+        return Err((Value::Null, Failure::new(exit::USAGE, "the line is longer than 8 MiB")));
+    }
+    serde_json::from_slice(line).map_err(|error| {
+        let id = serde_json::from_slice::<Value>(line).ok().and_then(|call| call.get("id").cloned());
+        let failure = Failure::new(exit::USAGE, format!("the line is no command: {error}"))
+            .hint(r#"write {"id":1,"argv":["runs"]}"#);
+        (id.unwrap_or_default(), failure)
+    })
+}
+
+/// Whether a command waits for something, or for the end of what it starts.
+fn takes_its_time(call: &Call) -> bool {
+    const LONG: [&str; 11] =
+        ["wait", "run", "bootstrap", "resume", "restart", "stop", "close", "merge", "cleanup", "doctor", "--wait"];
+    call.argv.iter().any(|word| LONG.contains(&word.as_str()))
 }
 
 fn result(reply: Reply) -> Value {

@@ -100,16 +100,29 @@ pub fn agents(session: &Session, args: &ListArgs) -> Result<Reply, Failure> {
 
 /// Agents as a table.
 pub fn agent_table(agents: &[Value], style: &Style) -> String {
-    let mut table = Table::new(&["AGENT", "WORKSPACE", "STATUS", "HEALTH", "OUTPUT", "RESTARTS", "REASON"]);
+    let mut table = Table::new(&[
+        "AGENT",
+        "WORKSPACE",
+        "STATUS",
+        "HEALTH",
+        "WAITS FOR",
+        "OUTPUT",
+        "PROGRESS",
+        "RESTARTS",
+        "REASON",
+    ]);
     for agent in agents {
         let word = |key: &str| agent[key].as_str().unwrap_or("-").to_owned();
-        let output = agent["last_output_at"].as_str().and_then(Moment::parse);
+        let at = |key: &str| style.time(agent[key].as_str().and_then(Moment::parse));
+        let waits = if agent["waiting_for"] == "none" { "-".to_owned() } else { word("waiting_for") };
         table.row(vec![
             word("name"),
             word("workspace"),
             word("status"),
             word("health"),
-            style.time(output),
+            waits,
+            at("last_output_at"),
+            at("last_progress_at"),
             format!("{}/{}", agent["restarts"]["used"], agent["restarts"]["budget"]),
             word("reason"),
         ]);

@@ -76,7 +76,7 @@ pub fn follow(session: &Session, args: &LogsArgs) -> Result<Reply, Failure> {
         let now: Vec<String> = screen.text.lines().map(print::harmless).collect();
         let news = if first { now[now.len().saturating_sub(args.lines)..].to_vec() } else { added(&shown, &now) };
         for line in news {
-            let line = if session.global.json { json!({ "line": line }).to_string() } else { line };
+            let line = if session.global.json { print::json(&json!({ "line": line })) } else { line };
             let open =
                 print::out(&format!("{line}\n")).map_err(|error| Failure::new(exit::FAILED, error.to_string()))?;
             if !open {

@@ -1,5 +1,6 @@
 //! Floor 4: the command line. Each subcommand is a call of the engine or a view of the store; no rule lives here.
 
+mod agent;
 mod alert;
 pub mod args;
 mod attach;
@@ -9,6 +10,7 @@ mod doctor;
 mod escalations;
 mod events;
 mod exit;
+mod explain;
 mod follow;
 mod forum;
 mod forum_inbox;
@@ -88,7 +90,7 @@ fn misunderstood(error: &clap::Error, args: &[OsString]) -> ExitCode {
     }
     let failure = usage::failure(error, args);
     if args.iter().any(|arg| arg == "--json") {
-        let _ = print::out(&format!("{}\n", failure.to_json()));
+        let _ = print::out(&format!("{}\n", print::json(&failure.to_json())));
     } else if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         // Whoever names a group of commands looks for one of them.
         print::err(error.render().to_string().trim_end());
@@ -144,6 +146,13 @@ fn one_shot(session: &Session, command: Command) -> Result<Reply, Failure> {
         Command::Policy(args) => policy::run(session, &args),
         Command::PolicyInit(args) => policy::init(session, &args),
         Command::Doctor(args) => doctor::run(session, &args),
+        Command::Explain(command) => explain::run(session, &command),
+        Command::Agent(args::AgentCommand::Quiet { which, span, reason }) => {
+            agent::quiet(session, &which, span, &reason)
+        }
+        Command::Agent(args::AgentCommand::Progress { which, note, percent }) => {
+            agent::progress(session, &which, note.as_deref(), percent)
+        }
         Command::Completions { shell } => Ok(Reply::text(completions(shell))),
         Command::Man => Ok(Reply::text(manual())),
         Command::Attach(_)
@@ -151,7 +160,7 @@ fn one_shot(session: &Session, command: Command) -> Result<Reply, Failure> {
         | Command::Watch(_)
         | Command::Operator(_)
         | Command::Demo { .. }
-        | Command::Agent(_) => {
+        | Command::Agent(args::AgentCommand::Exec { .. }) => {
             Err(Failure::new(exit::USAGE, "streams, attach and demo are not taken here").hint("call them on their own"))
         }
     }

@@ -100,7 +100,7 @@ fn supervise(session: &Session, args: &OperatorArgs) -> Result<Reply, Failure> {
 /// An event as it is told here.
 fn line(session: &Session, event: &Event) -> String {
     if session.global.json {
-        return event.to_json().to_string();
+        return print::json(&event.to_json());
     }
     // What calls a human is told as an alert.
     let alert = matches!(event.fact, Fact::EscalationOpened { .. } | Fact::OperatorSuggested { .. });

@@ -1,12 +1,18 @@
 //! The only printer: tables, ages, colours, and what agents wrote made harmless.
 
 use std::io::{IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use serde_json::Value;
+use signal_hook::iterator::Signals;
 use unicode_width::UnicodeWidthStr;
 
 use super::args::Color;
 use crate::domain::time::{Moment, age};
-use crate::services::text::cut;
+use crate::services::text::{acts, cut};
 pub use crate::services::text::{harmless, one_line};
 
 /// How text is to look.
@@ -135,22 +141,78 @@ impl Style {
     }
 }
 
+/// A JSON value on one line. Where it is read by a terminal nothing in it does anything: what could is escaped, which
+/// means the same to whoever parses it.
+pub fn json(value: &Value) -> String {
+    let text = value.to_string();
+    // serde_json escapes C0 itself; what is left stands inside of strings only.
+    if !text.chars().any(acts) {
+        return text;
+    }
+    let mut safe = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if acts(c) {
+            safe.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
+/// Whether a reader who does not read is waited for no longer.
+static LEAVING: AtomicBool = AtomicBool::new(false);
+/// So much fits into a pipe that has room at all.
+const PIECE: usize = 4096;
+
+/// From the first of these signals on a reader who does not read is waited for no longer.
+///
+/// # Errors
+/// When the signals cannot be taken.
+pub fn leave_on(signals: &[i32]) -> std::io::Result<()> {
+    let mut signals = Signals::new(signals)?;
+    std::thread::Builder::new().name("leaving".to_owned()).spawn(move || {
+        if signals.forever().next().is_some() {
+            LEAVING.store(true, Ordering::SeqCst);
+        }
+    })?;
+    Ok(())
+}
+
 /// Writes to stdout; a reader that has gone away is no error of ours.
 ///
 /// # Errors
 /// Anything but a closed pipe.
 pub fn out(text: &str) -> std::io::Result<bool> {
     let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(error),
+    for piece in text.as_bytes().chunks(PIECE) {
+        while !room(&stdout) {
+            if LEAVING.load(Ordering::SeqCst) {
+                return Ok(false);
+            }
+        }
+        match stdout.write_all(piece).and_then(|()| stdout.flush()) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(true)
+}
+
+/// Whether something can be written at once; asks for a moment. What cannot be asked is taken to have room.
+fn room(stdout: &impl AsFd) -> bool {
+    let mut output = [PollFd::new(stdout, PollFlags::OUT)];
+    let moment = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+    match poll(&mut output, Some(&moment)) {
+        Ok(ready) => ready > 0,
+        Err(Errno::INTR) => false,
+        Err(_) => true,
     }
 }
 
 /// Whether whoever read our output has gone, so that waiting for more to say is for nothing.
 pub fn reader_gone() -> bool {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
     let stdout = std::io::stdout();
     let mut output = [PollFd::new(&stdout, PollFlags::empty())];
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
@@ -169,6 +231,15 @@ mod tests {
     use super::*;
 
     const PLAIN: Style = Style { color: false, utc: false, width: Some(30), now: Moment::from_millis(0) };
+
+    #[test]
+    fn nothing_in_json_acts_on_a_terminal_and_all_of_it_is_read_back() {
+        let value = serde_json::json!({ "body": "a\u{1b}[2J\u{9b}31m\u{202e}b\u{7f}\u{feff}é", "\u{2066}": 1 });
+        let text = json(&value);
+        assert!(!text.chars().any(acts), "{text}");
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+        assert!(text.contains('é'));
+    }
 
     #[test]
     fn a_table_gives_way_where_it_is_widest() {

@@ -36,7 +36,7 @@ impl Reply {
     /// Prints it and says how the program ends.
     pub fn show(self, session: &Session) -> u8 {
         let text = if session.global.json && !self.json.is_null() {
-            format!("{}\n", self.json)
+            format!("{}\n", print::json(&self.json))
         } else if self.text.is_empty() || self.text.ends_with('\n') {
             self.text
         } else {

@@ -233,7 +233,7 @@ impl Session {
     /// Prints a failure and says how the program ends.
     pub fn fail(&self, failure: &Failure) -> u8 {
         if self.global.json {
-            let _ = print::out(&format!("{}\n", failure.to_json()));
+            let _ = print::out(&format!("{}\n", print::json(&failure.to_json())));
         } else {
             failure.tell();
         }

@@ -75,6 +75,8 @@ pub enum Action {
     AllAgents,
     /// What was said, in full.
     Messages,
+    /// Why the selection stands as it does.
+    Explain,
     /// All keys.
     Help,
     /// Leave.

@@ -16,6 +16,7 @@ use super::widgets::picker::Picker;
 use super::widgets::terminal::Emulated;
 use crate::domain::agent::AgentKey;
 use crate::domain::time::Moment;
+use crate::services::explain::Explanation;
 use crate::services::live::Target;
 use crate::services::operator::Conduct;
 use crate::services::snapshot::{AgentRow, Asked, RunPage, RunRow, Snapshot, Tab, ThreadPage, ThreadRow, Want};
@@ -122,6 +123,8 @@ pub enum Overlay {
     Help(Place, Scroll),
     /// What was said.
     Messages(Scroll),
+    /// Why something stands as it does, once that has come.
+    Explained(u64, Option<Box<Explanation>>, Scroll),
     /// A question.
     Dialog(Dialog),
     /// A choice.

@@ -191,6 +191,9 @@ impl Running {
             Effect::Preview(token, wish) => self.handle.preview(wish, move |done| {
                 let _ = sender.send(Msg::Previewed(token, done));
             }),
+            Effect::Explain(token, what) => self.handle.explain(what, move |told| {
+                let _ = sender.send(Msg::Explained(token, told.map(Box::new)));
+            }),
             Effect::Page(run_id) => self.handle.page(run_id, move |page| {
                 let _ = sender.send(Msg::Paged(page.map(Box::new)));
             }),

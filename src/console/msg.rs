@@ -6,6 +6,7 @@ use crossterm::event::KeyEvent;
 
 use crate::domain::agent::AgentKey;
 use crate::domain::time::Moment;
+use crate::services::explain::{Explanation, What};
 use crate::services::handle::{Preview, Trouble, Wish};
 use crate::services::live::{Screen, Target};
 use crate::services::snapshot::{Look, RunPage, Want};
@@ -27,6 +28,8 @@ pub enum Msg {
     Done(u64, Result<String, Trouble>),
     /// What a wish would do.
     Previewed(u64, Result<Preview, Trouble>),
+    /// Why something stands as it does.
+    Explained(u64, Result<Box<Explanation>, Trouble>),
     /// A run's page.
     Paged(Result<Box<RunPage>, Trouble>),
     /// A draft that was kept, if there was one, and which asking it answers.
@@ -50,6 +53,8 @@ pub enum Effect {
     Do(u64, Wish),
     /// Say what a wish would do.
     Preview(u64, Wish),
+    /// Say why something stands as it does.
+    Explain(u64, What),
     /// Make a run's page.
     Page(String),
     /// Look at something else in the home.

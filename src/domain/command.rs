@@ -358,6 +358,13 @@ pub enum AgentWish {
         /// Which launch.
         launch: u32,
     },
+    /// A launch took place that was not the first.
+    StartedAgain {
+        /// Which launch.
+        launch: u32,
+        /// What became of its conversation, in words.
+        how: String,
+    },
     /// A launch did not take place.
     StartFailed {
         /// Which launch.

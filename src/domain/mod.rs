@@ -3,6 +3,7 @@
 pub mod actor;
 pub mod agent;
 pub mod command;
+pub mod conversation;
 pub mod decide;
 pub mod delivery;
 pub mod escalation;

@@ -4,6 +4,8 @@ use std::fmt;
 
 /// The longest name taken at the door.
 pub const LONGEST_NAME: usize = 64;
+/// The most characters of a person's name.
+const LONGEST_PERSON: usize = 100;
 
 /// Why a name is refused, with one that would be taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +27,25 @@ impl fmt::Display for BadName {
 }
 
 impl std::error::Error for BadName {}
+
+/// A person's name may be of any language, on one line; what stands around it is no part of it.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn person(name: &str) -> Result<String, String> {
+    let name = name.trim();
+    // Also what changes the order of reading: it would stand beside everything the person says.
+    let turns = |c: char| matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+    if name.is_empty() {
+        Err("is empty".to_owned())
+    } else if name.chars().count() > LONGEST_PERSON {
+        Err(format!("is longer than {LONGEST_PERSON} characters"))
+    } else if name.chars().any(|c| c.is_control() || turns(c)) {
+        Err("holds control characters".to_owned())
+    } else {
+        Ok(name.to_owned())
+    }
+}
 
 /// Checks a ticket, run or agent name; a wrong one is refused, never repaired.
 pub fn check(what: &'static str, name: &str) -> Result<(), BadName> {

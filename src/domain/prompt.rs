@@ -66,11 +66,13 @@ pub fn agent_prompt(input: &PromptInputs) -> String {
     parts.join("\n\n") + "\n"
 }
 
+/// The words with which a prompt begins; no other agent's begins so.
+pub fn who(agent: &str, run_id: &str, ticket: &str, workspace: &str) -> String {
+    format!("You are the agent {agent} of run {run_id}. You work on ticket {ticket} in the workspace {workspace}.")
+}
+
 fn identity(input: &PromptInputs) -> String {
-    let who = format!(
-        "You are the agent {} of run {}. You work on ticket {} in the workspace {}.",
-        input.agent, input.run_id, input.ticket, input.workspace
-    );
+    let who = who(input.agent, input.run_id, input.ticket, input.workspace);
     match input.brief_path.is_empty() {
         true => who,
         false => format!("{who} Your brief is the file {}: read it before you begin.", input.brief_path),

@@ -37,11 +37,21 @@ pub struct Runner {
     /// Command that answers one prompt and ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub one_shot: Option<Vec<String>>,
+    /// Where it keeps a file for each conversation, named by its id: the first that is an absolute path, or begins with
+    /// a variable (`$NAME/…`) that is set in its environment.
+    #[serde(default)]
+    pub conversation_files: Vec<String>,
+    /// Command that lists its conversations as JSON objects with `id`, `directory` and `created`, where it has no files.
+    #[serde(default)]
+    pub conversation_list: Vec<String>,
+    /// Command that prints the one of a session id.
+    #[serde(default)]
+    pub conversation_show: Vec<String>,
     /// What `{full_auto}` stands for.
     #[serde(default)]
     pub full_auto: Vec<String>,
     /// Regular expressions that fit on the last lines of its screen when it waits for a human there; `^` and `$` are
-    /// the ends of a line. What says it best comes first: it is told as the reason.
+    /// the ends of a line, `\z` the end of the screen, and the first line is `title: ` with the pane's title.
     #[serde(default)]
     pub waiting_patterns: Vec<String>,
     /// The same for: its model is out of reach or its limit is spent.
@@ -101,6 +111,9 @@ impl Runner {
         set(&mut self.start, &patch.start);
         set(&mut self.resume, &command(&patch.resume));
         set(&mut self.one_shot, &command(&patch.one_shot));
+        set(&mut self.conversation_files, &patch.conversation_files);
+        set(&mut self.conversation_list, &patch.conversation_list);
+        set(&mut self.conversation_show, &patch.conversation_show);
         set(&mut self.full_auto, &patch.full_auto);
         set(&mut self.waiting_patterns, &patch.waiting_patterns);
         set(&mut self.limit_patterns, &patch.limit_patterns);
@@ -120,6 +133,11 @@ impl Runner {
     /// Whether a session id is chosen before the start, instead of read from the program later.
     pub fn chooses_session_id(&self) -> bool {
         self.start.iter().any(|argument| argument.contains("{session_id}"))
+    }
+
+    /// Whether a resumed conversation is given the prompt by its command. Elsewhere it is to be typed.
+    pub fn resume_takes_prompt(&self) -> bool {
+        self.resume.iter().flatten().any(|argument| argument.contains("{prompt}") || argument.contains("{prompt_file}"))
     }
 }
 
@@ -294,8 +312,10 @@ mod tests {
     fn the_asset_holds_known_placeholders_only() {
         assert_eq!(builtin_names().collect::<Vec<_>>(), ["aider", "claude", "codex", "gemini", "opencode", "shell"]);
         for (name, runner) in builtins() {
+            let asks = [Some(&runner.conversation_list), Some(&runner.conversation_show)];
             let commands = [Some(&runner.start), runner.resume.as_ref(), runner.one_shot.as_ref()];
-            for argument in commands.into_iter().flatten().flatten() {
+            let commands = commands.into_iter().chain(asks);
+            for argument in commands.flatten().flatten() {
                 assert!(placeholders(argument).iter().all(|p| PLACEHOLDERS.contains(p)), "{name}: {argument}");
             }
             assert_eq!(runner.untested, ["gemini", "opencode", "aider"].contains(&name.as_str()), "{name}");

@@ -1,7 +1,8 @@
-//! What an agent's screen says (spec 2.4, health 5 and 6): the last lines, held against the patterns of its runner.
+//! What an agent's screen says (spec 2.4, health 5 and 6): its end, held against the patterns of its runner.
 //!
-//! An agent may print any of these words, so only the end of the screen counts, and a dialog only where nothing that
-//! takes text stands below it: then it is over.
+//! A pattern sees the pane's title as a first line `title: …`, then the last lines that are not blank. An agent may
+//! print any words: where a pattern may stand high up it says itself how far from the end, which is `\z`, and one that
+//! does not counts only where nothing that takes text stands below, for then the dialog is over.
 
 use std::fmt;
 
@@ -10,8 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use super::runner::Runner;
 
-/// So many lines count, up from the last one that is not blank.
+/// So many lines that are not blank count.
 pub const LAST_LINES: usize = 16;
+/// With this the line begins that holds the title.
+const TITLE: &str = "title: ";
 /// The most memory a compiled pattern may take, in bytes.
 const LARGEST_PATTERN: usize = 1 << 20;
 /// A line is shown up to so many characters.
@@ -77,6 +80,7 @@ pub fn compile(pattern: &str) -> Result<Regex, BadPattern> {
 pub struct Patterns {
     limit: Vec<Regex>,
     waiting: Vec<Regex>,
+    working: Vec<Regex>,
     ready: Vec<Regex>,
 }
 
@@ -96,6 +100,7 @@ impl Patterns {
         Ok(Self {
             limit: all(&runner.limit_patterns)?,
             waiting: all(&runner.waiting_patterns)?,
+            working: all(&runner.working_patterns)?,
             ready: all(&runner.ready_patterns)?,
         })
     }
@@ -105,21 +110,45 @@ impl Patterns {
         self.limit.is_empty() && self.waiting.is_empty()
     }
 
-    /// What the end of a screen shows; the patterns of a list in their order.
-    pub fn read(&self, screen: &str) -> Option<Sign> {
-        let end = last_lines(screen);
-        let limit = self.limit.iter().find_map(|pattern| sign(Shows::Limit, &end, pattern, 0));
-        limit.or_else(|| {
-            let after = self.ready.iter().filter_map(|ready| ready.find_iter(&end).last()).map(|found| found.end());
-            let after = after.max().unwrap_or(0);
-            self.waiting.iter().find_map(|pattern| sign(Shows::Input, &end, pattern, after))
-        })
+    /// What a screen shows, with its pane's title; the patterns of a list in their order.
+    pub fn read(&self, screen: &str, title: &str) -> Option<Sign> {
+        let end = end_of(screen, title);
+        self.limit(&end).or_else(|| self.input(&end))
+    }
+
+    /// A limit at the end of a screen, which is of [`end_of`].
+    pub fn limit(&self, end: &str) -> Option<Sign> {
+        self.limit.iter().find_map(|pattern| sign(Shows::Limit, end, pattern, 0))
+    }
+
+    /// A dialog there.
+    pub fn input(&self, end: &str) -> Option<Sign> {
+        let after = self.ready.iter().filter_map(|ready| ready.find_iter(end).last()).map(|found| found.start());
+        let after = after.max().unwrap_or(0);
+        self.waiting.iter().find_map(|pattern| sign(Shows::Input, end, pattern, after))
+    }
+
+    /// The line there that says that a turn runs.
+    pub fn working(&self, end: &str) -> Option<String> {
+        let found = self.working.iter().find_map(|pattern| pattern.find_iter(end).last())?;
+        let line = end[found.start()..].lines().next().unwrap_or_default();
+        Some(shown(line.strip_prefix(TITLE).unwrap_or(line)))
+    }
+
+    /// Whether what takes text is there.
+    pub fn ready(&self, end: &str) -> bool {
+        self.ready.iter().any(|pattern| pattern.is_match(end))
+    }
+
+    /// Whether it is known how what takes text looks.
+    pub fn know_ready(&self) -> bool {
+        !self.ready.is_empty()
     }
 
     /// The letters of a screen, those aside that make out what it shows: they stay the same while only a counter runs
     /// or something turns.
-    pub fn standing(&self, screen: &str) -> String {
-        let mut rest = screen.to_owned();
+    pub fn standing(&self, screen: &str, title: &str) -> String {
+        let mut rest = end_of(screen, title);
         for pattern in self.limit.iter().chain(&self.waiting) {
             rest = pattern.replace_all(&rest, "").into_owned();
         }
@@ -128,23 +157,52 @@ impl Patterns {
     }
 }
 
-/// The lines that count, without blanks at their ends.
-fn last_lines(screen: &str) -> String {
-    let lines: Vec<&str> = screen.trim_end().lines().map(str::trim_end).collect();
-    lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
+/// The title, and the lines that count, without blanks at their ends.
+pub fn end_of(screen: &str, title: &str) -> String {
+    let lines: Vec<&str> = screen.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+    let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
+    format!("{TITLE}{}\n{}", title.replace(['\n', '\r'], " ").trim_end(), last.join("\n"))
 }
 
-/// The last place where a pattern fits, at or after the byte `after`.
+/// The last place where a pattern fits: after the byte `after`, or up to the very end.
 fn sign(shows: Shows, end: &str, pattern: &Regex, after: usize) -> Option<Sign> {
-    let found = pattern.find_iter(end).filter(|found| found.end() > after && !found.is_empty()).last()?;
-    let line = end[..found.start()].rfind('\n').map_or(0, |at| at + 1);
-    let line_end = end[found.start()..].find('\n').map_or(end.len(), |at| found.start() + at);
-    let line_text = shown(&end[line..line_end]);
-    let asks = |text: &str| text.ends_with('?');
-    let question = (shows == Shows::Input && !asks(&line_text))
-        .then(|| end[..line].lines().rev().map(shown).find(|text| asks(text)))
-        .flatten();
-    Some(Sign { shows, line: line_text, question, pattern: pattern.as_str().to_owned() })
+    // What the title says is about now.
+    let title = end.find('\n').unwrap_or(0);
+    let found = pattern
+        .find_iter(end)
+        .filter(|found| {
+            !found.is_empty() && (found.start() >= after || found.end() == end.len() || found.start() < title)
+        })
+        .last()?;
+    let at = end[..found.start()].matches('\n').count();
+    let lines: Vec<String> = end.lines().map(shown).collect();
+    let begin = end[..found.start()].rfind('\n').map_or(0, |at| at + 1);
+    let line = column(end[begin..].lines().next().unwrap_or_default(), found.start() - begin);
+    let question = (shows == Shows::Input).then(|| question(&lines, at)).flatten().filter(|text| *text != line);
+    let line = line.strip_prefix(TITLE.trim_end()).map_or(line.clone(), |title| title.trim().to_owned());
+    Some(Sign { shows, line, question, pattern: pattern.as_str().to_owned() })
+}
+
+/// What of a line stands together around a place in it: programs put several things on one line, far apart.
+fn column(line: &str, at: usize) -> String {
+    const GAP: &str = "   ";
+    let from = line[..at].rfind(GAP).map_or(0, |gap| gap + GAP.len());
+    let until = line[at..].find(GAP).map_or(line.len(), |gap| at + gap);
+    shown(&line[from..until])
+}
+
+/// What a dialog asks: the nearest line with a question mark above its choices.
+fn question(lines: &[String], at: usize) -> Option<String> {
+    // What the title says is about the whole screen.
+    let until = if at == 0 { lines.len() } else { at + 1 };
+    let choices = lines[..until].iter().rposition(|line| {
+        let text = line.trim_start_matches(|c: char| !c.is_alphanumeric());
+        text.starts_with("1. ") || text.starts_with("Allow once ")
+    })?;
+    let asks = |line: &&String| {
+        line.starts_with('△') || line.match_indices('?').any(|(at, _)| line[..at].ends_with(char::is_alphanumeric))
+    };
+    lines[1..choices.max(1)].iter().rev().find(asks).cloned()
 }
 
 /// A line without what frames it.
@@ -163,15 +221,20 @@ mod tests {
         let list = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
         Patterns::of(&Runner {
             limit_patterns: list(&["^■ You.ve hit your usage limit", "Retrying in \\d+s"]),
-            waiting_patterns: list(&["Do you want to proceed\\?", "^Press enter to confirm"]),
-            ready_patterns: list(&["^› "]),
+            waiting_patterns: list(&[
+                "^title: .*Action Required",
+                "Do you want to proceed\\?",
+                "^Press enter to confirm",
+                "^Sign in.*(\\n.*){0,2}\\z",
+            ]),
+            ready_patterns: list(&["^› [A-Za-z]"]),
             ..Runner::default()
         })
         .unwrap()
     }
 
     fn shows(screen: &str) -> Option<(Shows, String)> {
-        patterns().read(screen).map(|sign| (sign.shows, sign.words().to_owned()))
+        patterns().read(screen, "shop").map(|sign| (sign.shows, sign.words().to_owned()))
     }
 
     #[test]
@@ -183,13 +246,17 @@ mod tests {
             ("", None),
             ("$ make\nall good\n", None),
             ("│ Do you want to proceed?  │\n  1. Yes\n\n\n", waits("Do you want to proceed?")),
-            // The question is told, not the line about keys.
-            ("Run rm -rf build?\n  1. Yes\n\nPress enter to confirm or esc", waits("Run rm -rf build?")),
+            // The question is told, not the line about keys, nor one asked before.
+            ("what?\nRun rm -rf build?\n› 1. Yes\n\nPress enter to confirm or esc", waits("Run rm -rf build?")),
+            ("what?\nPress enter to confirm or esc", waits("Press enter to confirm or esc")),
             ("Press enter to confirm", waits("Press enter to confirm")),
             // It was answered, or only printed: the composer stands below.
             ("Do you want to proceed?\n\n› Ask anything\n", None),
             ("› what I typed before\nDo you want to proceed?\n 1. Yes", waits("Do you want to proceed?")),
             (&far, None),
+            // A pattern that says how far from the end it may stand needs no more.
+            ("Sign in with a key\n\n› Ask anything", waits("Sign in with a key")),
+            ("Sign in with a key\n1\n2\n3", None),
             ("  says: ■ You've hit your usage limit", None),
             ("■ You’ve hit your usage limit.\n\n› Ask anything", limited("■ You’ve hit your usage limit.")),
             // The limit has the lower number.
@@ -197,12 +264,15 @@ mod tests {
         ] {
             assert_eq!(shows(screen), wanted, "{screen}");
         }
+        let dialog = patterns().read("Make these edits?\n› 1. Yes\n  2. No", "[ ! ] Action Required | shop").unwrap();
+        assert_eq!((dialog.words(), dialog.line.as_str()), ("Make these edits?", "[ ! ] Action Required | shop"));
     }
 
     #[test]
     fn only_a_counter_runs() {
         let screen = |second: u32, more: &str| format!("work\n{more}✻ Retrying in {second}s\n\n› \n⠦ 40 %");
-        let standing = |second, more| patterns().standing(&screen(second, more));
+        let standing =
+            |second, more| patterns().standing(&screen(second, more), if second > 3 { "⠦ shop" } else { "⠧ shop" });
         assert_eq!(standing(4, ""), standing(3, ""));
         assert_ne!(standing(4, ""), standing(4, "and more work\n"));
     }
@@ -217,11 +287,12 @@ mod tests {
     proptest! {
         #[test]
         fn no_screen_makes_it_panic(screen in "(?s).{0,200}", parts in proptest::collection::vec(
-            prop_oneof![Just("Do you want to proceed?"), Just("› "), Just("\n"), Just("Retrying in 3s"), Just("│ é ?")], 0..20))
+            prop_oneof![Just("Do you want to proceed?"), Just("› "), Just("\n"), Just("Retrying in 3s"), Just("│ é ?"), Just("❯ 1. Yes"), Just("△ é")], 0..20))
         {
             let _ = shows(&screen);
             let _ = shows(&parts.concat());
-            let _ = patterns().standing(&screen);
+            let _ = patterns().read(&parts.concat(), &screen);
+            let _ = patterns().standing(&screen, &parts.concat());
         }
     }
 }

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::engine::{Caller, Engine};
+use super::conversation::{Search, Span, Talk, uuid};
+use super::engine::{Caller, Engine, Surroundings};
 use super::error::EngineError;
 use super::home::{make_dir, write_private};
 use super::launcher::{LaunchSpec, MARKER_ENV, Record, read_record};
@@ -15,8 +16,9 @@ use super::skills;
 use super::tmux::{Extent, NewSession, Tmux, TmuxError, without_note};
 use crate::domain::agent::{Agent, Exit};
 use crate::domain::command::AgentWish;
-use crate::domain::policy::{EnvValue, Policy, ResolvedAgent};
-use crate::domain::prompt::{PromptInputs, PromptMode, Skill, agent_prompt};
+use crate::domain::conversation::Continuation;
+use crate::domain::policy::{AgentProfile, EnvValue, Policy, ResolvedAgent};
+use crate::domain::prompt::{PromptInputs, PromptMode, Skill, agent_prompt, who};
 use crate::domain::run::{Run, RunMode};
 use crate::domain::runner::{LaunchInputs, resume_argv, start_argv};
 use crate::domain::time::Moment;
@@ -39,7 +41,7 @@ pub struct LaunchFiles {
     pub record: PathBuf,
     /// The prompt.
     pub prompt: PathBuf,
-    /// The conversation's id, where we chose it.
+    /// The agent's conversation with its program, as far as it is known.
     pub conversation: PathBuf,
 }
 
@@ -107,7 +109,11 @@ pub fn start(
             format!("check the command of profile {} in the policy", agent.spec.profile),
         ));
     }
-    match engine.order_agent(caller, &agent.key, AgentWish::Started { launch: n }) {
+    let wish = match &record.continuation {
+        Some(continuation) => AgentWish::StartedAgain { launch: n, how: continuation.in_words() },
+        None => AgentWish::Started { launch: n },
+    };
+    match engine.order_agent(caller, &agent.key, wish) {
         Ok(_) => Ok(()),
         Err(refused) => {
             let grace = grace(&policy);
@@ -175,7 +181,8 @@ fn launch_spec(
     let resolved = resolved(policy, agent)?;
     let prompt = prompt(engine, run, agent, &resolved, policy, Path::new(&workspace.path))?;
     write_private(&files.prompt, prompt.as_bytes())?;
-    let session_id = conversation(engine, &resolved, files)?;
+    let env = environment(engine, run, agent, &resolved)?;
+    let talk = conversation(engine, agent, n, &resolved, &env, &cwd)?;
     let git_dirs = git_dirs(engine, run);
     let inputs = LaunchInputs {
         prompt: &prompt,
@@ -183,10 +190,12 @@ fn launch_spec(
         metawsm_dir: &engine.home.inside().display().to_string(),
         git_dirs: &git_dirs,
         model: None,
-        session_id: session_id.as_deref(),
+        session_id: talk.session_id.as_deref(),
     };
-    // A second life goes on with the conversation of the first, where its id is known.
-    let resumed = if n > 1 { resume_argv(&resolved.profile, &resolved.runner, &inputs) } else { None };
+    let resumed = match &talk.continuation {
+        Some(Continuation::GoesOn { .. }) => resume_argv(&resolved.profile, &resolved.runner, &inputs),
+        Some(Continuation::Anew { .. }) | None => None,
+    };
     let argv = resumed.unwrap_or_else(|| start_argv(&resolved.profile, &resolved.runner, &inputs));
     if argv.is_empty() {
         return Err(EngineError::refused(
@@ -198,10 +207,12 @@ fn launch_spec(
         n,
         argv,
         cwd,
-        env: environment(engine, run, agent, &resolved)?,
+        env,
         env_remove: ["TMUX", "TMUX_PANE"].map(str::to_owned).to_vec(),
         marker: Some(marker(engine, agent, n)?),
         record: files.record.clone(),
+        continuation: talk.continuation,
+        search: talk.search,
     })
 }
 
@@ -255,23 +266,29 @@ fn prompt(
     }))
 }
 
-/// The id of the agent's conversation: chosen once, kept beside its records.
-fn conversation(engine: &Engine, resolved: &ResolvedAgent, files: &LaunchFiles) -> Result<Option<String>, EngineError> {
-    if let Ok(id) = std::fs::read_to_string(&files.conversation) {
-        return Ok(Some(id.trim().to_owned()));
+/// The conversation of a launch: a second life goes on with that of the first, where it is known.
+fn conversation(
+    engine: &Engine,
+    agent: &Agent,
+    n: u32,
+    resolved: &ResolvedAgent,
+    env: &BTreeMap<String, String>,
+    cwd: &Path,
+) -> Result<Talk, EngineError> {
+    let files = |n| LaunchFiles::new(engine, &agent.spec.session, n);
+    let mut spans = Vec::new();
+    for record in (1..n).rev().map(|n| read_record(&files(n).record)) {
+        let begun = record?.filter(|record| record.agent_pid.is_some());
+        spans.extend(begun.map(|record| Span { began_ms: record.started_at_ms, ended_ms: record.ended_at_ms }));
     }
-    if !resolved.runner.chooses_session_id() {
-        return Ok(None);
-    }
-    let id = uuid(&engine.ledger.new_hex(), &engine.ledger.new_hex());
-    write_private(&files.conversation, id.as_bytes())?;
-    Ok(Some(id))
-}
-
-/// A version 4 UUID out of 32 random hexadecimal digits.
-fn uuid(one: &str, other: &str) -> String {
-    let hex = format!("{one}{other}");
-    format!("{}-{}-4{}-8{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..32])
+    let (spec, key, prompt) = (&agent.spec, &agent.key, files(n).prompt);
+    let identity = who(&key.name, &key.run_id, &spec.ticket, &key.workspace);
+    let search =
+        Search::new(&resolved.runner, cwd, &[&identity, &prompt.display().to_string()], &files(n).conversation);
+    let mut environment = engine.surroundings.variables.clone();
+    environment.extend(env.clone());
+    let fresh = || uuid(&engine.ledger.new_hex(), &engine.ledger.new_hex());
+    Talk::of(search, (&resolved.runner_name, &resolved.runner), &spans, &environment, fresh)
 }
 
 /// The git directories of the worktrees lie outside the workspace; a sandboxed agent needs them to commit.
@@ -288,31 +305,40 @@ fn marker(engine: &Engine, agent: &Agent, n: u32) -> Result<String, EngineError>
     Ok(format!("{}/{}/{n}", engine.database_id()?, agent.spec.session))
 }
 
-fn environment(
-    engine: &Engine,
-    run: &Run,
-    agent: &Agent,
-    resolved: &ResolvedAgent,
-) -> Result<BTreeMap<String, String>, EngineError> {
+/// The variables that a profile gives its agents.
+///
+/// # Errors
+/// When one of them is taken from a variable that is not set here, or is not known any more.
+pub fn own_environment(profile: &AgentProfile, here: &Surroundings) -> Result<BTreeMap<String, String>, EngineError> {
     let mut env = BTreeMap::new();
-    for (name, value) in &resolved.profile.env {
+    for (name, value) in &profile.env {
         let value = match value {
             EnvValue::Literal(value) => value.clone(),
-            EnvValue::From { from } => engine.surroundings.variables.get(from).cloned().ok_or_else(|| {
+            EnvValue::From { from } => here.variables.get(from).cloned().ok_or_else(|| {
                 EngineError::refused(
-                    format!("profile {} takes {name} from ${from}, which is not set here", resolved.profile.name),
+                    format!("profile {} takes {name} from ${from}, which is not set here", profile.name),
                     format!("export {from} and repeat the command"),
                 )
             })?,
             EnvValue::Withheld { .. } => {
                 return Err(EngineError::refused(
-                    format!("the value of {name} of profile {} is kept only in the policy file", resolved.profile.name),
+                    format!("the value of {name} of profile {} is kept only in the policy file", profile.name),
                     "put the profile back into the policy file",
                 ));
             }
         };
         env.insert(name.clone(), value);
     }
+    Ok(env)
+}
+
+fn environment(
+    engine: &Engine,
+    run: &Run,
+    agent: &Agent,
+    resolved: &ResolvedAgent,
+) -> Result<BTreeMap<String, String>, EngineError> {
+    let mut env = own_environment(&resolved.profile, &engine.surroundings)?;
     let home = &engine.home;
     let bin = &engine.surroundings.program;
     let path = engine.surroundings.variables.get("PATH").cloned().unwrap_or_default();

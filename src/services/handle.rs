@@ -9,11 +9,13 @@ use std::time::Duration;
 use super::duty::Duty;
 use super::engine::{Caller, Engine};
 use super::error::{EngineError, Gate};
+use super::explain::{Explanation, What, explain};
 use super::home::{make_dir, write_private};
 use super::log::Log;
 use super::operator::Conduct;
 use super::snapshot::{RunPage, run_page};
 use super::tmux::Attach;
+use super::view::View;
 use super::words::offer;
 use super::{closing, delivery, gates, merging, operator, stopping};
 use crate::domain::actor::ActorType;
@@ -23,6 +25,7 @@ use crate::domain::delivery::Hold;
 use crate::domain::run::Run;
 use crate::domain::thread::{Priority, ThreadState};
 use crate::store::Order;
+use crate::store::read::forum::viewer_of;
 
 /// How long a wish waits for another one on the same run that is about to end.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -213,6 +216,17 @@ impl Handle {
     /// Makes a run's page.
     pub fn page(&self, run_id: String, tell: impl FnOnce(Result<RunPage, Trouble>) + Send + 'static) {
         self.beside(move |handle| run_page(&handle.engine, &run_id), tell);
+    }
+
+    /// Says why something stands as it does.
+    pub fn explain(&self, what: What, tell: impl FnOnce(Result<Explanation, Trouble>) + Send + 'static) {
+        let look = move |handle: &Self| {
+            let engine = &handle.engine;
+            let reader = engine.reader()?;
+            let viewer = viewer_of(&handle.caller.actor, handle.caller.identity.as_ref());
+            explain(&View::new(&engine.home, &reader, engine.now(), viewer), &what)
+        };
+        self.beside(look, tell);
     }
 
     /// How many wishes are under way.

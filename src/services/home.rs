@@ -4,6 +4,7 @@ use std::fs::{DirBuilder, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::error::EngineError;
@@ -12,6 +13,9 @@ use crate::store::{Reader, StoreError};
 
 /// The last text of a policy file that held, and what it says. A pure function of the text, so it may be shared.
 static LAST_POLICY: Mutex<Option<(Option<String>, Loaded)>> = Mutex::new(None);
+
+/// Counts the files this process has written.
+static WRITES: AtomicU64 = AtomicU64::new(0);
 
 /// Where a home's things are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -192,7 +196,9 @@ pub fn make_dir(dir: &Path) -> Result<(), EngineError> {
 /// # Errors
 /// [`EngineError::Io`].
 pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), EngineError> {
-    let beside = with_suffix(path, &format!(".{}.tmp", std::process::id()));
+    // A name for each write: two threads of one process may write the same file at once.
+    let number = WRITES.fetch_add(1, Ordering::Relaxed);
+    let beside = with_suffix(path, &format!(".{}-{number}.tmp", std::process::id()));
     let write = || -> std::io::Result<()> {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
         file.write_all(bytes)?;
@@ -200,4 +206,28 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), EngineError> {
         std::fs::rename(&beside, path)
     };
     write().map_err(EngineError::io(format!("write {}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::write_private;
+
+    /// Who supervises and who closes a run may keep the same screen at the same moment, in one process.
+    #[test]
+    fn a_file_written_by_several_threads_at_once_is_one_of_theirs_and_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("screen.txt");
+        let texts: Vec<String> = (0..8).map(|n| n.to_string().repeat(5_000)).collect();
+        for _ in 0..20 {
+            std::thread::scope(|scope| {
+                let writers: Vec<_> =
+                    texts.iter().map(|text| scope.spawn(|| write_private(&path, text.as_bytes()))).collect();
+                for writer in writers {
+                    writer.join().unwrap().unwrap();
+                }
+            });
+            assert!(texts.contains(&std::fs::read_to_string(&path).unwrap()));
+        }
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
 }

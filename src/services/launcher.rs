@@ -15,7 +15,9 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
 use signal_hook::iterator::Signals;
 use thiserror::Error;
 
+use super::conversation::{Environment, Outcome, Search, Span, keep};
 use super::process::{Processes, Tree, become_subreaper, default_table, end_tree, own_pid, own_session};
+use crate::domain::conversation::{Continuation, Conversation};
 
 /// The environment variable that every process of one launch carries.
 pub const MARKER_ENV: &str = "METAWSM_LAUNCH";
@@ -25,6 +27,11 @@ const LEFTOVER_GRACE: Duration = Duration::from_secs(2);
 
 /// How long the tmux server that took the pane away may take to be gone itself.
 const SERVER_PATIENCE: Duration = Duration::from_millis(500);
+
+/// When an agent's conversation is first looked for in files, and the longest pause between two looks.
+const QUICK_LOOKS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// The same where each look starts the agent's program once more.
+const SLOW_LOOKS: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(600));
 
 /// Exit code of the launcher when the agent's program is not there.
 const NOT_FOUND: i32 = 127;
@@ -56,6 +63,12 @@ pub struct LaunchSpec {
     pub marker: Option<String>,
     /// Where the record is written.
     pub record: PathBuf,
+    /// What becomes of the conversation of the launch before; for the record.
+    #[serde(default)]
+    pub continuation: Option<Continuation>,
+    /// How the agent's conversation is found, where it is not known yet.
+    #[serde(default)]
+    pub search: Option<Search>,
 }
 
 impl LaunchSpec {
@@ -97,6 +110,9 @@ pub struct Record {
     /// Whether the pane was taken away before the agent ended.
     #[serde(default)]
     pub hung_up: bool,
+    /// What became of the conversation of the launch before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continuation: Option<Continuation>,
 }
 
 impl Record {
@@ -186,6 +202,7 @@ pub fn run(spec: &LaunchSpec, now: &dyn Fn() -> i64, on_end: &mut dyn FnMut(&Rec
         launcher_pid: own_pid(),
         launcher_start: procs.start_time(own_pid()).unwrap_or(0),
         started_at_ms: now(),
+        continuation: spec.continuation.clone(),
         ..Record::default()
     };
     note_server(&mut record, &*procs);
@@ -238,6 +255,7 @@ fn run_agent(spec: &LaunchSpec, procs: &dyn Processes, signals: &mut Signals, re
         // The agent runs; its end will be tried again.
         complain(&error.to_string());
     }
+    look_for_conversation(spec, pid, record.started_at_ms);
     let ended = await_agent(agent, signals, &mut record.hung_up);
     // It may have ended by the same blow before the launcher came to look at its own.
     record.hung_up |= signals.pending().any(|signal| signal == SIGHUP);
@@ -248,6 +266,30 @@ fn run_agent(spec: &LaunchSpec, procs: &dyn Processes, signals: &mut Signals, re
     record.exit_code = status.exit_status();
     record.exit_signal = status.terminating_signal().map(signal_name);
     status.exit_status().or_else(|| status.terminating_signal().map(|signal| 128 + signal)).unwrap_or(NOT_STARTED)
+}
+
+/// Looks beside the agent's work for the conversation that it begins, and keeps its id. It ends with the launcher, or
+/// as soon as the id is known: a program may begin one only when it is first told something.
+fn look_for_conversation(spec: &LaunchSpec, agent_pid: u32, began_ms: i64) {
+    let Some(search) = spec.search.clone() else { return };
+    let mut given: Environment = std::env::vars().collect();
+    given.extend(spec.env.clone());
+    let (mut pause, longest) = if search.costs() { SLOW_LOOKS } else { QUICK_LOOKS };
+    std::thread::spawn(move || {
+        let procs = default_table();
+        loop {
+            std::thread::sleep(pause);
+            pause = longest.min(pause.mul_f32(1.5));
+            // A program behind a script has the environment that the script made.
+            let own = procs.environment(agent_pid);
+            let environment = if own.is_empty() { &given } else { &own };
+            let Outcome::Found(id) = search.look(Span { began_ms, ended_ms: None }, environment) else { continue };
+            if let Err(error) = keep(&search.keep, &Conversation { id, begun: true }) {
+                complain(&error.to_string());
+            }
+            return;
+        }
+    });
 }
 
 fn fail(record: &mut Record, code: i32, error: String) -> i32 {

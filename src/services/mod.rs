@@ -1,14 +1,17 @@
 //! Floor 3: the parts that touch the world, and the engine that joins them.
 
 pub mod agents;
+pub mod asking;
 pub mod cleanup;
 pub mod closing;
+pub mod conversation;
 pub mod delivery;
 pub mod docs_sync;
 pub mod duty;
 pub mod engine;
 pub mod error;
 pub mod executor;
+pub mod explain;
 pub mod feed;
 pub mod gates;
 pub mod git;
@@ -34,6 +37,7 @@ pub mod supervisor;
 pub mod text;
 pub mod tickets;
 pub mod tmux;
+pub mod trial;
 pub mod view;
 pub mod wake;
 pub mod words;

@@ -203,6 +203,11 @@ impl Supervisor {
             if self.noted.get(&agent.key) == Some(&stands) {
                 continue;
             }
+            // A launcher reports before it is gone itself: what it leaves is there to be kept once its pane is dead.
+            let pane = shown.and_then(|shown| shown.of_session(&agent.spec.session));
+            if agent.exit.is_some() && pane.is_some_and(|pane| !pane.dead) {
+                continue;
+            }
             self.noted.insert(agent.key.clone(), stands);
             // A new launch must not be shown with the age of the one before, nor an ended one without its own.
             self.vitals_at = Moment::default();

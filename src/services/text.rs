@@ -7,14 +7,18 @@ pub fn harmless(text: &str) -> String {
     text.chars()
         .filter_map(|c| match c {
             '\n' | '\t' => Some(c),
-            // C0, DEL, C1; bidi marks, embeddings, overrides and isolates; line and paragraph separators; BOM.
             c if c.is_control() => Some('\u{fffd}'),
-            '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => {
-                None
-            }
+            c if acts(c) => None,
             c => Some(c),
         })
         .collect()
+}
+
+/// Whether a character does something to a terminal or to the order of what is read there: C0, DEL, C1; bidi marks,
+/// embeddings, overrides and isolates; line and paragraph separators; BOM.
+pub fn acts(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 /// Harmless text on one line.

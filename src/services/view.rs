@@ -62,6 +62,11 @@ impl<'a> View<'a> {
         read_holder(&self.home.supervisor_lease(), self.processes.as_ref())
     }
 
+    /// Who acts on a run just now.
+    pub fn run_holder(&self, run_id: &str) -> Option<Holder> {
+        read_holder(&self.home.run_lease(run_id), self.processes.as_ref())
+    }
+
     /// Who supervises, or null.
     pub fn supervisor(&self) -> Value {
         self.supervisor_holder().map_or(Value::Null, |holder| {
@@ -161,8 +166,12 @@ impl<'a> View<'a> {
         Ok(agents.iter().map(|agent| self.agent(agent, vitals.get(&agent.key))).collect())
     }
 
-    fn agent(&self, agent: &Agent, vitals: Option<&Vitals>) -> Value {
+    /// One agent.
+    pub fn agent(&self, agent: &Agent, vitals: Option<&Vitals>) -> Value {
         let (health, evidence) = self.health(agent, vitals);
+        // What only a look at its screen could tell is as little known as its health.
+        let waits_known = !(agent.waiting_for.seen_on_screen() && health == Health::Unknown);
+        let shown = vitals.and_then(|vitals| vitals.last_progress_at);
         let exit = agent.exit.as_ref();
         json!({
             "run_id": agent.key.run_id,
@@ -174,7 +183,7 @@ impl<'a> View<'a> {
             "runner": agent.spec.runner,
             "status": agent.status,
             "health": health,
-            "waiting_for": agent.waiting_for,
+            "waiting_for": waits_known.then_some(agent.waiting_for),
             "reason": agent.reason,
             "since": agent.since,
             "evidence": evidence,
@@ -182,7 +191,7 @@ impl<'a> View<'a> {
             "exit_status": exit.and_then(|exit| exit.status),
             "exit_signal": exit.and_then(|exit| exit.signal.as_deref()),
             "last_output_at": vitals.and_then(|vitals| vitals.last_output_at),
-            "last_progress_at": agent.last_progress_at,
+            "last_progress_at": agent.last_progress_at.max(shown),
             "restarts": {
                 "used": agent.restarts.used,
                 "budget": agent.restarts.budget,
@@ -190,21 +199,30 @@ impl<'a> View<'a> {
             },
             "pid": vitals.filter(|_| agent.program_may_live()).and_then(|vitals| vitals.pid),
             "launch": agent.launch,
+            "waiting_since": agent.waiting_since.filter(|_| waits_known),
+            "quiet": agent.quiet.as_ref().filter(|quiet| quiet.holds(self.now)),
+            "said": agent.said,
         })
+    }
+
+    /// When an agent that is looked after was last looked at; `None` where that is too long ago to mean anything.
+    pub fn seen_at(&self, agent: &Agent, vitals: Option<&Vitals>) -> Option<Moment> {
+        let seen = vitals.map(|vitals| vitals.last_seen_at).unwrap_or(agent.since).max(agent.since);
+        (self.now.since(seen).as_secs() <= SEEN_WITHIN_SECONDS).then_some(seen)
     }
 
     /// What nobody has looked at for ten seconds is not known; the last value is said with its age.
     fn health(&self, agent: &Agent, vitals: Option<&Vitals>) -> (Health, Value) {
-        let looked_at = agent.status.working();
-        let seen = vitals.map(|vitals| vitals.last_seen_at).unwrap_or(agent.since).max(agent.since);
-        let age = self.now.since(seen).as_secs();
-        if !looked_at || age <= SEEN_WITHIN_SECONDS {
+        if !agent.status.working() || self.seen_at(agent, vitals).is_some() {
             return (agent.health, agent.evidence.clone());
         }
+        let seen = vitals.map(|vitals| vitals.last_seen_at).unwrap_or(agent.since).max(agent.since);
+        let age = self.now.since(seen).as_secs();
         let evidence = json!({
             "signal": "none",
             "source": "no supervisor",
             "last_health": agent.health,
+            "last_waiting_for": agent.waiting_for,
             "last_seen_at": seen,
             "age_seconds": age,
             "last_evidence": agent.evidence,

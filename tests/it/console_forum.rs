@@ -3,7 +3,7 @@
 use metawsm::console::app::Page;
 use metawsm::console::keymap::Place;
 use metawsm::console::msg::{Effect, Msg};
-use metawsm::domain::actor::ActorType;
+use metawsm::domain::actor::{ActorType, Side};
 use metawsm::domain::thread::{Priority, ThreadState};
 use metawsm::services::handle::{Change, Trouble, Wish};
 use metawsm::services::snapshot::{Asked, Found, Queue, Snapshot, Snippet, Tab, ThreadRow};
@@ -303,4 +303,27 @@ fn a_list_is_read_deeper_where_one_scrolls_and_another_begins_at_its_top() {
     assert_eq!(depth(&desk), Some(2), "what was read is not enough");
     desk.keys("<right>");
     assert_eq!(depth(&desk), Some(0));
+}
+
+#[test]
+fn a_reply_is_what_its_thread_needs_when_it_is_sent() {
+    let with = |waits: bool| {
+        let mut all = snapshot();
+        let mut open = page("t1");
+        open.thread.waiting_on = waits.then_some(Side::Human);
+        all.thread = Some(open);
+        all
+    };
+    let mut desk = Desk::new((160, 45));
+    desk.keys("4r").fetched("two tables").look(with(true));
+    assert!(desk.shows("Answers planner's question"), "{}", desk.drawn());
+    desk.look(with(false));
+    assert!(desk.shows("was answered meanwhile: what you send is added to it"), "{}", desk.drawn());
+    assert!(!desk.shows("Answers planner's question") && desk.shows("two tables"));
+    desk.keys("<c-s>");
+    let sent = Wish::Reply { thread_id: "t1".to_owned(), body: "two tables".to_owned(), answer: false };
+    assert_eq!(wishes(&desk).last(), Some(&sent));
+    // What is under way is judged by who takes it.
+    desk.look(with(true));
+    assert!(!desk.shows("Answers planner's question"));
 }

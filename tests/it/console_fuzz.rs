@@ -252,6 +252,7 @@ fn the_storm_comes_to_every_view_and_every_question() {
                 Some(Overlay::Dialog(dialog)) => drop(seen.insert(format!("asks {}", dialog.yes))),
                 Some(Overlay::Help(place, _)) => drop(seen.insert(format!("help {place:?}"))),
                 Some(Overlay::Messages(_)) => drop(seen.insert("messages".to_owned())),
+                Some(Overlay::Explained(..)) => drop(seen.insert("explains".to_owned())),
                 Some(Overlay::Picker(picker)) => {
                     let title = picker.title.split(' ').next().unwrap_or_default();
                     seen.insert(format!("picks {title}"));

@@ -7,6 +7,7 @@ use metawsm::console::app::Page;
 use metawsm::console::keymap::{Place, TABLE, rows};
 use metawsm::console::msg::{Effect, Msg};
 use metawsm::domain::agent::AgentKey;
+use metawsm::services::explain::{Explanation, Line, Part, Tone, What};
 use metawsm::services::handle::{Preview, Trouble, Wish};
 use metawsm::services::snapshot::Snapshot;
 
@@ -87,6 +88,44 @@ fn closing_looks_ahead_and_is_refused_where_gates_are_open() {
     desk.tell(Msg::Previewed(token, Ok(Preview { would: vec!["close run-3".to_owned()], gates: vec![] })));
     desk.keys("<enter>");
     assert_eq!(wishes(&desk), []);
+}
+
+#[test]
+fn explain_is_about_the_selection_and_scrolls_and_goes() {
+    let asked = |keys: &str| {
+        let mut desk = Desk::new(WIDE);
+        desk.keys(keys);
+        match desk.effects.iter().rev().find(|effect| matches!(effect, Effect::Explain(..))) {
+            Some(Effect::Explain(token, what)) => (*token, what.clone(), desk),
+            _ => panic!("{keys}: {:?}", desk.effects),
+        }
+    };
+    assert_eq!(asked("x").1, What::Run("run-1".to_owned()));
+    assert_eq!(asked("<enter>x").1, What::Run("run-1".to_owned()));
+    assert!(matches!(asked("3x").1, What::Escalation(_)));
+    assert!(matches!(asked("4<enter>x").1, What::Agent(key) if key.name == "planner"));
+    let (token, what, mut desk) = asked("2<down>x");
+    assert_eq!(what, What::Agent(coder()));
+    let lines = (1..200).map(|n| Line { name: n.to_string(), text: format!("line {n}"), tone: Tone::Plain }).collect();
+    let long = Explanation {
+        title: "coder".into(),
+        stands: "dead".into(),
+        parts: vec![Part { heading: "Signals", lines }],
+        json: serde_json::Value::Null,
+    };
+    desk.tell(Msg::Explained(token, Ok(Box::new(long.clone()))));
+    assert!(desk.shows("line 1") && !desk.shows("line 199"));
+    desk.keys("<end>");
+    assert!(desk.shows("line 199"));
+    desk.keys("<esc>");
+    assert!(!desk.shows("line 199"));
+    // It came after it was not wanted any more.
+    desk.tell(Msg::Explained(token, Ok(Box::new(long))));
+    assert!(!desk.shows("line 1"));
+    let (token, _, mut desk) = asked("2x");
+    let gone = Trouble { message: "no agent planner".to_owned(), hint: None };
+    desk.tell(Msg::Explained(token, Err(gone)));
+    assert!(desk.shows("no agent planner") && desk.app.overlay.is_none());
 }
 
 #[test]

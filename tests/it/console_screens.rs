@@ -6,7 +6,9 @@ use metawsm::services::handle::Trouble;
 use metawsm::services::snapshot::{EscalationRow, Outbox, RunPage, Snapshot};
 
 use super::console_world::{Desk, HOSTILE, before, page, snapshot};
-use metawsm::console::msg::Msg;
+use metawsm::console::msg::{Effect, Msg};
+use metawsm::domain::agent::AgentKey;
+use metawsm::services::explain::{Explanation, Line as Told, Part, Tone, What};
 
 const SIZES: [(u16, u16); 3] = [(160, 45), (100, 30), (60, 20)];
 
@@ -47,6 +49,42 @@ fn a_runs_page() {
     at_all_sizes("run", |desk| {
         desk.keys("<enter>").tell(Msg::Paged(Ok(Box::new(run_page()))));
     });
+}
+
+#[test]
+fn why_something_stands_as_it_does() {
+    at_all_sizes("explain", |desk| {
+        desk.keys("2<down>x");
+        let Some(Effect::Explain(token, what)) = desk.effects.last().cloned() else { panic!("{:?}", desk.effects) };
+        assert_eq!(what, What::Agent(AgentKey::new("run-1", "acme-12", "coder")));
+        assert!(desk.shows("looking it up"));
+        desk.tell(Msg::Explained(token, Ok(Box::new(explanation()))));
+    });
+}
+
+fn explanation() -> Explanation {
+    let line = |name: &str, text: &str, tone| Told { name: name.to_owned(), text: text.to_owned(), tone };
+    Explanation {
+        title: "coder in acme-12 of run-1".to_owned(),
+        stands: "idle for 4m, health idle, waits for input: waits for a key: Delete everything?".to_owned(),
+        parts: vec![
+            Part {
+                heading: "Signals",
+                lines: vec![
+                    line("output", "4m ago (tmux)", Tone::Plain),
+                    line("screen", &format!("Delete everything? {HOSTILE} (tmux)"), Tone::Plain),
+                ],
+            },
+            Part {
+                heading: "Health: the first rule that fits",
+                lines: vec![
+                    line("5 limit", "its screen shows something else: Delete everything?", Tone::Not),
+                    line("6 waits for a key", &"waits for a key: Delete everything? ".repeat(4), Tone::Fits),
+                ],
+            },
+        ],
+        json: serde_json::Value::Null,
+    }
 }
 
 #[test]

@@ -387,3 +387,82 @@ fn headless_tells_bad_calls_and_help_alike() {
         }
     }
 }
+
+#[test]
+fn a_line_that_is_no_text_is_answered_and_the_next_one_is_taken() {
+    let world = World::new(&[]);
+    let mut live = world.spawn(&["--headless"]);
+    live.give(b"bad \xff\n");
+    let refused = live.line("the refusal", |line| line["status"] == 2);
+    assert_eq!(refused["result"]["error"]["code"], "usage", "{refused}");
+    live.give(b"{\"id\":2,\"argv\":[\"forum\",\"list\"]}\n");
+    assert_eq!(live.line("its answer", |line| line["id"] == 2)["status"], 0);
+}
+
+#[test]
+fn commands_on_stdin_are_carried_out_in_their_order_and_waits_keep_nobody_waiting() {
+    let world = World::new(&[]);
+    let mut live = world.spawn(&["--headless"]);
+    let call = |id: usize, argv: Value| format!("{}\n", json!({ "id": id, "argv": argv }));
+    let mut lines =
+        call(0, json!(["forum", "ask", "--ticket", "T-1", "--title", "t", "--body", "b", "--thread-id", "t0"]));
+    lines += &call(1, json!(["forum", "wait", "--thread-id", "t0", "--timeout", "60s"]));
+    for round in 1..20 {
+        let id = format!("t{round}");
+        lines += &call(
+            2 * round,
+            json!(["forum", "ask", "--ticket", "T-1", "--title", id, "--body", "b", "--thread-id", id]),
+        );
+        lines += &call(2 * round + 1, json!(["forum", "list"]));
+    }
+    live.give(lines.as_bytes());
+    for round in 1..20 {
+        let listed = live.line("a list", |line| line["id"] == 2 * round + 1);
+        assert_eq!(listed["result"]["threads"].as_array().unwrap().len(), round + 1, "{round}");
+    }
+    assert!(!live.json().iter().any(|line| line["id"] == 1), "it waits still");
+}
+
+#[test]
+fn who_does_not_read_keeps_nobody_from_ending() {
+    let world = World::new(&[]);
+    world.ask(&["forum", "ask", "--ticket", "T-1", "--title", "t", "--body", "b"]);
+    let mut headless = world.program(&["--headless"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let alive = || world.ask(&["runs"])["supervisor"]["pid"].as_u64();
+    crate::world::wait_for("a supervisor", crate::world::PATIENCE, alive);
+    let body = "x".repeat(60_000);
+    for _ in 0..5 {
+        world.ask(&["forum", "ask", "--ticket", "T-1", "--title", "t", "--body", &body]);
+    }
+    crate::harness::signal(headless.id(), "TERM");
+    let ended = crate::world::wait_for("its end", crate::world::PATIENCE, || headless.try_wait().unwrap());
+    assert_eq!(ended.code(), Some(0));
+    assert_eq!(world.ask(&["runs"])["supervisor"], Value::Null, "the lease is given back");
+}
+
+#[test]
+fn nothing_of_a_thread_acts_on_a_terminal_that_reads_json() {
+    let world = World::new(&[]);
+    let body = "a\u{9b}31m\u{202e}b\u{85}";
+    let id =
+        world.ask(&["forum", "ask", "--ticket", "T-1", "--title", "t", "--body", body])["thread"]["thread_id"].clone();
+    let id = id.as_str().unwrap();
+    for call in [&["forum", "thread", "--thread-id", id, "--json"][..], &["events"], &["forum", "watch"]] {
+        let out = world.metawsm(call).is(0);
+        assert!(!out.stdout.chars().any(|c| c != '\n' && (c.is_control() || c == '\u{202e}')), "{call:?}");
+        assert!(out.stdout.contains("\\u009b31m\\u202eb\\u0085"), "{call:?}: {}", out.stdout);
+    }
+}
+
+#[test]
+fn a_persons_name_is_checked_at_the_door() {
+    let world = World::new(&[]);
+    let before = world.metawsm(&["events"]).status;
+    for name in ["a\nb\u{1b}]0;x\u{7}", "", " ", &"n".repeat(5000), "\u{202e}ada"] {
+        let ask = ["forum", "ask", "--ticket", "T-1", "--title", "t", "--body", "b", "--as", name, "--json"];
+        assert_eq!(world.metawsm(&ask).is(2).error()["code"], "usage", "{name:?}");
+    }
+    assert_eq!(world.metawsm(&["events"]).status, before);
+    let asked = world.ask(&["forum", "ask", "--ticket", "T-1", "--title", "t", "--body", "b", "--as", " Ada Løve "]);
+    assert_eq!(asked["thread"]["opened_by_name"], "Ada Løve", "{asked}");
+}

@@ -107,6 +107,8 @@ impl Server {
             env_remove: vec!["ENV".to_owned()],
             marker: Some(value),
             record: self.path().join(format!("records/{name}.json")),
+            continuation: None,
+            search: None,
         };
         let marker = spec.marker_line().unwrap();
         self.markers.borrow_mut().push(marker.clone());

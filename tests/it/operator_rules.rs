@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use metawsm::domain::agent::{Agent, AgentKey, AgentStatus};
+use metawsm::domain::agent::{Agent, AgentKey, AgentStatus, WaitingFor};
 use metawsm::domain::command::{AgentWish, RunWish, StepEnd};
 use metawsm::domain::escalation::Kind;
-use metawsm::domain::operator::{Action, Conclusion, Intent, Measure, Question, Sight, Waiting, evaluate};
+use metawsm::domain::operator::{
+    Action, Conclusion, Intent, Limited, Measure, Question, Sight, Waiting, evaluate, limits,
+};
 use metawsm::domain::plan::Step;
 use metawsm::domain::policy::{OperatorMode, RuleMode};
 use metawsm::domain::run::{Run, RunStatus};
@@ -93,6 +95,51 @@ fn d25_an_agent_that_hangs_is_restarted_where_its_progress_is_overdue_and_escala
     assert_eq!(seen.words(&off(), 15), "agent:ws/a escalate_blocked escalate");
     seen.overdue.push(key("a"));
     assert_eq!(seen.words(&off(), 15), "agent:ws/a auto_restart act");
+}
+
+#[test]
+fn rule_2_calls_to_a_dialog_once_it_has_waited_and_starts_nobody_again() {
+    let mut seen = Seen::of(&["a", "b"]);
+    let waits = |agent: &mut Agent, what: WaitingFor| {
+        agent.waiting_for = what;
+        agent.waiting_since = Some(at(0));
+        agent.reason = "waits for a key: proceed?".to_owned();
+    };
+    waits(seen.put(0, AgentStatus::Idle, -500), WaitingFor::Input);
+    assert_eq!(seen.words(&off(), 59), "agent:ws/a escalate_input nothing");
+    assert_eq!(seen.evaluate(&off(), 59)[0].decision.due_at, Some(at(60)));
+    let found = seen.evaluate(&off(), 60);
+    assert_eq!((found.len(), found[0].decision.rule, found[0].call.unwrap().0), (1, 2, Kind::Input));
+    assert_eq!(found[0].decision.reason, "a waits for a key: proceed?");
+    // It only calls: assist leaves it as it is, and it can be switched off.
+    assert_eq!(seen.words(&measure(OperatorMode::Assist), 60), "agent:ws/a escalate_input escalate");
+    let never = Measure { rules: [("escalate_input".to_owned(), RuleMode::Never)].into(), ..off() };
+    assert_eq!(seen.words(&never, 60), "");
+    // However long: nothing about it is unhealthy. Ended, it waits for nothing.
+    assert_eq!(seen.words(&off(), 1_000_000), "agent:ws/a escalate_input escalate");
+    seen.put(0, AgentStatus::Dead, 100);
+    assert_eq!(seen.words(&off(), 115), "agent:ws/a auto_restart act");
+    // A limit is no affair of one agent.
+    waits(seen.put(0, AgentStatus::Idle, 0), WaitingFor::Limit);
+    assert_eq!(seen.words(&off(), 1_000_000), "");
+}
+
+#[test]
+fn rule_2_calls_to_a_limit_at_once_and_once_a_runner() {
+    let mut seen = Seen::of(&["a", "b"]);
+    for (which, since) in [(0, 30), (1, 20)] {
+        let agent = seen.put(which, AgentStatus::Idle, 0);
+        (agent.waiting_for, agent.waiting_since) = (WaitingFor::Limit, Some(at(since)));
+        agent.reason = format!("limit since {since}");
+    }
+    let limited = |agents, standing| Limited { runner: "codex", agents, standing };
+    let both = limits(&[limited(seen.agents.iter().collect(), None)], &off(), at(30));
+    let decision = &both[0].decision;
+    assert_eq!((both.len(), decision.target.as_str(), decision.action), (1, "runner:codex", Action::Escalate));
+    assert_eq!((both[0].call.unwrap().0, &both[0].about.run_id), (Kind::Limit, &None));
+    assert_eq!(decision.reason, "codex: limit since 20");
+    assert_eq!(decision.cause, format!("limited since {}", at(20)));
+    assert_eq!(limits(&[limited(vec![], None)], &off(), at(30)), []);
 }
 
 #[test]

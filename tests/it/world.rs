@@ -348,6 +348,13 @@ impl World {
         events
     }
 
+    /// Whether nothing runs any more that was started in this world.
+    pub fn nothing_runs(&self) -> bool {
+        let table = default_table();
+        let pids: Vec<u32> = table.list().iter().filter(|proc| !proc.zombie).map(|proc| proc.pid).collect();
+        table.marked(&pids, &self.marker()).is_empty()
+    }
+
     fn marker(&self) -> String {
         format!("{WORLD_ENV}={}", self.root.display())
     }
@@ -370,7 +377,8 @@ impl Drop for World {
     }
 }
 
-fn merge(into: &mut Value, more: Value) {
+/// Lays one document over another, key by key.
+pub fn merge(into: &mut Value, more: Value) {
     match (into, more) {
         (Value::Object(into), Value::Object(more)) => {
             for (key, value) in more {
@@ -432,8 +440,12 @@ impl Live {
 
     /// Gives a line to its stdin.
     pub fn say(&mut self, line: &str) {
+        self.give(format!("{line}\n").as_bytes());
+    }
+
+    pub fn give(&mut self, bytes: &[u8]) {
         let stdin = self.stdin.as_mut().unwrap();
-        stdin.write_all(format!("{line}\n").as_bytes()).unwrap();
+        stdin.write_all(bytes).unwrap();
         stdin.flush().unwrap();
     }
 

@@ -68,6 +68,7 @@ impl App {
                 self.all_agents = !self.all_agents;
                 self.refresh_agents();
             }
+            Action::Explain => self.explain(effects),
             Action::Messages => self.overlay = Some(Overlay::Messages(Scroll::top())),
             Action::Help => self.overlay = Some(Overlay::Help(self.place(), Scroll::top())),
             Action::Quit => self.quit(effects),
@@ -286,6 +287,14 @@ impl App {
         if let Some(id) = self.item().map(|item| item.id().to_owned()) {
             self.wish(wish(id), effects);
         }
+    }
+
+    /// Why the selection stands as it does is looked up; meanwhile that is said.
+    fn explain(&mut self, effects: &mut Vec<Effect>) {
+        let Some(what) = self.explained() else { return };
+        let token = self.token();
+        self.overlay = Some(Overlay::Explained(token, None, Scroll::top()));
+        effects.push(Effect::Explain(token, what));
     }
 
     /// A wish goes out; that it was taken shows at once.

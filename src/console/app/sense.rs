@@ -6,6 +6,7 @@ use crate::console::keymap::{Binding, Place, rows};
 use crate::domain::agent::AgentStatus;
 use crate::domain::run::RunStatus;
 use crate::domain::thread::ThreadState;
+use crate::services::explain::What;
 use crate::services::snapshot::{AgentRow, EscalationRow, RunRow};
 
 /// The most keys in a footer.
@@ -43,6 +44,17 @@ impl App {
         }
     }
 
+    /// What would be explained here.
+    pub(super) fn explained(&self) -> Option<What> {
+        if self.about_runs() {
+            return self.target_run().map(|run| What::Run(run.run_id.clone()));
+        }
+        if let Some(call) = self.escalation().filter(|_| self.page == Page::Home) {
+            return Some(What::Escalation(call.id.clone()));
+        }
+        self.target_agent().map(|agent| What::Agent(agent.key.clone()))
+    }
+
     /// Whether runs, not agents, are what a key means here.
     pub(super) fn about_runs(&self) -> bool {
         matches!(self.page, Page::Run(_)) || (self.page == Page::Home && self.focus == Pane::Runs)
@@ -55,6 +67,7 @@ impl App {
         match action {
             Action::Open => self.opens(),
             Action::Reply => self.reply_target().is_some(),
+            Action::Explain => self.explained().is_some(),
             Action::Restart => agent(|agent| agent.launch > 0),
             Action::Stop if self.about_runs() => run(stoppable),
             Action::Stop => agent(|agent| agent.status.alive() || agent.may_live),

@@ -36,6 +36,22 @@ impl App {
         self.compose(Purpose::Reply { thread_id, answers }, "", effects);
     }
 
+    /// Somebody may have answered meanwhile, or asked anew: a reply is what its thread needs when it is sent.
+    pub(super) fn follow_thread(&mut self) {
+        let Some(composer) = self.composer.as_mut().filter(|composer| composer.sending.is_none()) else { return };
+        let Purpose::Reply { thread_id, answers } = &mut composer.purpose else { return };
+        let page = self.snapshot.thread.as_ref().filter(|page| page.thread.thread_id == *thread_id);
+        let Some(waits) = page.map(|page| page.thread.waits_for_human()) else { return };
+        match (waits, answers.take()) {
+            (true, None) => *answers = self.snapshot.thread_row(thread_id).map(|row| row.speaker().to_owned()),
+            (true, known) => *answers = known,
+            (false, Some(name)) => {
+                self.say(format!("{name}'s question was answered meanwhile: what you send is added to it"));
+            }
+            (false, None) => {}
+        }
+    }
+
     /// The thread that a reply would go to.
     pub(super) fn reply_target(&self) -> Option<String> {
         use super::{Attention, Pane};

@@ -15,6 +15,7 @@ use crate::console::widgets::dialog::{Ahead, Consequence};
 use crate::console::widgets::list::List;
 use crate::console::widgets::terminal::Emulated;
 use crate::domain::delivery::DeliveryState;
+use crate::services::explain::Explanation;
 use crate::services::handle::{Trouble, Wish};
 use crate::services::live::Target;
 use crate::services::snapshot::{Look, Snapshot, Want};
@@ -47,6 +48,7 @@ impl App {
                     dialog.found(done);
                 }
             }
+            Msg::Explained(token, done) => self.explanation_came(token, done),
             Msg::Paged(Ok(page)) => {
                 self.paging = None;
                 self.run_page = Some(page);
@@ -81,7 +83,7 @@ impl App {
         }
         let place = self.place();
         match (&mut self.overlay, self.filtering) {
-            (Some(Overlay::Help(..) | Overlay::Messages(_)), _) => self.text_key(place, &key),
+            (Some(Overlay::Help(..) | Overlay::Messages(_) | Overlay::Explained(..)), _) => self.text_key(place, &key),
             (Some(Overlay::Dialog(_)), _) => self.dialog_key(&key, effects),
             (Some(Overlay::Picker(_)), _) => self.picker_key(&key, effects),
             (None, true) => self.filter_key(&key),
@@ -117,10 +119,28 @@ impl App {
         effects.push(Effect::Quit);
     }
 
+    /// Whoever has closed it meanwhile does not want it any more.
+    fn explanation_came(&mut self, token: u64, done: Result<Box<Explanation>, Trouble>) {
+        let Some(Overlay::Explained(wanted, told, _)) = &mut self.overlay else { return };
+        if *wanted != token {
+            return;
+        }
+        match done {
+            Ok(explanation) => *told = Some(explanation),
+            Err(trouble) => {
+                self.overlay = None;
+                self.complain(words(&trouble));
+            }
+        }
+    }
+
     fn text_key(&mut self, place: Place, key: &KeyEvent) {
         let step = find(place, key).and_then(|row| step_of(row.action));
         match (&self.overlay, step) {
-            (Some(Overlay::Help(_, scroll) | Overlay::Messages(scroll)), Some(step)) => step.scroll(scroll),
+            (
+                Some(Overlay::Help(_, scroll) | Overlay::Messages(scroll) | Overlay::Explained(_, _, scroll)),
+                Some(step),
+            ) => step.scroll(scroll),
             (_, _) => self.overlay = None,
         }
     }
@@ -212,6 +232,7 @@ impl App {
                 self.loaded = true;
                 self.digest = Digest::of(&self.snapshot, self.time.now);
                 self.refresh();
+                self.follow_thread();
                 self.stir(&before, effects);
             }
         }

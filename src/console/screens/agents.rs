@@ -69,11 +69,12 @@ pub fn state(agent: &AgentRow, now: Moment) -> (String, Mark) {
     let exit = agent.exit.as_deref().map(|exit| format!(" {exit}")).unwrap_or_default();
     match (agent.status, agent.waiting_for) {
         (AgentStatus::Dead | AgentStatus::Failed, _) => (format!("{}{exit}", agent.status), mark),
-        (status, WaitingFor::Guidance | WaitingFor::Input) if status.working() => ("asks you".to_owned(), mark),
-        (status, WaitingFor::Limit) if status.working() => ("at a limit".to_owned(), mark),
+        (status, WaitingFor::Guidance) if status.working() => ("asks you".to_owned(), mark),
         (status, _) if status.working() && agent.health_at(now) == Health::Unknown => {
             ("unknown".to_owned(), Mark::Idle)
         }
+        (status, WaitingFor::Input) if status.working() => ("wants a key".to_owned(), mark),
+        (status, WaitingFor::Limit) if status.working() => ("at a limit".to_owned(), mark),
         (status, _) => (status.word().to_owned(), mark),
     }
 }

@@ -20,6 +20,7 @@ use crate::services::text::{cut, one_line, wrap};
 
 mod agents;
 mod attention;
+mod explain;
 mod forum;
 mod home;
 mod live;
@@ -85,6 +86,7 @@ fn over(app: &App, area: Rect, buffer: &mut Buffer) {
     match overlay {
         Overlay::Help(place, scroll) => help::draw((*place, app.focus), scroll, app.theme, area, buffer),
         Overlay::Messages(scroll) => messages::draw(app, scroll, area, buffer),
+        Overlay::Explained(_, told, scroll) => explain::draw(app, told.as_deref(), scroll, area, buffer),
         Overlay::Dialog(dialog) => dialog.draw(app.theme, area, buffer),
         Overlay::Picker(picker) => picker.draw(app.theme, area, buffer),
     }
@@ -250,7 +252,9 @@ fn message(app: &App, area: Rect, buffer: &mut Buffer) {
         (Some(toast), _) if toast.error => {
             let more = if errors > 1 { format!("   {} more", errors - 1) } else { String::new() };
             let text = one_line(&toast.text);
-            let mut hint = format!("   esc dismisses{more}");
+            // Where one writes, the key leaves that.
+            let dismiss = if app.composer.is_none() { "   esc dismisses" } else { "" };
+            let mut hint = format!("{dismiss}{more}");
             let mut room = usize::from(area.width).saturating_sub(3 + hint.width());
             if text.width() > room {
                 hint = format!("   {} tells all{hint}", key(Action::Messages, theme));

@@ -147,7 +147,7 @@ fn body(text: &str, width: usize, theme: Theme, lines: &mut Vec<Line<'static>>) 
         lines.push(Row::new().text("  ", theme.plain()).text(&line, theme.plain()).line());
     }
     if end < text.len() {
-        let words = format!("  … {} more bytes; metawsm forum show prints all", text.len() - end);
+        let words = format!("  … {} more bytes; metawsm forum thread prints all", text.len() - end);
         lines.push(Row::new().text(&words, theme.dim()).line());
     }
 }

@@ -30,7 +30,8 @@ pub(super) fn decide(
         may_run(scene, context)?;
     }
     match wish {
-        AgentWish::Started { launch } => started(run, agent, *launch),
+        AgentWish::Started { launch } => started(run, agent, *launch, None),
+        AgentWish::StartedAgain { launch, how } => started(run, agent, *launch, Some(&shortened(how))),
         AgentWish::StartFailed { launch, error } => Ok(start_failed(agent, *launch, &shortened(error))),
         AgentWish::Stop => stop(agent),
         AgentWish::Stopped => Ok(stopped(agent)),
@@ -114,7 +115,7 @@ fn turn(agent: &Agent, from: AgentStatus, to: AgentStatus, reason: &str, launch:
     Draft::new(agent_subject(&agent.key, &agent.spec.ticket), fact)
 }
 
-fn started(run: &Run, agent: &Agent, launch: u32) -> Result<Vec<Draft>, Refusal> {
+fn started(run: &Run, agent: &Agent, launch: u32, how: Option<&str>) -> Result<Vec<Draft>, Refusal> {
     if launch <= agent.launch {
         return Ok(Vec::new());
     }
@@ -125,7 +126,8 @@ fn started(run: &Run, agent: &Agent, launch: u32) -> Result<Vec<Draft>, Refusal>
             run.status.next_commands().to_vec(),
         ));
     }
-    Ok(begin(agent, launch, &format!("started, launch {launch}")))
+    let how = how.map(|how| format!(": {how}")).unwrap_or_default();
+    Ok(begin(agent, launch, &format!("started, launch {launch}{how}")))
 }
 
 /// The way to `running` that is legal from where the agent stands.

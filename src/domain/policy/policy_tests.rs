@@ -27,7 +27,9 @@ fn full() -> Value {
         }],
         "agents": [{"name": "agent", "profile": "p"}],
         "runners": {"mine": {
-            "start": ["m", "{prompt}"], "resume": ["m"], "one_shot": ["m"], "full_auto": ["-y"], "waiting_patterns": ["w"],
+            "start": ["m", "{prompt}"], "resume": ["m"], "one_shot": ["m"],
+            "conversation_files": ["$HOME/m"], "conversation_list": ["m"], "conversation_show": ["m", "{session_id}"],
+            "full_auto": ["-y"], "waiting_patterns": ["w"],
             "limit_patterns": ["l"], "ready_patterns": ["r"], "working_patterns": ["o"], "home_column": 2,
             "submit": "Enter",
             "submit_delay_ms": 1, "untested": true,

@@ -108,6 +108,15 @@ pub struct RunnerPatch {
     /// Command that answers one prompt and ends; empty: it cannot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub one_shot: Option<Vec<String>>,
+    /// Where it keeps a file for each conversation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation_files: Option<Vec<String>>,
+    /// Command that lists its conversations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation_list: Option<Vec<String>>,
+    /// Command that prints one of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation_show: Option<Vec<String>>,
     /// What `{full_auto}` stands for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub full_auto: Option<Vec<String>>,

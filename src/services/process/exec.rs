@@ -36,7 +36,7 @@ pub struct Exec<'a> {
 pub struct Output {
     /// Exit status 0–255, `None` when a signal ended it.
     pub status: Option<i32>,
-    /// Number of the signal that ended it.
+    /// Number of the signal that ended it. Neither is known where somebody else in this process has reaped it.
     pub signal: Option<i32>,
     /// What it wrote to stdout.
     pub stdout: Vec<u8>,
@@ -181,8 +181,8 @@ impl<'a> Exec<'a> {
             let _ = feeder.join();
         }
         Ok(Output {
-            status: status.code(),
-            signal: status.signal(),
+            status: status.and_then(|status| status.code()),
+            signal: status.and_then(|status| status.signal()),
             stdout: stdout.finish(deadline),
             stderr: stderr.finish(deadline),
         })
@@ -213,16 +213,18 @@ impl<'a> Exec<'a> {
         })
     }
 
-    fn wait(&self, child: &mut Child, program: &str) -> Result<std::process::ExitStatus, ExecError> {
+    /// How it ended; `None` when somebody else has reaped it, as the launcher does with all its children.
+    fn wait(&self, child: &mut Child, program: &str) -> Result<Option<std::process::ExitStatus>, ExecError> {
         let started = Instant::now();
         let mut pause = Duration::from_micros(500);
         loop {
-            let failed = |source| ExecError::Start { program: program.to_owned(), source };
-            if self.timeout.is_none() && self.cancel.is_none() {
-                return child.wait().map_err(failed);
-            }
-            if let Some(status) = child.try_wait().map_err(failed)? {
-                return Ok(status);
+            let waits_for_ever = self.timeout.is_none() && self.cancel.is_none();
+            let ended = if waits_for_ever { child.wait().map(Some) } else { child.try_wait() };
+            match ended {
+                Ok(Some(status)) => return Ok(Some(status)),
+                Ok(None) => {}
+                Err(error) if error.raw_os_error() == Some(rustix::io::Errno::CHILD.raw_os_error()) => return Ok(None),
+                Err(source) => return Err(ExecError::Start { program: program.to_owned(), source }),
             }
             if self.cancel.is_some_and(|flag| flag.load(Ordering::SeqCst)) {
                 end_group(child);

@@ -3,6 +3,8 @@
 //! This folder is the only place that knows one operating system from another. The rest of the
 //! program sees [`Processes`].
 
+use std::collections::BTreeMap;
+
 pub mod ends;
 pub mod exec;
 pub mod kill;
@@ -43,6 +45,11 @@ pub trait Processes: Send + Sync {
     /// Whether the process was started with the environment line `NAME=value`; `false` when it
     /// may not be looked at.
     fn environ_has(&self, pid: u32, line: &str) -> bool;
+
+    /// The environment with which the process was started; empty where the system does not tell.
+    fn environment(&self, _pid: u32) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
 
     /// Those of `among` that [`Processes::environ_has`] the line.
     fn marked(&self, among: &[u32], line: &str) -> Vec<u32> {

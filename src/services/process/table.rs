@@ -28,6 +28,8 @@ pub use linux::ProcTable;
 
 #[cfg(target_os = "linux")]
 mod linux {
+    use std::collections::BTreeMap;
+
     use super::super::{Proc, Processes};
     use super::parse_stat;
 
@@ -57,6 +59,12 @@ mod linux {
         fn environ_has(&self, pid: u32, line: &str) -> bool {
             let Ok(environ) = std::fs::read(format!("/proc/{pid}/environ")) else { return false };
             !line.is_empty() && environ.split(|byte| *byte == 0).any(|entry| entry == line.as_bytes())
+        }
+
+        fn environment(&self, pid: u32) -> BTreeMap<String, String> {
+            let environ = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            let lines = environ.split(|byte| *byte == 0).filter_map(|entry| std::str::from_utf8(entry).ok());
+            lines.filter_map(|line| line.split_once('=')).map(|(name, value)| (name.into(), value.into())).collect()
         }
     }
 }

@@ -486,7 +486,7 @@ fn agent_row(agent: &Agent, vitals: Option<&Vitals>) -> AgentRow {
         exit,
         last_output_at: vitals.and_then(|vitals| vitals.last_output_at),
         last_seen_at: vitals.map(|vitals| vitals.last_seen_at),
-        last_progress_at: agent.last_progress_at,
+        last_progress_at: agent.last_progress_at.max(vitals.and_then(|vitals| vitals.last_progress_at)),
         restarts: (agent.restarts.used, agent.restarts.budget),
         launch: agent.launch,
         may_live: agent.program_may_live(),

@@ -99,9 +99,9 @@ impl Screens {
     }
 
     fn note(&mut self, wanted: &Wanted<'_>, screen: &Screen, now: Moment) {
-        let sign = wanted.patterns.read(&screen.text);
+        let sign = wanted.patterns.read(&screen.text, &screen.title);
         // Only of what may be waiting it matters whether it stands still.
-        let standing = sign.as_ref().map(|_| wanted.patterns.standing(&screen.text)).unwrap_or_default();
+        let standing = sign.as_ref().map(|_| wanted.patterns.standing(&screen.text, &screen.title)).unwrap_or_default();
         let before = self.of(wanted.agent).filter(|read| {
             read.sign.as_ref().map(|sign| &sign.pattern) == sign.as_ref().map(|sign| &sign.pattern)
                 && (&read.standing, read.history) == (&standing, screen.history)

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use super::super::asking::asking;
 use super::super::engine::Engine;
 use super::super::error::EngineError;
 use crate::domain::agent::{Agent, AgentKey};
@@ -91,26 +92,6 @@ impl Open {
 
 fn is_open(run: &Run) -> bool {
     !matches!(run.status, RunStatus::Closed | RunStatus::Created)
-}
-
-/// The agents of a run with an open request or question of their present epoch.
-fn asking(reader: &Reader, run: &Run, agents: &[Agent]) -> Result<BTreeSet<AgentKey>, EngineError> {
-    if run.status != RunStatus::AwaitingGuidance {
-        return Ok(BTreeSet::new());
-    }
-    let mut asking = BTreeSet::new();
-    for request in reader.open_requests(run.id())? {
-        let key = AgentKey::new(run.id(), request.workspace, request.agent_name);
-        if agents.iter().any(|agent| agent.key == key && agent.epoch == request.epoch) {
-            asking.insert(key);
-        }
-    }
-    for thread in reader.blocking_threads(Some(run.id()))?.into_iter().filter(|thread| thread.waits_for_human()) {
-        if let (Some(workspace), Some(name)) = (thread.workspace, thread.agent_name) {
-            asking.insert(AgentKey::new(run.id(), workspace, name));
-        }
-    }
-    Ok(asking)
 }
 
 /// Patterns, compiled once for each runner that looks alike.

@@ -123,12 +123,11 @@ impl Control {
             Err(ControlError::Refused(_)) => return Ok(Screen::default()),
             Err(error) => return Err(error),
         };
-        let history = match self.ask(&format!("display-message -p -t {pane} '#{{history_size}}'")) {
-            Ok(lines) => lines.first().and_then(|line| parse::number(line)).unwrap_or_default(),
-            Err(ControlError::Refused(_)) => 0,
-            Err(error) => return Err(error),
-        };
-        Ok(Screen { text, history })
+        match self.ask(&format!("display-message -p -t {pane} '{}'", parse::SCREEN_FORMAT)) {
+            Ok(lines) => Ok(parse::screen(text, lines.first().map_or("", String::as_str))),
+            Err(ControlError::Refused(_)) => Ok(Screen::default()),
+            Err(error) => Err(error),
+        }
     }
 
     fn panes(&mut self) -> Result<Panes, ControlError> {

@@ -49,6 +49,17 @@ pub struct Pane {
     pub activity: i64,
 }
 
+/// What stands on a pane's screen.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Screen {
+    /// Its lines.
+    pub text: String,
+    /// The pane's title.
+    pub title: String,
+    /// How many lines have left it above.
+    pub history: u32,
+}
+
 /// How the program in a dead pane ended, as tmux saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ended {
@@ -58,15 +69,6 @@ enum Ended {
     Signal,
     /// tmux has not asked yet.
     NotSaid,
-}
-
-/// What stands on a pane's screen.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Screen {
-    /// Its lines.
-    pub text: String,
-    /// How many lines have left it above.
-    pub history: u32,
 }
 
 /// All panes of one server at one moment.
@@ -444,11 +446,10 @@ impl Tmux {
     /// # Errors
     /// [`TmuxError::NoTarget`] when it is not there; [`TmuxError`].
     pub fn screen(&self, pane: &str) -> Result<Screen, TmuxError> {
-        let list = ["capture-pane", "-p", "-t", pane, ";", "display-message", "-p", "-t", pane, "#{history_size}"];
+        let list = ["capture-pane", "-p", "-t", pane, ";", "display-message", "-p", "-t", pane, parse::SCREEN_FORMAT];
         let out = String::from_utf8_lossy(&self.ask(&list)?.stdout).into_owned();
-        let (text, history) = out.trim_end_matches('\n').rsplit_once('\n').unwrap_or(("", &out));
-        let history = parse::number(history.trim_end()).unwrap_or_default();
-        Ok(Screen { text: text.to_owned(), history })
+        let (text, rest) = out.trim_end_matches('\n').rsplit_once('\n').unwrap_or(("", &out));
+        Ok(parse::screen(text.to_owned(), rest))
     }
 
     /// Has the server start and reap a child, so that it also sees the ends of others: tmux 3.3a

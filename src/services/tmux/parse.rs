@@ -1,6 +1,6 @@
 //! What tmux prints, read strictly. Nothing here panics on any text.
 
-use super::{Ended, Pane, Panes};
+use super::{Ended, Pane, Panes, Screen};
 
 /// Fields of one pane. The session's name stands last: on the user's server it may hold any character.
 pub(super) const PANE_FORMAT: &str =
@@ -22,6 +22,15 @@ pub(super) fn parse_end(text: &str, pane_pid: u32) -> Option<Ended> {
         None if signal.is_empty() => Ended::NotSaid,
         None => Ended::Signal,
     })
+}
+
+/// What is asked beside the text of a screen. The title stands last: programs set it.
+pub(super) const SCREEN_FORMAT: &str = "#{history_size}|#{pane_title}";
+
+/// A screen, with what was answered to [`SCREEN_FORMAT`].
+pub(super) fn screen(text: String, rest: &str) -> Screen {
+    let (history, title) = rest.split_once('|').unwrap_or((rest, ""));
+    Screen { text, title: title.to_owned(), history: number(history).unwrap_or_default() }
 }
 
 /// Reads the server's pid on the first line and one pane on each other line.

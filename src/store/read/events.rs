@@ -3,6 +3,7 @@
 use rusqlite::ToSql;
 
 use super::{EventFilter, Reader};
+use crate::domain::agent::AgentKey;
 use crate::domain::event::Event;
 use crate::store::error::StoreError;
 use crate::store::journal;
@@ -69,6 +70,36 @@ impl Reader {
         let (sql, pattern) = event_query(filter);
         let sql = sql.replace("ORDER BY seq LIMIT", "ORDER BY seq DESC LIMIT");
         self.read_events(&sql, pattern.as_ref(), filter, 0, most)
+    }
+
+    /// One event, by its place in the journal or its id.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn event(&self, id: &str) -> Result<Option<Event>, StoreError> {
+        let seq = id.parse::<i64>().ok();
+        let column = if seq.is_some() { "seq" } else { "event_id" };
+        let sql = format!("SELECT {} FROM journal WHERE {column} = :id", journal::COLUMNS);
+        let id: &dyn ToSql = if let Some(seq) = &seq { seq } else { &id };
+        Ok(self.collect_events(&sql, &[(":id", id)])?.pop())
+    }
+
+    /// The newest events about an agent, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn agent_events(&self, key: &AgentKey, most: usize) -> Result<Vec<Event>, StoreError> {
+        let sql = format!(
+            "SELECT {} FROM journal WHERE run_id = :run AND workspace = :workspace AND agent_name = :name
+             ORDER BY seq DESC LIMIT :most",
+            journal::COLUMNS
+        );
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let params: [(&str, &dyn ToSql); 4] =
+            [(":run", &key.run_id), (":workspace", &key.workspace), (":name", &key.name), (":most", &most)];
+        let mut events = self.collect_events(&sql, &params)?;
+        events.reverse();
+        Ok(events)
     }
 
     /// The newest events of a thread, oldest first.

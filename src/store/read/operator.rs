@@ -70,6 +70,19 @@ impl Reader {
         Ok(docs(&self.conn, "decision", DECISION, key)?.pop())
     }
 
+    /// The last decisions about everything in a run.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn decisions(&self, run_id: &str) -> Result<Vec<LastDecision>, StoreError> {
+        docs(
+            &self.conn,
+            "decision",
+            "SELECT doc FROM decision WHERE run_id = :run ORDER BY target",
+            &[(":run", &run_id)],
+        )
+    }
+
     /// The threads of a run, or those outside of every run, that call for a human by their waiting: those that press,
     /// and the others where they have waited since `overdue` or longer. Most pressing, then longest waiting first, and
     /// never more than `most`: what it costs does not hang on how many threads there are.
