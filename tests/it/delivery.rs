@@ -1,15 +1,23 @@
 //! Sending text into sessions, with real tmux and programs that take text as agents do (spec 7 "Sending text").
 
 use std::process::Stdio;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use metawsm::domain::command::DeliveryWish;
+use metawsm::domain::actor::Actor;
+use metawsm::domain::command::{Command, DeliveryWish};
+use metawsm::domain::time::Moment;
 use metawsm::services::delivery::attempt::{Ended, Point, attempt, no_drill};
 use metawsm::services::delivery::queue;
 use metawsm::services::engine::Caller;
+use metawsm::services::tmux::TmuxError;
+use metawsm::services::tmux::typing::Guarded;
+use metawsm::store::ids::{Clock, RandomIds, SystemClock};
+use metawsm::store::{Ledger, Order};
 use serde_json::{Value, json};
 
 use crate::crash::{caller, engine};
+use crate::harness::{Server, os};
 use crate::tui::{answered, received, sent, set, turn, world};
 use crate::world::{Live, PATIENCE, World, wait_for};
 
@@ -349,4 +357,79 @@ fn a_crash_between_any_two_steps_never_types_twice() {
         wait_for("what was pressed", PATIENCE, || (sent(&world).len() == usize::from(expected)).then_some(()));
         assert_eq!(told(&world), ["queued", "typed"], "{point:?}");
     }
+}
+
+/// A clock that is two minutes late.
+struct Late;
+
+impl Clock for Late {
+    fn now(&self) -> Moment {
+        Moment::from_millis(SystemClock.now().millis() - 120_000)
+    }
+}
+
+#[test]
+fn what_is_in_doubt_calls_a_human_until_the_session_is_gone() {
+    let (world, run) = world("ready");
+    let key = metawsm::store::Reader::open(&world.db()).unwrap().agents(&run).unwrap()[0].key.clone();
+    let ledger = Ledger::open(&world.db(), Arc::new(Late), Arc::new(RandomIds::default())).unwrap();
+    let wishes = [
+        DeliveryWish::Queue { key, text: "lost".to_owned(), urgent: false },
+        DeliveryWish::Typed { launch: 1, evidence: json!({ "signal": "ready" }) },
+    ];
+    for wish in wishes {
+        let system = matches!(wish, DeliveryWish::Typed { .. });
+        let actor = if system { Actor::system("typist") } else { Actor::human("tester") };
+        let escalation_id = "esc-1".to_owned();
+        let command = Command::Delivery { delivery_id: "dlv-1".to_owned(), wish, due_at: None, escalation_id };
+        ledger.execute(&Order::new(&command, &actor)).unwrap();
+    }
+    let _live = world.spawn(&["--headless"]);
+    let called = || {
+        let open = world.ask(&["escalations", "--open"]);
+        open["escalations"].as_array().unwrap().iter().find(|row| row["kind"] == "delivery").cloned()
+    };
+    let call = wait_for("the call", PATIENCE, called);
+    assert!(call["reason"].as_str().unwrap().contains("not seen to be taken"), "{call}");
+    assert_eq!((&call["agent"], &call["evidence"]["delivery_id"]), (&json!("coder"), &json!("dlv-1")));
+    assert!(sent(&world).is_empty(), "nobody types it again");
+    // What comes after it does not wait for ever.
+    send(&world, &["--timeout", "30s", "next"]).is(0);
+    assert_eq!(sent(&world), [format!("{HEAD}next")]);
+    world.metawsm(&["stop", "--agent", "coder", "--yes"]).is(0);
+    wait_for("the end of the call", PATIENCE, || called().is_none().then_some(()));
+    assert_eq!(until_state(&world, "dlv-1", "failed")["launch"], 1);
+    assert_eq!(told(&world), ["queued", "typed", "queued", "typed", "submitted", "failed"]);
+}
+
+#[test]
+fn nothing_is_pasted_into_a_dead_pane_or_another_process_and_the_server_lives_on() {
+    let server = Server::new();
+    let made = server.session("agent", &os(&["sh", "-c", "exit 0"]));
+    server.session("other", &os(&["sleep", "1000"]));
+    wait_for("its end", PATIENCE, || server.tmux.look("agent").unwrap().dead.then_some(()));
+    let refused = |session: &str, pid: u32| {
+        assert_eq!(server.tmux.paste(session, pid, "b1", "text").unwrap(), Guarded::Refused);
+        assert_eq!(server.tmux.press(session, pid, "Enter").unwrap(), Guarded::Refused);
+    };
+    refused("agent", made.pane_pid);
+    refused("other", made.pane_pid);
+    refused("gone", made.pane_pid);
+    assert!(matches!(server.tmux.look("gone"), Err(TmuxError::NoTarget { .. })));
+    assert!(matches!(server.tmux.look("age"), Err(TmuxError::NoTarget { .. })));
+    assert_eq!(server.raw(&["list-buffers"]).trim(), "", "no buffer is left behind");
+}
+
+#[test]
+fn a_megabyte_goes_into_a_raw_terminal_byte_for_byte() {
+    let server = Server::new();
+    let file = server.path().join("received");
+    let script = format!("stty raw -echo; printf ready; exec cat > '{}'", file.display());
+    let made = server.session("agent", &os(&["sh", "-c", &script]));
+    wait_for("its start", PATIENCE, || server.tmux.look("agent").unwrap().screen.contains("ready").then_some(()));
+    let text: String = (0..50_000).map(|n| format!("{n} é 漢字 🎉\t;\n")).collect();
+    assert!(text.len() > 1_000_000);
+    assert_eq!(server.tmux.paste("agent", made.pane_pid, "b1", &text).unwrap(), Guarded::Done);
+    wait_for("all of it", PATIENCE, || (std::fs::metadata(&file).ok()?.len() >= text.len() as u64).then_some(()));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
 }

@@ -260,9 +260,12 @@ impl Typing<'_> {
         loop {
             match tmux.paste(self.place.session(), self.place.pid, &buffer, &self.text) {
                 Ok(Guarded::Done) => return Ok(()),
+                Ok(Guarded::Refused) if matches!(self.place.look(), Ok(None)) => {
+                    return Err(Came::NotTyped("its program has ended".to_owned()));
+                }
                 Ok(Guarded::Refused) => {}
-                Err(TmuxError::NoTarget { .. } | TmuxError::NoServer { .. }) => {
-                    return Err(Came::NotTyped("its session is gone".to_owned()));
+                Err(TmuxError::NoServer { .. }) => {
+                    return Err(Came::NotTyped("the tmux server is gone".to_owned()));
                 }
                 Err(_) => return Err(Came::Unknown),
             }
