@@ -42,13 +42,12 @@ impl Question {
 
     /// What `forum wait` is to be told to go on with this very question: the thread alone would mean an agent's last
     /// question, or a control thread's oldest open request.
-    fn named(&self) -> String {
-        match &self.post {
-            Some(post) if post.signal.is_some() || self.asker.kind != ActorType::Agent => {
-                format!("--post-id {}", post.post_id)
-            }
+    fn named(&self, reader: &Reader) -> Result<String, StoreError> {
+        let control = reader.thread(&self.thread_id)?.is_some_and(|thread| thread.control);
+        Ok(match &self.post {
+            Some(post) if control || self.asker.kind != ActorType::Agent => format!("--post-id {}", post.post_id),
             Some(_) | None => format!("--thread-id {}", self.thread_id),
-        }
+        })
     }
 }
 
@@ -133,7 +132,7 @@ fn wait(session: &Session, reader: &Reader, question: &Question, limit: Duration
             exit::TIMEOUT,
             format!("no answer in thread {} within {} s", question.thread_id, limit.as_secs()),
         )
-        .hint(format!("go on with: metawsm forum wait {} --timeout 90s", question.named()))),
+        .hint(format!("go on with: metawsm forum wait {} --timeout 90s", question.named(reader)?))),
     }
 }
 

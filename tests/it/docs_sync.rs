@@ -293,6 +293,11 @@ fn an_entry_that_cannot_be_written_is_tried_again_given_up_and_taken_up_again() 
     assert!(letter["last_error"].as_str().unwrap().contains("no regular file"), "{letter}");
     let calls = desk.world.ask(&["escalations", "--open"]);
     assert_eq!(calls["escalations"][0]["kind"], "dead_letter", "{calls}");
+    // A closed run's changelog is closed too: what is still to be written there keeps it open.
+    let gates = desk.world.ask(&["status", "--run-id", &desk.run])["gates"].clone();
+    let docs = gates.as_array().unwrap().iter().find(|gate| gate["name"] == "docs").unwrap();
+    assert_eq!(docs["ok"], false);
+    assert!(docs["mend"].as_str().unwrap().contains(&format!("outbox retry {}", letter["id"])), "{docs}");
     // Put right, and tried again: nothing was lost.
     std::fs::remove_dir(&path).unwrap();
     std::fs::write(&path, &before).unwrap();
