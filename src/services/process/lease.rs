@@ -113,9 +113,7 @@ impl Lease {
             match file.try_lock() {
                 Ok(()) => {}
                 // Whoever was being started when the holder died has its lock until it has become another program.
-                Err(std::fs::TryLockError::WouldBlock)
-                    if Instant::now() < deadline && holder_is_dead(path) =>
-                {
+                Err(std::fs::TryLockError::WouldBlock) if Instant::now() < deadline && holder_is_dead(path) => {
                     std::thread::sleep(Duration::from_millis(5));
                     continue;
                 }
