@@ -364,6 +364,8 @@ pub enum AgentWish {
         launch: u32,
         /// What became of its conversation, in words.
         how: String,
+        /// What is to be typed to it, where its program takes no prompt along: the id of the delivery, and the text.
+        tell: Option<(String, String)>,
     },
     /// A launch did not take place.
     StartFailed {

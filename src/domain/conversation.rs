@@ -55,7 +55,7 @@ impl Continuation {
         match self {
             Self::GoesOn { id, prompted: true } => format!("its conversation {id} goes on"),
             Self::GoesOn { id, prompted: false } => {
-                format!("its conversation {id} goes on; the program takes no prompt along, so it waits to be told to")
+                format!("its conversation {id} goes on; it is told so by a typed line")
             }
             Self::Anew { because } => format!("with a new conversation: {because}"),
         }
@@ -168,7 +168,7 @@ mod tests {
     fn what_becomes_of_it_in_words() {
         let goes_on = |prompted| Continuation::GoesOn { id: "c-1".into(), prompted }.in_words();
         assert_eq!(goes_on(true), "its conversation c-1 goes on");
-        assert!(goes_on(false).ends_with("so it waits to be told to"));
+        assert_eq!(goes_on(false), "its conversation c-1 goes on; it is told so by a typed line");
         let anew = Continuation::Anew { because: "codex had none".into() };
         assert_eq!(anew.in_words(), "with a new conversation: codex had none");
     }

@@ -29,6 +29,9 @@ const RECORD_PATIENCE: Duration = Duration::from_secs(15);
 const WIDTH: u16 = 160;
 /// Its height in lines.
 const HEIGHT: u16 = 45;
+/// What is typed to an agent whose program takes no prompt along when it goes on.
+const GO_ON: &str =
+    "You were started again, and this conversation goes on. Do what is left to do. What you were told is in the file";
 /// The longest kept screen, in bytes; the tail counts.
 const LONGEST_LOG: usize = 4 * 1024 * 1024;
 
@@ -110,7 +113,12 @@ pub fn start(
         ));
     }
     let wish = match &record.continuation {
-        Some(continuation) => AgentWish::StartedAgain { launch: n, how: continuation.in_words() },
+        Some(continuation) => {
+            let told = matches!(continuation, Continuation::GoesOn { prompted: false, .. });
+            let text = || format!("{} {}.", GO_ON, files.prompt.display());
+            let tell = told.then(|| (engine.ledger.new_id("dlv"), text()));
+            AgentWish::StartedAgain { launch: n, how: continuation.in_words(), tell }
+        }
         None => AgentWish::Started { launch: n },
     };
     match engine.order_agent(caller, &agent.key, wish) {

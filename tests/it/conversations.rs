@@ -103,11 +103,14 @@ fn a_conversation_is_found_in_the_programs_list_when_it_is_needed() {
         assert_eq!(said(&world, &run, name, "resumed"), *id);
         until_begun(&world, &run, name, id);
         let reasons = reasons(&world, name);
-        let whole = format!(
-            "started, launch 2: its conversation {id} goes on; the program takes no prompt along, so it waits to be told to"
-        );
+        let whole = format!("started, launch 2: its conversation {id} goes on; it is told so by a typed line");
         assert_eq!(reasons, [whole]);
     }
+    // It takes no prompt along, so what it is to do is typed.
+    let queued = world.metawsm(&["events", "--type", "delivery.queued"]).is(0).lines();
+    let told =
+        |event: &Value| (event["agent_name"].clone(), event["payload"]["text"].as_str().unwrap().contains("goes on"));
+    assert_eq!(queued.iter().map(told).collect::<Vec<_>>(), [(json!("one"), true), (json!("two"), true)]);
 }
 
 #[test]

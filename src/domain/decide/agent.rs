@@ -1,6 +1,6 @@
 //! Wishes about agents.
 
-use super::{Context, agent_subject, may_run, run_subject, shortened};
+use super::{Context, agent_subject, delivery, may_run, run_subject, shortened};
 use std::time::Duration;
 
 use crate::domain::actor::ActorType;
@@ -30,8 +30,14 @@ pub(super) fn decide(
         may_run(scene, context)?;
     }
     match wish {
-        AgentWish::Started { launch } => started(run, agent, *launch, None),
-        AgentWish::StartedAgain { launch, how } => started(run, agent, *launch, Some(&shortened(how))),
+        AgentWish::Started { launch } => started(run, agent, *launch, ""),
+        AgentWish::StartedAgain { launch, how, tell } => {
+            let mut drafts = started(run, agent, *launch, &format!(": {}", shortened(how)))?;
+            // Together with the start, or a crash in between would leave it waiting for a word that never comes.
+            let told = tell.as_ref().filter(|_| !drafts.is_empty());
+            drafts.extend(told.map(|(id, text)| delivery::queued(agent, id, text, false, &context.actor)));
+            Ok(drafts)
+        }
         AgentWish::StartFailed { launch, error } => Ok(start_failed(agent, *launch, &shortened(error))),
         AgentWish::Stop => stop(agent),
         AgentWish::Stopped => Ok(stopped(agent)),
@@ -115,7 +121,7 @@ fn turn(agent: &Agent, from: AgentStatus, to: AgentStatus, reason: &str, launch:
     Draft::new(agent_subject(&agent.key, &agent.spec.ticket), fact)
 }
 
-fn started(run: &Run, agent: &Agent, launch: u32, how: Option<&str>) -> Result<Vec<Draft>, Refusal> {
+fn started(run: &Run, agent: &Agent, launch: u32, how: &str) -> Result<Vec<Draft>, Refusal> {
     if launch <= agent.launch {
         return Ok(Vec::new());
     }
@@ -126,7 +132,6 @@ fn started(run: &Run, agent: &Agent, launch: u32, how: Option<&str>) -> Result<V
             run.status.next_commands().to_vec(),
         ));
     }
-    let how = how.map(|how| format!(": {how}")).unwrap_or_default();
     Ok(begin(agent, launch, &format!("started, launch {launch}{how}")))
 }
 

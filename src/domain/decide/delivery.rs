@@ -110,15 +110,19 @@ fn queue(
             key.name
         )));
     }
-    let from = Author { author_type: actor.kind, author_name: actor.name.clone() };
+    Ok(vec![queued(agent, delivery_id, text, urgent, actor)])
+}
+
+/// A text for an agent is waiting to be typed.
+pub(super) fn queued(agent: &Agent, delivery_id: &str, text: &str, urgent: bool, actor: &Actor) -> Draft {
     let fact = Fact::DeliveryQueued {
         delivery_id: delivery_id.to_owned(),
-        from,
+        from: Author { author_type: actor.kind, author_name: actor.name.clone() },
         text: Some(text.to_owned()),
         post_id: None,
         urgent,
     };
-    Ok(vec![Draft::new(agent_subject(key, &agent.spec.ticket), fact)])
+    Draft::new(agent_subject(&agent.key, &agent.spec.ticket), fact)
 }
 
 fn may_become(delivery: &Delivery, to: DeliveryState) -> Result<(), Refusal> {
