@@ -87,9 +87,12 @@ fn begin(
 fn watch(tmux: &Tmux, dir: &Path) -> Result<String, String> {
     let began = Instant::now();
     let mut last = (String::new(), began);
-    loop {
+    let look = || {
         let screen = without_note(tmux.capture(SESSION, Extent::Screen, false).unwrap_or_default());
-        let screen = String::from_utf8_lossy(&screen).trim().to_owned();
+        String::from_utf8_lossy(&screen).trim().to_owned()
+    };
+    loop {
+        let screen = look();
         let line = |screen: &str| {
             screen
                 .lines()
@@ -101,7 +104,8 @@ fn watch(tmux: &Tmux, dir: &Path) -> Result<String, String> {
         let record = read_record(&dir.join("1.json")).map_err(|error| error.to_string())?.unwrap_or_default();
         if record.ended_at_ms.is_some() {
             let how = super::agents::exit_of(&record, &*default_table()).unwrap_or_default().describe();
-            return Err(format!("it does not stay: {how}; it says: {}", line(&screen)));
+            // Its last words may have come between the two looks.
+            return Err(format!("it does not stay: {how}; it says: {}", line(&look())));
         }
         if screen != last.0 {
             last = (screen, Instant::now());
