@@ -475,10 +475,10 @@ pub struct DoctorArgs {
     /// Compare every table with the journal
     #[arg(long)]
     pub verify: bool,
-    /// Make every table anew from the journal
+    /// Make every table and the search index anew from the journal
     #[arg(long, conflicts_with = "verify")]
     pub rebuild: bool,
-    /// End orphaned sessions
+    /// End orphaned sessions and finish the search index
     #[arg(long)]
     pub repair: bool,
     /// Also start each agent program of the policy once, without a prompt, and end it again

@@ -1,6 +1,6 @@
 //! `doctor`: looks for what is wrong, and says how it is mended.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -12,6 +12,7 @@ use super::reply::Reply;
 use super::session::Session;
 use crate::services::error::EngineError;
 use crate::services::home::Home;
+use crate::services::indexing;
 use crate::services::process::exec::Exec;
 use crate::services::process::lease::{Holder, Lease, read_holder};
 use crate::services::process::{Processes, default_table};
@@ -86,7 +87,12 @@ fn of_home(session: &Session, home: &Home, args: &DoctorArgs, findings: &mut Vec
     };
     findings.push(good("database", format!("{} events in {}", reader.last_seq()?, home.db.display())));
     findings.push(supervisor(session, home, processes.as_ref()));
-    findings.push(outbox(session, &reader.outbox_health()?, read_holder(&home.supervisor_lease(), processes.as_ref())));
+    let holder = read_holder(&home.supervisor_lease(), processes.as_ref());
+    if args.repair {
+        finish_index(home)?;
+    }
+    findings.push(search_index(reader.indexed()?, holder.is_some()));
+    findings.push(outbox(session, &reader.outbox_health()?, holder));
     findings.extend(orphans::sessions(home, &reader, args.repair, session)?);
     findings.extend(orphans::worktrees(home, &reader)?);
     findings.extend(runners::used(session, home, &reader, args.runners)?);
@@ -163,6 +169,28 @@ fn outbox(session: &Session, health: &OutboxHealth, supervisor: Option<Holder>) 
     good("outbox", words)
 }
 
+/// Whether every post can be found, and who sees to it.
+fn search_index(indexed: Option<u8>, supervised: bool) -> Finding {
+    let Some(percent) = indexed else { return good("search", "every post is in the search index") };
+    let words = format!("{percent} % of the posts are in the search index: the older ones are not found yet");
+    if supervised {
+        return good("search", format!("{words}; the supervisor goes on with it"));
+    }
+    bad("search", words, "metawsm doctor --repair finishes it; metawsm --headless does beside everything else")
+}
+
+/// Fills the search index to its end, and says how far it is.
+fn finish_index(home: &Home) -> Result<(), Failure> {
+    let mut said = Instant::now();
+    indexing::finish(home, |percent| {
+        if said.elapsed() >= SAY_EVERY {
+            print::err(&format!("{percent} % of the posts are in the search index"));
+            said = Instant::now();
+        }
+    })?;
+    Ok(())
+}
+
 fn verified(home: &Home) -> Result<Finding, Failure> {
     let differences = rebuild::verify(&home.db)?;
     if differences.is_empty() {
@@ -181,17 +209,19 @@ fn rebuild_tables(session: &Session) -> Result<Reply, Failure> {
     let holder = engine.holder("rebuild", &session.login());
     let lease =
         Lease::try_acquire(&engine.home.supervisor_lease(), holder).map_err(crate::services::engine::lease_error)?;
-    let mut said = std::time::Instant::now();
+    let mut said = Instant::now();
     let events = rebuild::rebuild_telling(&engine.home.db, |place, end| {
         if said.elapsed() >= SAY_EVERY {
             print::err(&format!("made anew from {place} of {end} events"));
-            said = std::time::Instant::now();
+            said = Instant::now();
         }
     })?;
+    // Nobody may supervise for long: what was rebuilt is to be found at once.
+    finish_index(&engine.home)?;
     drop(lease);
     Ok(Reply::new(
         json!({ "rebuilt": true, "events": events }),
-        format!("made every table anew from {events} events\n"),
+        format!("made every table and the search index anew from {events} events\n"),
     ))
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::args::{AgentSelector, AskArgs, Forum, SignalArgs, Speaker};
+use super::args::{AgentSelector, AskArgs, AssignArgs, Forum, SignalArgs, Speaker};
 use super::exit::{self, Failure};
 use super::print;
 use super::reply::Reply;
@@ -20,14 +20,14 @@ use crate::domain::name;
 use crate::domain::refusal::Refusal;
 use crate::domain::signal::{Signal, SignalType};
 use crate::domain::thread::{
-    Priority, Thread, ThreadState, check_body, check_thread_id, check_title, control_thread_id,
+    Priority, Thread, ThreadState, check_body, check_thread_id, check_title, control_thread_id, may_reopen,
 };
 use crate::services::engine::Engine;
 use crate::services::error::EngineError;
 use crate::services::home::Home;
 use crate::services::view;
 use crate::store::read::forum::Viewer;
-use crate::store::{Order, Receipt};
+use crate::store::{Order, Reader, Receipt};
 
 pub fn run(session: &Session, command: Forum) -> Result<Reply, Failure> {
     match command {
@@ -52,7 +52,7 @@ pub fn run(session: &Session, command: Forum) -> Result<Reply, Failure> {
         Forum::Assign(args) => {
             let wish = ThreadWish::Assign {
                 assignee_type: actor_type(&args.assignee_type)?,
-                assignee: args.assignee.clone(),
+                assignee: assignee(&args)?,
                 note: args.note.clone(),
             };
             written(session, &give(session, &args.thread_id, None, wish, &args.speaker)?)
@@ -69,6 +69,8 @@ pub fn run(session: &Session, command: Forum) -> Result<Reply, Failure> {
             written(session, &give(session, &args.thread_id, None, ThreadWish::Close, &args.speaker)?)
         }
         Forum::Reopen(args) => {
+            let named = args.speaker.actor_type.as_deref().map(actor_type).transpose()?;
+            named.map_or(Ok(()), may_reopen)?;
             written(session, &give(session, &args.thread_id, None, ThreadWish::Reopen, &args.speaker)?)
         }
         Forum::List(args) => forum_read::list(session, &args),
@@ -161,6 +163,16 @@ fn speaker(speaker: &Speaker) -> Result<Option<Actor>, Failure> {
         (None, ActorType::Agent | ActorType::System) => {
             Err(wrong(format!("--actor-type {word} needs a name"), "give it with --actor-name"))
         }
+    }
+}
+
+/// Whom a thread is assigned to; an agent's workspace goes before its name.
+fn assignee(args: &AssignArgs) -> Result<String, Failure> {
+    let agent = actor_type(&args.assignee_type)? == ActorType::Agent;
+    match &args.workspace {
+        None => Ok(args.assignee.clone()),
+        Some(workspace) if agent && !args.assignee.contains('/') => Ok(format!("{workspace}/{}", args.assignee)),
+        Some(_) => Err(wrong("--workspace tells agents of the same name apart", "leave it out")),
     }
 }
 
@@ -258,17 +270,28 @@ fn no_ticket() -> Failure {
     wrong("no ticket given", "name one: --ticket ACME-12")
 }
 
-/// In its session an agent speaks for no other, whether there is one of that name or not.
-fn only_for_itself(own: &AgentKey, which: &AgentSelector, does: &str) -> Result<(), Failure> {
+/// In its session an agent speaks for no other, whether there is one of that name or not, and about no other ticket.
+/// Says what is known of it.
+fn only_for_itself(
+    session: &Session,
+    reader: &Reader,
+    own: &AgentKey,
+    which: &AgentSelector,
+    does: &str,
+) -> Result<Option<Agent>, Failure> {
     let named = [(&which.agent, &own.name), (&which.workspace, &own.workspace), (&which.selector.run_id, &own.run_id)];
-    match named.into_iter().find(|(named, own)| named.as_ref().is_some_and(|name| name != *own)) {
-        None => Ok(()),
-        Some((other, _)) => {
-            let other = other.as_deref().unwrap_or_default();
-            Err(Refusal::not_allowed(format!("agent {} {does} only for itself, not for {other}", own.name))
-                .hint("leave out --agent, --workspace and --run-id")
-                .into())
-        }
+    let other = named.into_iter().find(|(named, own)| named.as_ref().is_some_and(|name| name != *own));
+    if let Some((other, _)) = other {
+        let other = other.as_deref().unwrap_or_default();
+        return Err(Refusal::not_allowed(format!("agent {} {does} only for itself, not for {other}", own.name))
+            .hint("leave out --agent, --workspace and --run-id")
+            .into());
+    }
+    let Some(agent) = reader.agents(&own.run_id)?.into_iter().find(|agent| agent.key == *own) else { return Ok(None) };
+    let tickets = [which.selector.ticket.clone(), session.session_variable("METAWSM_TICKET")];
+    match tickets.into_iter().flatten().find(|ticket| *ticket != agent.spec.ticket) {
+        None => Ok(Some(agent)),
+        Some(other) => Err(agent.not_its_ticket(&other).into()),
     }
 }
 
@@ -278,8 +301,8 @@ type About = (Option<String>, Option<AgentKey>, Option<String>);
 fn about(session: &Session, engine: &Engine, which: &AgentSelector, author: Option<&Actor>) -> Result<About, Failure> {
     let reader = engine.reader()?;
     if let Some(key) = session.identity() {
-        only_for_itself(&key, which, "asks")?;
-        let ticket = session.session_variable("METAWSM_TICKET").or_else(|| which.selector.ticket.clone());
+        let own = only_for_itself(session, &reader, &key, which, "asks")?;
+        let ticket = own.map(|agent| agent.spec.ticket).or_else(|| session.session_variable("METAWSM_TICKET"));
         return Ok((Some(key.run_id.clone()), Some(key), ticket));
     }
     let selector = &which.selector;
@@ -337,11 +360,15 @@ fn signal(session: &Session, args: &SignalArgs) -> Result<Reply, Failure> {
     let speaks = author.or_else(|| for_the_agent(session, kind, &agent));
     let wish = ThreadWish::Signal {
         ticket: agent.spec.ticket.clone(),
-        signal,
+        signal: signal.clone(),
         in_reply_to: args.in_reply_to.clone(),
         author: speaks,
     };
-    let receipt = give(session, &thread_id, Some(agent.key.run_id.clone()), wish, &args.speaker)?;
+    let mut receipt = give(session, &thread_id, Some(agent.key.run_id.clone()), wish, &args.speaker)?;
+    if receipt.post_id.is_none() {
+        // Nothing was written: the same request stands there already.
+        receipt.post_id = session.reader()?.1.same_request(&thread_id, &signal)?;
+    }
     match args.wait {
         true => forum_wait::after(session, &receipt, args.timeout),
         false => written(session, &receipt),
@@ -356,11 +383,13 @@ fn for_the_agent(session: &Session, kind: SignalType, agent: &Agent) -> Option<A
 
 fn signalling(session: &Session, args: &SignalArgs, author: Option<&Actor>) -> Result<Agent, Failure> {
     let own = session.identity();
-    if let Some(key) = &own {
+    if own.is_some() {
         only_itself(session, &args.speaker)?;
-        only_for_itself(key, &args.which, "signals")?;
     }
     let (_, reader) = session.reader()?;
+    if let Some(key) = &own {
+        only_for_itself(session, &reader, key, &args.which, "signals")?;
+    }
     let run = select::run(session, &reader, &args.which.selector)?;
     let speaking = author.filter(|author| author.kind == ActorType::Agent).map(|author| author.name.clone());
     let which = AgentSelector {

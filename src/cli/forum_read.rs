@@ -31,7 +31,9 @@ pub fn filter(args: &FilterArgs) -> Result<ThreadFilter, Failure> {
 /// `forum list`.
 pub fn list(session: &Session, args: &ThreadListArgs) -> Result<Reply, Failure> {
     let (home, reader) = session.reader()?;
-    let page = reader.threads(&filter(&args.filter)?, args.cursor.as_deref(), args.limit)?;
+    // As the original had it.
+    let limit = if args.limit == 0 { 100 } else { args.limit };
+    let page = reader.threads(&filter(&args.filter)?, args.cursor.as_deref(), limit)?;
     shown(session, &home, &reader, session.viewer(), page, "No threads here. `metawsm forum ask` opens one.\n")
 }
 

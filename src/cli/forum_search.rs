@@ -37,7 +37,11 @@ pub fn run(session: &Session, args: &SearchArgs) -> Result<Reply, Failure> {
         });
     }
     if let Some(percent) = found.indexed {
-        text.push_str(&format!("indexing {percent} %: older posts are not found yet\n"));
+        let who = match view.supervisor_holder() {
+            Some(_) => "the supervisor goes on with it",
+            None => "it goes on when somebody supervises (metawsm --headless), or finish it: metawsm doctor --repair",
+        };
+        text.push_str(&format!("indexing {percent} %: older posts are not found yet; {who}\n"));
     }
     if let Some(cursor) = &found.next_cursor {
         text.push_str(&format!("more: --cursor {cursor}\n"));

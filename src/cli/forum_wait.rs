@@ -9,7 +9,7 @@ use super::exit::{self, Failure};
 use super::print;
 use super::reply::Reply;
 use super::session::Session;
-use crate::domain::actor::ActorType;
+use crate::domain::actor::{Actor, ActorType};
 use crate::domain::delivery::{Delivery, DeliveryState, id_of_post};
 use crate::domain::thread::{Post, Thread, ThreadState};
 use crate::services::delivery;
@@ -31,7 +31,24 @@ struct Question {
     /// Answers come after this place in the journal.
     seq: i64,
     /// Whose question it is.
-    asker: ActorType,
+    asker: Actor,
+}
+
+impl Question {
+    fn of(post: Post) -> Self {
+        let asker = Actor::new(post.author_type, post.author_name.clone());
+        Self { thread_id: post.thread_id.clone(), seq: post.seq, asker, post: Some(post) }
+    }
+
+    /// What `forum wait` is to be told to go on with this very question: the thread alone would mean an agent's last
+    /// question, or a control thread's oldest open request.
+    fn named(&self, reader: &Reader) -> Result<String, StoreError> {
+        let control = reader.thread(&self.thread_id)?.is_some_and(|thread| thread.control);
+        Ok(match &self.post {
+            Some(post) if control || self.asker.kind != ActorType::Agent => format!("--post-id {}", post.post_id),
+            Some(_) | None => format!("--thread-id {}", self.thread_id),
+        })
+    }
 }
 
 /// Waits for the answer to what was just written; its thread is named first, in case the wait is cut short.
@@ -63,40 +80,42 @@ pub fn run(
 
 fn of_post(reader: &Reader, post_id: &str) -> Result<Question, Failure> {
     let post = reader.post(post_id)?.ok_or_else(|| Failure::new(exit::NOT_FOUND, format!("no post {post_id}")))?;
-    Ok(Question { thread_id: post.thread_id.clone(), seq: post.seq, asker: post.author_type, post: Some(post) })
+    Ok(Question::of(post))
 }
 
-/// The thread's last question: the newest post of the side that is not answered yet, or whose answer is the newest.
+/// The thread's last question: the newest post of the agents where one of them opened it, else of the person who did.
 fn of_thread(reader: &Reader, thread_id: &str) -> Result<Question, Failure> {
     let thread =
         reader.thread(thread_id)?.ok_or_else(|| Failure::new(exit::NOT_FOUND, format!("no thread {thread_id}")))?;
     if thread.control {
         return of_control(reader, &thread);
     }
-    let posts = reader.posts(thread_id, Some(200))?;
-    let asker = thread.opened_by_type;
-    let last_of_asker = posts.iter().rev().find(|post| post.author_type.side() == asker.side());
-    let seq = last_of_asker.map_or(0, |post| post.seq);
-    Ok(Question { thread_id: thread_id.to_owned(), seq, asker, post: last_of_asker.cloned() })
+    let mut posts = reader.posts(thread_id, Some(200))?;
+    let asker = Actor::new(thread.opened_by_type, thread.opened_by_name);
+    let asks = |post: &Post| match asker.kind {
+        ActorType::Agent => post.author_type == ActorType::Agent,
+        ActorType::Human | ActorType::Operator | ActorType::System => {
+            (post.author_type, &post.author_name) == (asker.kind, &asker.name)
+        }
+    };
+    Ok(match posts.iter().rposition(asks) {
+        Some(last) => Question::of(posts.swap_remove(last)),
+        None => Question { thread_id: thread_id.to_owned(), post: None, seq: 0, asker },
+    })
 }
 
+/// The oldest open request, which is also the one that an answer without a name answers; where none is open the newest,
+/// whose answer is there. Which it is, is said: an answer to another one does not end the wait.
 fn of_control(reader: &Reader, thread: &Thread) -> Result<Question, Failure> {
-    let posts = reader.posts(&thread.thread_id, Some(500))?;
-    let asks = |post: &&Post| {
-        post.signal
-            .as_ref()
-            .is_some_and(|signal| signal.control_type == crate::domain::signal::SignalType::GuidanceRequest)
-    };
-    let request = posts.iter().rev().find(asks).ok_or_else(|| {
+    let requests = reader.requests_of(&thread.thread_id)?;
+    let oldest_open = requests.iter().find(|request| request.settled_by.is_none());
+    let request = oldest_open.or(requests.last()).ok_or_else(|| {
         Failure::new(exit::REFUSED, format!("thread {} holds no request", thread.thread_id))
             .hint("metawsm forum signal --type guidance_request asks")
     })?;
-    Ok(Question {
-        thread_id: thread.thread_id.clone(),
-        seq: request.seq,
-        asker: request.author_type,
-        post: Some(request.clone()),
-    })
+    let question = of_post(reader, &request.post_id)?;
+    print::err(&format!("request {}: {}", request.post_id, print::one_line(&request.question)));
+    Ok(question)
 }
 
 fn wait(session: &Session, reader: &Reader, question: &Question, limit: Duration) -> Result<Reply, Failure> {
@@ -113,7 +132,7 @@ fn wait(session: &Session, reader: &Reader, question: &Question, limit: Duration
             exit::TIMEOUT,
             format!("no answer in thread {} within {} s", question.thread_id, limit.as_secs()),
         )
-        .hint(format!("go on with: metawsm forum wait --thread-id {} --timeout 90s", question.thread_id))),
+        .hint(format!("go on with: metawsm forum wait {} --timeout 90s", question.named(reader)?))),
     }
 }
 
@@ -128,7 +147,7 @@ fn look(reader: &Reader, question: &Question) -> Result<Option<End>, StoreError>
             },
             None => None,
         },
-        None => reader.reply_after(&question.thread_id, question.seq, question.asker)?,
+        None => reader.reply_after(&question.thread_id, question.seq, &question.asker)?,
     };
     Ok(match reply {
         Some(post) => Some(End::Answered(Box::new(thread), Box::new(post))),

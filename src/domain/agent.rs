@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::refusal::Refusal;
 use super::time::Moment;
 
 /// Where an agent stands.
@@ -221,6 +222,11 @@ impl AgentKey {
     pub fn new(run_id: impl Into<String>, workspace: impl Into<String>, name: impl Into<String>) -> Self {
         Self { run_id: run_id.into(), workspace: workspace.into(), name: name.into() }
     }
+
+    /// How it is told apart from its namesakes in the other workspaces of its run.
+    pub fn within_run(&self) -> String {
+        format!("{}/{}", self.workspace, self.name)
+    }
 }
 
 /// How an agent's program ended, as far as it is known.
@@ -355,6 +361,13 @@ impl Agent {
     /// Whether its program has been started and is not known to have ended.
     pub fn program_may_live(&self) -> bool {
         self.launch > 0 && self.exit.is_none()
+    }
+
+    /// Why it says nothing about another ticket than its own.
+    pub fn not_its_ticket(&self, other: &str) -> Refusal {
+        let (name, own) = (&self.key.name, &self.spec.ticket);
+        Refusal::not_allowed(format!("agent {name} works on ticket {own}, not on {other}"))
+            .hint(format!("leave out --ticket: {own} is meant"))
     }
 
     /// The tmux server it went with, while it is down for that and for nothing it did itself.

@@ -318,7 +318,7 @@ mod tests {
             for argument in commands.flatten().flatten() {
                 assert!(placeholders(argument).iter().all(|p| PLACEHOLDERS.contains(p)), "{name}: {argument}");
             }
-            assert_eq!(runner.untested, ["gemini", "opencode", "aider"].contains(&name.as_str()), "{name}");
+            assert_eq!(runner.untested, ["gemini", "aider"].contains(&name.as_str()), "{name}");
             assert!(runner.resume.iter().flatten().all(|a| !a.contains("last") && a != "--continue"), "{name}");
             assert!(runner.start.is_empty() == (name == SHELL));
         }

@@ -209,6 +209,9 @@ pub struct Scene {
     pub requests: Rows<(String, String), Request>,
     /// Texts for sessions by id.
     pub deliveries: Rows<String, Delivery>,
+    /// What threads of agents and guidance requests ask, as fingerprints by thread or post: the same is not asked twice.
+    /// They are no projection: the words stand in the posts.
+    pub asked: Rows<String, String>,
     /// Seen marks by thread and viewer.
     pub seen: Rows<(String, String), i64>,
     /// Escalations by id.
@@ -241,13 +244,14 @@ impl Scene {
         }
     }
 
-    /// Lets go of what stands in the store and no event changes unasked: marks, settled requests, and the threads in
+    /// Lets go of what stands in the store and no event changes unasked: marks, what was asked, settled requests, and the threads in
     /// which none is open. A fold that goes on afterwards has to load the thread of an event again.
     pub fn forget_settled(&mut self) {
         self.requests.retain(|_, request| request.settled_by.is_none());
         let asked: BTreeSet<String> = self.requests.iter().map(|request| request.thread_id.clone()).collect();
         self.threads.retain(|id, _| asked.contains(id));
         self.seen.retain(|_, _| false);
+        self.asked = Rows::default();
     }
 
     /// Lets go of the texts of which nothing comes any more: no event changes them.
@@ -263,6 +267,12 @@ impl Scene {
     /// The agents of a run, by workspace and name.
     pub fn agents_of(&self, run_id: &str) -> Vec<&Agent> {
         self.agents.iter().filter(|agent| agent.key.run_id == run_id).collect()
+    }
+
+    /// What an agent is called within its run: by its name alone where no other has it, else with its workspace.
+    pub fn called(&self, key: &AgentKey) -> String {
+        let namesakes = self.agents_of(&key.run_id).into_iter().filter(|agent| agent.key.name == key.name).count();
+        if namesakes > 1 { key.within_run() } else { key.name.clone() }
     }
 
     /// Whether a question of a run's agents waits for a human: an open request of the present epoch,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::refusal::Refusal;
-use super::thread::LONGEST_BODY;
+use super::thread::{LONGEST_BODY, fingerprint};
 
 /// The kind of a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -168,6 +168,13 @@ impl Signal {
             ("percent", self.percent.is_some(), SignalType::Progress),
         ];
         fields.into_iter().find(|(_, given, of)| *given && *of != self.control_type).map(|(name, _, _)| name)
+    }
+
+    /// A fingerprint of what a guidance request asks, to recognise the same again.
+    pub fn asks(&self) -> Option<String> {
+        let text = |field: &Option<String>| field.clone().unwrap_or_default();
+        (self.control_type == SignalType::GuidanceRequest)
+            .then(|| fingerprint(&text(&self.question), &text(&self.context)))
     }
 
     /// What a validation says: whether the criteria hold.

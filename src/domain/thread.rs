@@ -247,6 +247,15 @@ pub struct Request {
     pub settled_by: Option<String>,
 }
 
+/// Checks who opens a closed thread again: a human or the operator.
+pub fn may_reopen(who: ActorType) -> Result<(), Refusal> {
+    if who.side() == Some(Side::Human) {
+        return Ok(());
+    }
+    Err(Refusal::not_allowed(format!("only a human or the operator opens a closed thread again, not the {who}"))
+        .hint("ask in a new thread: metawsm forum ask"))
+}
+
 /// Checks the id of a new thread: short, printable, and not one of those that are derived for control threads.
 pub fn check_thread_id(thread_id: &str) -> Result<(), Refusal> {
     let printable = thread_id.chars().all(|c| c.is_ascii_graphic());

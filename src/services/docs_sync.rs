@@ -10,7 +10,6 @@ use serde::Deserialize;
 use super::engine::{Caller, Engine};
 use super::error::EngineError;
 use super::git::{blob_of, blob_of_bytes};
-use super::tickets::TicketError;
 use super::{own_work, tickets};
 use crate::domain::actor::Side;
 use crate::domain::command::{Command, RunWish};
@@ -48,7 +47,8 @@ struct Place {
     dir: PathBuf,
 }
 
-/// Carries one letter out. What can never come through any more ends with a note instead of an error.
+/// Carries one letter out. What has no place any more (the run is closed, or it or its workspace is gone) ends with a
+/// note; whatever else is in the way can be put right, and is an error until then.
 ///
 /// # Errors
 /// What may come through at another time; [`EngineError::Interrupted`] while the run is being closed.
@@ -67,7 +67,10 @@ pub fn consume_at_close(engine: &Engine, letter: &Letter) -> Result<Option<Strin
 fn consume_for(engine: &Engine, letter: &Letter, closer: bool) -> Result<Option<String>, EngineError> {
     let request: Request = match serde_json::from_value(letter.payload.clone()) {
         Ok(request) => request,
-        Err(error) => return Ok(Some(format!("the letter cannot be read: {error}"))),
+        Err(error) => {
+            let hint = "was it written by a newer metawsm?";
+            return Err(EngineError::not_found(format!("the letter cannot be read: {error}"), hint));
+        }
     };
     let reader = engine.reader()?;
     let (Some(run), Some(thread)) = (reader.run(&request.run_id)?, reader.thread(&request.thread_id)?) else {
@@ -95,14 +98,7 @@ fn consume_for(engine: &Engine, letter: &Letter, closer: bool) -> Result<Option<
     let journaled = reader.has_event(&key)?;
     let dir = Path::new(&place.tree.path).join(&place.dir);
     let entry = text(&reader, &request, &thread)?;
-    let written = match tickets::append_entry(&dir, &heading(&request, &thread), &entry, &mark) {
-        Ok(written) => written,
-        // No other attempt will find it otherwise.
-        Err(error @ (TicketError::BadName { .. } | TicketError::WrongKind { .. })) => {
-            return Ok(Some(error.to_string()));
-        }
-        Err(error) => return Err(error.into()),
-    };
+    let written = tickets::append_entry(&dir, &heading(&request, &thread), &entry, &mark)?;
     if !journaled {
         journal(engine, &reader, &run, &thread, &place, &request, &key)?;
     }
@@ -117,7 +113,10 @@ pub fn mark(letter: &Letter) -> String {
     format!("evt-{}-{}", letter.seq, digest.get(..16).unwrap_or_default())
 }
 
-/// The ticket's directory in the thread's workspace, or why there is none.
+/// The ticket's directory in the thread's workspace, or why there can be none.
+///
+/// # Errors
+/// Where it should be there and is not.
 fn place(reader: &Reader, run: &Run, thread: &Thread) -> Result<Result<Place, String>, EngineError> {
     let ticket = &thread.ticket;
     let named = thread.workspace.clone();
@@ -136,7 +135,12 @@ fn place(reader: &Reader, run: &Run, thread: &Thread) -> Result<Result<Place, St
         return Ok(Err(format!("workspace {name} has no docs of {ticket}")));
     };
     let place = Place { tree: tree.clone(), dir: PathBuf::from(&seeding.dir), workspace: workspace.clone() };
-    Ok(if stays_inside(&place) { Ok(place) } else { Err(format!("the docs of {ticket} in {name} are gone")) })
+    if stays_inside(&place) {
+        return Ok(Ok(place));
+    }
+    let dir = Path::new(&place.tree.path).join(&place.dir);
+    let message = format!("the docs of {ticket} in {name} are gone: {} is no directory of the worktree", dir.display());
+    Err(EngineError::not_found(message, "put the ticket's directory back where it was"))
 }
 
 /// Whether the directory is there, and no link on the way leads out of the worktree.

@@ -9,6 +9,7 @@ use super::merging;
 use super::own_work;
 use crate::domain::agent::Agent;
 use crate::domain::event::Worktree;
+use crate::domain::outbox::DOCS_SYNC;
 use crate::domain::policy::Policy;
 use crate::domain::run::{Run, RunMode, RunStatus};
 use crate::domain::scene::Workspace;
@@ -199,7 +200,13 @@ fn docs(reader: &Reader, run: &Run, workspaces: &[Workspace]) -> Result<Gate, En
         }
     }
     if missing.is_empty() {
-        return Ok(gate("docs", true, "ticket docs are seeded and present", ""));
+        // With the run closed there would be no place for it any more.
+        if let Some((letter, count)) = reader.letters_stuck(DOCS_SYNC, run.id())? {
+            let error = letter.last_error.unwrap_or_default();
+            let mend = format!("put it right, then: metawsm outbox retry {0}, or: metawsm outbox drop {0}", letter.id);
+            return Ok(gate("docs", false, format!("entries missing in the changelog: {count} ({error})"), mend));
+        }
+        return Ok(gate("docs", true, "ticket docs are seeded, present and hold every answer", ""));
     }
     Ok(gate("docs", false, missing.join("; "), "restore the ticket's directory in the workspace, or seed a new run"))
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::engine::{Caller, Engine};
 use super::error::EngineError;
-use super::git::{Change, Git, GitError, blob_of, blob_of_bytes};
+use super::git::{Change, ChangeKind, Git, GitError, blob_of, blob_of_bytes};
 use super::tickets;
 use crate::domain::command::RunWish;
 use crate::domain::event::Worktree;
@@ -43,6 +43,9 @@ pub fn changes(git: &Git, reader: &Reader, workspace: &Workspace, tree: &Worktre
         .collect();
     let mut found = Changes::default();
     for change in git.status(Path::new(&tree.path))? {
+        if change.kind == ChangeKind::Untracked && tickets::is_temporary(&change.path) {
+            continue;
+        }
         let known = ours.get(&change.path).map(String::as_str);
         let whole = Path::new(&tree.path).join(&change.path);
         let as_written = known.is_some_and(|blob| blob_of(&whole).is_ok_and(|now| now == *blob));

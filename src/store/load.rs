@@ -17,7 +17,8 @@ use crate::domain::outbox::letter_target;
 use crate::domain::plan::Step;
 use crate::domain::run::Run;
 use crate::domain::scene::{LastDecision, Merged, Scene, Workspace};
-use crate::domain::thread::{Request, Thread};
+use crate::domain::signal::Signal;
+use crate::domain::thread::{Request, Thread, fingerprint};
 
 /// Agents whose last launch went with the tmux server.
 pub const LOST_AGENTS: &str = "SELECT doc FROM agent WHERE server_lost IS NOT NULL ORDER BY run_id, workspace, name";
@@ -90,8 +91,11 @@ pub fn scene(conn: &Connection, command: &Command, identity: Option<&AgentKey>) 
                 // A call to it ends with its waiting.
                 None => about(conn, &mut scene, None, &question_target(thread_id, None))?,
             }
-            if let ThreadWish::Seen { viewer, .. } = wish {
-                seen(conn, &mut scene, thread_id, viewer)?;
+            match wish {
+                ThreadWish::Seen { viewer, .. } => seen(conn, &mut scene, thread_id, viewer)?,
+                ThreadWish::Ask { agent: Some(key), title, body, .. } => asked(conn, &mut scene, key, title, body)?,
+                ThreadWish::Signal { signal, .. } if signal.asks().is_some() => requested(conn, &mut scene, thread_id)?,
+                _ => {}
             }
         }
         Command::Operator { conclusion, .. } => {
@@ -292,6 +296,38 @@ fn thread(conn: &Connection, scene: &mut Scene, thread_id: &str) -> Result<(), S
     }
     for row in docs::<Request>(conn, "request", "SELECT doc FROM request WHERE thread_id = :thread", id)? {
         scene.requests.load((row.thread_id.clone(), row.post_id.clone()), row);
+    }
+    Ok(())
+}
+
+/// The threads in which the agent asks just this and waits.
+fn asked(conn: &Connection, scene: &mut Scene, key: &AgentKey, title: &str, body: &str) -> Result<(), StoreError> {
+    let sql = "SELECT doc FROM thread INDEXED BY thread_own
+               WHERE run_id = :run AND workspace = :workspace AND agent_name = :name AND waiting_on = 'human'
+                 AND NOT control AND doc ->> '$.title' = :title
+                 AND (SELECT body FROM post WHERE post.thread_id = thread.thread_id ORDER BY seq LIMIT 1) = :body";
+    let params: &[(&str, &dyn ToSql)] = &[
+        (":run", &key.run_id),
+        (":workspace", &key.workspace),
+        (":name", &key.name),
+        (":title", &title),
+        (":body", &body),
+    ];
+    for row in docs::<Thread>(conn, "thread", sql, params)? {
+        scene.asked.load(row.thread_id.clone(), fingerprint(title, body));
+        scene.threads.load(row.thread_id.clone(), row);
+    }
+    Ok(())
+}
+
+/// What the open requests of a control thread ask.
+fn requested(conn: &Connection, scene: &mut Scene, thread_id: &str) -> Result<(), StoreError> {
+    let open: Vec<(String, i64)> =
+        scene.open_requests(thread_id).into_iter().map(|request| (request.post_id.clone(), request.seq)).collect();
+    for (post_id, seq) in open {
+        for signal in docs::<Signal>(conn, "post", "SELECT signal FROM post WHERE seq = :seq", &[(":seq", &seq)])? {
+            signal.asks().into_iter().for_each(|asks| scene.asked.load(post_id.clone(), asks));
+        }
     }
     Ok(())
 }

@@ -407,6 +407,25 @@ impl Reader {
         })
     }
 
+    /// The oldest letter of a topic and a run that failed and was not carried out since, and how many there are.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn letters_stuck(&self, topic: &str, run_id: &str) -> Result<Option<(Letter, usize)>, StoreError> {
+        self.with(|conn| {
+            let sql = format!(
+                "SELECT {COLUMNS} FROM outbox
+                 WHERE (status = 'dead' OR (status = 'pending' AND attempts > 0))
+                     AND topic = :topic AND {RUN_ID} = :run_id ORDER BY id"
+            );
+            let mut select = conn.prepare_cached(&sql)?;
+            let params = named_params! { ":topic": topic, ":run_id": run_id };
+            let stuck: Vec<Letter> = select.query_map(params, from_row)?.collect::<rusqlite::Result<_>>()?;
+            let count = stuck.len();
+            Ok(stuck.into_iter().next().map(|oldest| (oldest, count)))
+        })
+    }
+
     /// How the outbox fares.
     ///
     /// # Errors

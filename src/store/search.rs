@@ -105,6 +105,14 @@ impl Indexer {
         Ok(Self { path: path.to_path_buf(), conn })
     }
 
+    /// How much is indexed, in percent; nothing once all is.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn progress(&self) -> Result<Option<u8>, StoreError> {
+        progress(&self.conn).map_err(|error| named(&self.path, error))
+    }
+
     /// Indexes the newest `most` posts that are not yet. Says whether any are left.
     ///
     /// # Errors

@@ -303,6 +303,8 @@ fn a_close_whose_process_was_killed_is_closed_again() {
     let world = World::new(&[("coder", "works.sh")]);
     let run = world.run(&[]);
     world.until_run(&run, "completed");
+    // What a write leaves that is killed in the middle is nobody's work.
+    std::fs::write(world.tree(&run).join(".metawsm-0123456789abcdef.tmp"), "half an ent").unwrap();
     let mut killed = 0;
     for round in 0..6_u32 {
         let mut live = world.spawn(&["close", "--run-id", &run, "--merge", "--yes", "--json"]);

@@ -35,6 +35,13 @@ impl Desk {
         self.world.ask(&["forum", "answer", "--thread-id", thread, "--body", body]);
     }
 
+    /// The agent has another word, and gets another answer.
+    fn answer_again(&self, thread: &str, body: &str) {
+        let agent = ["--actor-type", "agent", "--actor-name", "a"];
+        self.world.ask(&[&["forum", "post", "--thread-id", thread, "--body", "and now?"][..], &agent].concat());
+        self.answer(thread, body);
+    }
+
     fn changelog(&self) -> PathBuf {
         let docs = self.world.ask(&["status", "--run-id", &self.run])["docs"][0]["dir"].as_str().unwrap().to_owned();
         self.world.tree(&self.run).join(docs).join("changelog.md")
@@ -248,13 +255,13 @@ fn text_is_data_and_stays_where_it_is_put() {
     let before = std::fs::read_to_string(elsewhere.join("changelog.md")).unwrap();
     desk.ask("t2", "again?", "again");
     desk.answer("t2", "no");
-    let note = consume(&desk.engine(), &desk.letter()).unwrap().unwrap();
-    assert!(note.contains("are gone"), "{note}");
+    let error = consume(&desk.engine(), &desk.letter()).unwrap_err().to_string();
+    assert!(error.contains("are gone"), "{error}");
     assert_eq!(std::fs::read_to_string(elsewhere.join("changelog.md")).unwrap(), before);
 }
 
 #[test]
-fn any_legal_key_of_an_answer_will_do_and_a_changelog_that_is_no_file_ends_with_a_note() {
+fn any_legal_key_of_an_answer_will_do() {
     let desk = Desk::new(json!({}));
     let engine = desk.engine();
     for (thread, key) in [("t1", "k".repeat(200)), ("t2", "a/b--c{}%\"'<!-- -->".replace(' ', ""))] {
@@ -266,13 +273,58 @@ fn any_legal_key_of_an_answer_will_do_and_a_changelog_that_is_no_file_ends_with_
         assert!(desk.text().contains("closed it at"), "{}", desk.text());
     }
     assert_eq!((desk.synced(), desk.dirty()), (2, json!([])));
+}
+
+#[test]
+fn an_entry_that_cannot_be_written_is_tried_again_given_up_and_taken_up_again() {
+    let desk = Desk::new(json!({ "outbox": { "max_attempts": 2 } }));
     let path = desk.changelog();
+    let before = desk.text();
     std::fs::remove_file(&path).unwrap();
     std::fs::create_dir(&path).unwrap();
-    desk.ask("t3", "which host?", "which?");
-    desk.answer("t3", "that");
-    let note = consume(&engine, &desk.letter()).unwrap().unwrap();
-    assert!(note.contains("no regular file"), "{note}");
+    desk.ask("t1", "which host?", "which?");
+    desk.answer("t1", "that");
+    let _supervisor = desk.world.spawn(&["--headless"]);
+    let dead = |count: usize| {
+        wait_for("it to be given up", PATIENCE, || Some(desk.letters("dead")).filter(|all| all.len() == count))
+    };
+    let letter = dead(1).remove(0);
+    assert_eq!((letter["attempts"].as_i64(), &letter["note"]), (Some(2), &Value::Null));
+    assert!(letter["last_error"].as_str().unwrap().contains("no regular file"), "{letter}");
+    let calls = desk.world.ask(&["escalations", "--open"]);
+    assert_eq!(calls["escalations"][0]["kind"], "dead_letter", "{calls}");
+    // A closed run's changelog is closed too: what is still to be written there keeps it open.
+    let gates = desk.world.ask(&["status", "--run-id", &desk.run])["gates"].clone();
+    let docs = gates.as_array().unwrap().iter().find(|gate| gate["name"] == "docs").unwrap();
+    assert_eq!(docs["ok"], false);
+    assert!(docs["mend"].as_str().unwrap().contains(&format!("outbox retry {}", letter["id"])), "{docs}");
+    // Put right, and tried again: nothing was lost.
+    std::fs::remove_dir(&path).unwrap();
+    std::fs::write(&path, &before).unwrap();
+    desk.world.ask(&["outbox", "retry", &letter["id"].to_string()]);
+    desk.sent(1);
+    assert!(desk.text().contains("\n> that\n"), "{}", desk.text());
+    assert_eq!((desk.dirty(), desk.synced()), (json!([]), 1));
+    // A link is not followed; once a file stands there again the next attempt writes it.
+    std::fs::rename(&path, path.with_extension("bak")).unwrap();
+    std::os::unix::fs::symlink(path.with_extension("bak"), &path).unwrap();
+    desk.answer_again("t1", "and this");
+    let failed =
+        wait_for("an attempt", PATIENCE, || desk.letters("failed").pop().or_else(|| desk.letters("dead").pop()));
+    assert!(failed["last_error"].as_str().unwrap().contains("a symbolic link"), "{failed}");
+    std::fs::rename(path.with_extension("bak"), &path).unwrap();
+    desk.world.ask(&["outbox", "retry", &failed["id"].to_string()]);
+    desk.sent(2);
+    assert!(desk.text().contains("\n> and this\n"), "{}", desk.text());
+}
+
+#[test]
+fn what_belongs_to_no_run_has_no_letter() {
+    let desk = Desk::new(json!({}));
+    desk.world.ask(&["forum", "ask", "--ticket", "T-1", "--thread-id", "t1", "--title", "which?", "--body", "b"]);
+    desk.world.ask(&["forum", "state", "--thread-id", "t1", "--state", "answered"]);
+    desk.world.ask(&["forum", "close", "--thread-id", "t1"]);
+    assert_eq!(desk.world.ask(&["outbox", "list"])["outbox"], json!([]));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Threads: states, waiting, answers, marks (spec 2.5; original 3.7 and 7).
 
 use metawsm::domain::actor::{Actor, ActorType, Side};
+use metawsm::domain::agent::AgentKey;
 use metawsm::domain::command::{Command, ThreadWish};
 use metawsm::domain::event::Fact;
 use metawsm::domain::refusal::RefusalKind;
@@ -140,8 +141,8 @@ fn the_same_ask_joins_the_open_thread() {
     };
     assert_eq!(joined(&stage, &ask("t2", "a", "which?", true)).as_deref(), Some("t1"));
     assert!(stage.must(&ask("t2", "a", "which?", true)).is_empty());
+    assert_eq!(joined(&stage, &ask("t2", "a", "which?", false)).as_deref(), Some("t1"), "without --wait too");
     for (why, other) in [
-        ("without --wait", ask("t2", "a", "which?", false)),
         ("another title", ask("t2", "a", "what?", true)),
         ("another agent", ask("t2", "b", "which?", true)),
         ("of nobody", ask_by("t2", None, Actor::agent("a"), "which?", true)),
@@ -154,6 +155,74 @@ fn the_same_ask_joins_the_open_thread() {
     stage.must(&agent("a", metawsm::domain::command::AgentWish::Exited { launch: 1, exit: exit(0) }));
     stage.must(&agent("a", restart(false)));
     assert_eq!(joined(&stage, &ask("t3", "a", "which?", true)), None, "another epoch");
+}
+
+#[test]
+fn who_did_not_wait_and_asks_again_to_wait_waits_in_the_open_thread() {
+    let mut stage = Stage::running(&Plan::of(&["a"]));
+    stage.must(&ask("t1", "a", "which?", false));
+    assert!(stage.must(&ask("t2", "a", "which?", false)).is_empty());
+    assert_eq!(stage.status(), RunStatus::Running);
+    let events = stage.must(&ask("t2", "a", "which?", true));
+    assert!(matches!(&events[0].fact, Fact::PostAdded { wait: true, .. }), "{events:?}");
+    assert!(stage.scene.threads.get("t2").is_none());
+    let open = stage.thread("t1");
+    assert_eq!((open.state, open.blocking), (ThreadState::WaitingHuman, true));
+    assert_eq!(stage.status(), RunStatus::AwaitingGuidance);
+    assert!(stage.must(&ask("t2", "a", "which?", true)).is_empty(), "it waits already");
+    // What a human asks the agent is another question, however it is worded.
+    stage.must(&ask_by("t3", Some(key("a")), human(), "how far?", false));
+    stage.must(&post("t3", Actor::agent("a"), "half"));
+    stage.must(&ask("t4", "a", "how far?", false));
+    assert!(stage.scene.threads.get("t4").is_some());
+}
+
+#[test]
+fn an_agents_question_is_about_its_own_ticket() {
+    let mut stage = Stage::running(&Plan::of(&["a"]));
+    let Command::Thread { wish: ThreadWish::Ask { agent, title, body, priority, wait, author, .. }, .. } =
+        ask("t", "a", "which?", false)
+    else {
+        panic!("an ask")
+    };
+    let other = ThreadWish::Ask { ticket: "T-2".into(), agent, title, body, priority, wait, author };
+    let refused = stage.refused_to(Actor::agent("a"), Some(key("a")), &thread("t", other));
+    assert_eq!(refused.kind, RefusalKind::NotAllowed);
+    assert!(refused.message.contains("T-ws") && refused.message.contains("T-2"), "{refused}");
+}
+
+#[test]
+fn a_thread_is_assigned_to_one_agent_that_is_there() {
+    let plan = Plan { workspaces: vec!["ws".into(), "zz".into()], ..Plan::of(&["a", "b"]) };
+    let mut stage = Stage::running(&plan);
+    stage.must(&ask("t", "b", "which?", false));
+    let to = |name: &str| {
+        thread("t", ThreadWish::Assign { assignee_type: ActorType::Agent, assignee: name.into(), note: None })
+    };
+    for nobody in ["nosuch", "ws/nosuch", "nosuch/a", "/a"] {
+        let refused = stage.refused(&to(nobody));
+        assert_eq!(refused.kind, RefusalKind::NotFound, "{nobody}");
+        assert!(refused.hint.unwrap().contains("zz/b"));
+    }
+    let refused = stage.refused(&to("a"));
+    assert_eq!(refused.kind, RefusalKind::Invalid);
+    assert!(refused.message.contains("ws/a, zz/a"), "{refused}");
+    stage.must(&to("zz/a"));
+    assert_eq!(stage.thread("t").assignee_name.as_deref(), Some("zz/a"));
+    let itself = Actor::agent("a");
+    let word = post("t", itself.clone(), "mine");
+    for other in [key("a"), AgentKey::new("run-0", "zz", "a")] {
+        assert_eq!(stage.refused_to(itself.clone(), Some(other), &word).kind, RefusalKind::NotAllowed);
+    }
+    stage.give(itself.clone(), Some(AgentKey::new(RUN, "zz", "a")), &word).unwrap();
+    // Where nobody else has the name it stands alone, however it was said.
+    let mut stage = with_thread();
+    stage.must(&to("ws/b"));
+    assert_eq!(stage.thread("t").assignee_name.as_deref(), Some("b"));
+    let word = post("t", Actor::agent("b"), "mine");
+    let stranger = AgentKey::new("run-0", "ws", "b");
+    assert_eq!(stage.refused_to(Actor::agent("b"), Some(stranger), &word).kind, RefusalKind::NotAllowed);
+    stage.give(Actor::agent("b"), Some(key("b")), &word).unwrap();
 }
 
 #[test]
@@ -211,7 +280,7 @@ fn texts_are_checked_at_the_door() {
     for id in ["", "a b", "a\nb", "é", "fctrl-run-1-a", &"x".repeat(201)] {
         assert_eq!(stage.refused(&ask(id, "a", "which?", false)).kind, RefusalKind::Invalid, "{id}");
     }
-    assert_eq!(stage.refused(&ask("t", "a", "which?", false)).kind, RefusalKind::Illegal, "the id is taken");
+    assert_eq!(stage.refused(&ask("t", "a", "what?", false)).kind, RefusalKind::Illegal, "the id is taken");
     let kept = "\u{1b}[31m \r\n é\u{202e}  ";
     stage.must(&post("t", human(), kept));
     assert_eq!(stage.scene.posts.last().unwrap().body, kept, "byte for byte");

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use metawsm::domain::actor::{Actor, ActorType};
 use metawsm::domain::command::{Command, ThreadWish};
 use metawsm::domain::event::Event;
-use metawsm::domain::signal::SignalType;
+use metawsm::domain::signal::{Signal, SignalType};
 use metawsm::domain::thread::{Priority, ThreadState};
 use metawsm::store::StoreError;
 use metawsm::store::read::EventFilter;
@@ -192,7 +192,10 @@ fn the_originals_semantics_replayed() {
 
     scribe.heading("7.6 control threads");
     scribe.does("a guidance request", &signal("a", SignalType::GuidanceRequest));
-    scribe.does("a second one", &signal("a", SignalType::GuidanceRequest));
+    scribe.differs("the same request stood there twice");
+    scribe.does("the same again", &signal("a", SignalType::GuidanceRequest));
+    let second = Signal { question: Some("where?".into()), ..full_signal(SignalType::GuidanceRequest, &key("a"), 0) };
+    scribe.does("a second one", &signal_by(second, Actor::agent("a")));
     scribe.differs("they stood among the unanswered also when nothing was open");
     scribe.queue(Queue::NeedsMe, &bo);
     scribe.differs("any answer cleared whatever was pending; a plain reply cleared nothing");

@@ -32,6 +32,7 @@ mod faces_bad_input;
 mod faces_follow;
 mod faces_forum;
 mod faces_forum_reads;
+mod faces_waits;
 mod forum_transcript;
 mod gates;
 mod git;

@@ -113,8 +113,11 @@ fn metawsm_post_wait(id: &str, name: &str) -> Command {
 #[test]
 fn d30_two_requests_in_one_control_thread_call_apart() {
     let shop = shop(&Plan::of(&["a"]));
-    shop.must(&signal("a", SignalType::GuidanceRequest));
-    shop.must(&signal("a", SignalType::GuidanceRequest));
+    for question in ["which?", "where?"] {
+        let asked = full_signal(SignalType::GuidanceRequest, &key("a"), 0);
+        let asked = metawsm::domain::signal::Signal { question: Some(question.into()), ..asked };
+        shop.must(&signal_by(asked, Actor::agent("a")));
+    }
     look(&shop, OperatorMode::Off);
     assert_eq!(standing(&shop).len(), 2);
     shop.must(&answer(&control("a"), human(), None));

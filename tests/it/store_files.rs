@@ -129,7 +129,7 @@ fn a_damaged_page_is_called_so_by_whoever_meets_it() {
     let shop = Shop::new();
     shop.must(&Plan::of(&["a"]).create());
     for number in 0..200 {
-        shop.must(&ask(&format!("t{number}"), "a", "which?", false));
+        shop.must(&ask(&format!("t{number}"), "a", &format!("which {number}?"), false));
     }
     let path = shop.path();
     let conn = Connection::open(&path).unwrap();

@@ -63,9 +63,14 @@ fn belongs(reader: &Reader, queue: Queue, viewer: &Viewer, thread: &Thread) -> b
         Viewer::Operator => (ActorType::Operator, "operator"),
         Viewer::Agent(key) => (ActorType::Agent, key.name.as_str()),
     };
-    is_own(viewer, thread)
+    let own_run = match viewer {
+        Viewer::Human(_) | Viewer::Operator => true,
+        Viewer::Agent(key) => thread.run_id.as_ref() == Some(&key.run_id),
+    };
+    // What is assigned to an agent may belong to another of its run, or to none.
+    (is_own(viewer, thread) || (own_run && matches!(queue, Queue::Assigned | Queue::NeedsMe)))
         && match queue {
-            Queue::Unanswered => thread.waiting_on == Some(side),
+            Queue::Unanswered => is_own(viewer, thread) && thread.waiting_on == Some(side),
             Queue::Assigned => {
                 thread.state != ThreadState::Closed
                     && (thread.assignee_type, thread.assignee_name.as_deref()) == (Some(kind), Some(name))
@@ -106,7 +111,7 @@ fn filters() -> [ThreadFilter; 8] {
     let none = ThreadFilter::default;
     let some = |text: &str| Some(text.to_owned());
     [
-        ThreadFilter { ticket: some("T-1"), ..none() },
+        ThreadFilter { ticket: some("T-ws"), ..none() },
         ThreadFilter { run_id: some(RUN), priority: some("high"), ..none() },
         ThreadFilter { agent: some("a"), state: some("new"), ..none() },
         ThreadFilter { agent: some("a"), ..none() },
@@ -144,7 +149,8 @@ fn wish(kind: u8, x: u8) -> Command {
                 panic!("an ask")
             };
             let priority = Priority::ALL[usize::from(x / 3) % 4];
-            let ticket = format!("T-{}", x % 2);
+            let ticket = if agent.is_some() { "T-ws".to_owned() } else { format!("T-{}", x % 2) };
+            let title = format!("{title} {}", x % 5);
             Command::Thread {
                 thread_id,
                 run_id,
@@ -280,7 +286,7 @@ fn a_cursor_belongs_to_its_query() {
     let shop = Shop::new();
     shop.must(&Plan::of(&["a"]).create());
     for number in 0..4 {
-        shop.must(&ask(&format!("t{number}"), "a", "which?", false));
+        shop.must(&ask(&format!("t{number}"), "a", &format!("which {number}?"), false));
     }
     let reader = shop.reader();
     let none = ThreadFilter::default();
@@ -291,6 +297,8 @@ fn a_cursor_belongs_to_its_query() {
     for wrong in [
         reader.threads(&none, Some(&cursor), 2),
         reader.queue(Queue::Unseen, &bo, &none, Some(&cursor), 2),
+        reader.queue(Queue::Assigned, &bo, &none, Some(&cursor), 2),
+        reader.queue(Queue::NeedsMe, &bo, &none, Some(&cursor), 2),
         reader.queue(Queue::Unanswered, &Viewer::Operator, &none, Some(&cursor), 2),
         reader.queue(Queue::Unanswered, &bo, &other, Some(&cursor), 2),
         reader.queue(Queue::Unanswered, &bo, &none, Some(&cursor[..cursor.len() - 2].replace('0', "1")), 2),

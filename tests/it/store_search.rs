@@ -2,16 +2,18 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in tests, also in what they share")]
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use metawsm::domain::actor::Actor;
 use metawsm::domain::command::{Command, ThreadWish};
 use metawsm::domain::signal::SignalType;
 use metawsm::domain::thread::Priority;
+use metawsm::store::ids::{CountingIds, SystemClock};
 use metawsm::store::read::forum::{Hits, ThreadFilter, Viewer};
 use metawsm::store::rebuild::{rebuild, verify};
 use metawsm::store::search::Indexer;
-use metawsm::store::{Order, Reader, StoreError};
+use metawsm::store::{Ledger, Order, Reader, StoreError};
 use proptest::prelude::*;
 
 use crate::core_world::*;
@@ -173,6 +175,36 @@ fn the_index_follows_a_rebuild_from_the_newest_to_the_oldest_and_says_how_far_it
     assert_eq!((search(&reader, "word0").hits.len(), search(&reader, "word0").indexed), (50, None));
     assert!(!indexer.index_some(100).unwrap(), "nothing is left, and nothing is indexed twice");
     shop.assert_sound();
+}
+
+#[test]
+fn whoever_mends_the_home_finishes_the_index_and_who_does_not_is_told() {
+    let world = crate::world::World::new(&[]);
+    world.ask(&["forum", "ask", "--ticket", "T", "--thread-id", "t", "--title", "first words", "--body", "the oldest"]);
+    let shop = Ledger::open(&world.db(), Arc::new(SystemClock), Arc::new(CountingIds::default())).unwrap();
+    let (actor, filler) = (human(), "filler ".repeat(2_000));
+    let posts: Vec<Command> = (0..300).map(|_| post("t", human(), &filler)).collect();
+    let orders: Vec<Order<'_>> = posts.iter().map(|command| Order::new(command, &actor)).collect();
+    shop.execute_all(&orders).unwrap();
+    rebuild(&world.db()).unwrap();
+    let percent = world.ask(&["forum", "search", "oldest"])["indexed"].as_u64().unwrap();
+    let told = world.metawsm(&["forum", "search", "oldest"]).is(0).stdout;
+    assert!(told.contains(&format!("indexing {percent} %")) && told.contains("metawsm --headless"), "{told}");
+    let finding = |args: &[&str], status: i32| {
+        let out = world.metawsm(&[args, &["--json"]].concat()).is(status).json();
+        out["findings"].as_array().unwrap().iter().find(|finding| finding["name"] == "search").unwrap().clone()
+    };
+    let found = finding(&["doctor"], 1);
+    assert_eq!(found["ok"], false);
+    assert!(found["message"].as_str().unwrap().contains(&format!("{percent} %")), "{found}");
+    assert!(found["mend"].as_str().unwrap().contains("doctor --repair"), "{found}");
+    assert_eq!(finding(&["doctor", "--repair"], 0)["ok"], true);
+    assert_eq!(world.ask(&["forum", "search", "oldest"])["threads"][0]["thread_id"], "t");
+    // A rebuild leaves nothing for later.
+    world.metawsm(&["doctor", "--rebuild"]).is(0);
+    let after = world.ask(&["forum", "search", "oldest"]);
+    assert_eq!((&after["threads"][0]["thread_id"], &after["indexed"]), (&"t".into(), &serde_json::Value::Null));
+    world.verified();
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub fn policy() -> Value {
         "runners": { "tui": {
             "start": [program, "tui::the_program_in_the_pane", "--exact", "--nocapture"],
             "waiting_patterns": ["Do you want to proceed?"],
-            "ready_patterns": ["^❯\u{a0}"],
+            "ready_patterns": ["^❯(\u{a0}.*)?$"],
             "home_column": 2,
             "working_patterns": ["esc to interrupt"],
             "submit_delay_ms": 50,

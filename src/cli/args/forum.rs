@@ -84,7 +84,7 @@ pub enum Forum {
     /// Wait for the answer to a question
     #[command(after_help = "Example: metawsm forum wait --thread-id fthr-1 --timeout 90s")]
     Wait {
-        /// The thread
+        /// The thread: its last question; of a control thread the oldest open request
         #[arg(long, value_name = "ID")]
         thread_id: Option<String>,
         /// The post that asked
@@ -199,9 +199,12 @@ pub struct AssignArgs {
     /// agent, operator or human
     #[arg(long, value_name = "TYPE", default_value = "operator")]
     pub assignee_type: String,
-    /// Whom
+    /// Whom; an agent that has namesakes in its run as WS/NAME
     #[arg(long, value_name = "NAME")]
     pub assignee: String,
+    /// The agent's workspace, where the run has several
+    #[arg(long, value_name = "WS")]
+    pub workspace: Option<String>,
     /// Why
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub note: Option<String>,

@@ -141,6 +141,9 @@ pub(super) fn signalled(
             signal.control_type.word()
         )));
     }
+    if signal.asks().is_some_and(|asks| waits_already(scene, thread_id, signal.epoch, &asks)) {
+        return Ok(Vec::new());
+    }
     let mut drafts = Vec::new();
     let subject = Subject {
         run_id: Some(key.run_id.clone()),
@@ -166,6 +169,12 @@ pub(super) fn signalled(
         drafts.push(Draft::new(Subject { thread_id: None, ..subject }, fact));
     }
     Ok(drafts)
+}
+
+/// Whether the same request of the same epoch is open: it is joined, not asked twice.
+fn waits_already(scene: &Scene, thread_id: &str, epoch: u32, asks: &str) -> bool {
+    let asked = |request: &Request| scene.asked.get(&request.post_id).is_some_and(|asked| asked == asks);
+    scene.open_requests(thread_id).into_iter().any(|request| request.epoch == epoch && asked(request))
 }
 
 fn is_control_of(thread: &Thread, key: &AgentKey) -> bool {

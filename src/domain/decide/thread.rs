@@ -9,7 +9,9 @@ use crate::domain::event::{Draft, Fact, Subject};
 use crate::domain::name;
 use crate::domain::refusal::Refusal;
 use crate::domain::scene::Scene;
-use crate::domain::thread::{Priority, Thread, ThreadState, check_body, check_thread_id, check_title, fingerprint};
+use crate::domain::thread::{
+    Priority, Thread, ThreadState, check_body, check_thread_id, check_title, fingerprint, may_reopen,
+};
 
 pub(super) fn decide(
     scene: &Scene,
@@ -44,20 +46,22 @@ fn on_thread(scene: &Scene, thread: &Thread, wish: &ThreadWish, context: &Contex
     match wish {
         ThreadWish::Post { body, wait, author: speaker } => {
             let author = author(context, speaker.as_ref())?;
-            own_thread(thread, &author, context)?;
+            own_thread(scene, thread, &author, context)?;
             return post(scene, thread, body, *wait, &author, context);
         }
         ThreadWish::Answer { body, in_reply_to, author: speaker } => {
             let author = author(context, speaker.as_ref())?;
-            own_thread(thread, &author, context)?;
+            own_thread(scene, thread, &author, context)?;
             return answer(scene, thread, body, in_reply_to.as_deref(), &author, context);
         }
         // Looking changes nothing for anybody else.
         ThreadWish::Seen { .. } => {}
-        _ => own_thread(thread, &context.actor, context)?,
+        _ => own_thread(scene, thread, &context.actor, context)?,
     }
     match wish {
-        ThreadWish::Assign { assignee_type, assignee, note } => assign(thread, *assignee_type, assignee, note.as_ref()),
+        ThreadWish::Assign { assignee_type, assignee, note } => {
+            assign(scene, thread, *assignee_type, assignee, note.as_ref())
+        }
         ThreadWish::State { to: ThreadState::Closed } | ThreadWish::Close => Ok(close(thread)),
         ThreadWish::State { to } => change_state(scene, thread, *to),
         ThreadWish::Priority { to } => change_priority(thread, *to),
@@ -74,7 +78,7 @@ fn on_thread(scene: &Scene, thread: &Thread, wish: &ThreadWish, context: &Contex
 
 /// An agent speaks in its own threads, in those assigned to it and in those of no agent, and changes no others: what
 /// another agent asked is settled by a human or the operator.
-fn own_thread(thread: &Thread, who: &Actor, context: &Context) -> Result<(), Refusal> {
+fn own_thread(scene: &Scene, thread: &Thread, who: &Actor, context: &Context) -> Result<(), Refusal> {
     let Some(owner) = thread.agent_name.as_ref().filter(|_| who.kind == ActorType::Agent) else { return Ok(()) };
     let own = match &context.identity {
         // The same name may stand in another workspace or run.
@@ -85,13 +89,25 @@ fn own_thread(thread: &Thread, who: &Actor, context: &Context) -> Result<(), Ref
         }
         None => *owner == who.name,
     };
-    let assigned = thread.assignee_type == Some(ActorType::Agent) && thread.assignee_name.as_ref() == Some(&who.name);
-    if own || (assigned && !thread.control) {
+    if own || (!thread.control && is_assigned(scene, thread, who, context.identity.as_ref())) {
         return Ok(());
     }
     let what = if thread.control { "is the control thread of" } else { "belongs to" };
     Err(Refusal::not_allowed(format!("thread {} {what} agent {owner}, not {}", thread.thread_id, who.name))
         .hint("ask in a thread of your own: metawsm forum ask"))
+}
+
+/// Whether the thread is assigned to this agent, and not to one of the same name in another workspace or run.
+fn is_assigned(scene: &Scene, thread: &Thread, who: &Actor, identity: Option<&AgentKey>) -> bool {
+    let Some(assignee) = thread.assignee_name.as_ref().filter(|_| thread.assignee_type == Some(ActorType::Agent))
+    else {
+        return false;
+    };
+    match identity {
+        Some(key) => thread.run_id.as_ref() == Some(&key.run_id) && *assignee == scene.called(key),
+        // A human speaks for it, and knows which.
+        None => assignee.rsplit('/').next() == Some(who.name.as_str()),
+    }
 }
 
 pub(super) fn subject_of(thread: &Thread) -> Subject {
@@ -128,13 +144,21 @@ fn ask(
     if let Some(run_id) = run_id.filter(|id| scene.runs.get(*id).is_none()) {
         return Err(Refusal::not_found(format!("no run {run_id}")).hint("metawsm runs --all lists them"));
     }
+    if let Some(own) = agent.as_ref().and_then(|key| scene.agents.get(key)).filter(|own| own.spec.ticket != *ticket) {
+        return Err(own.not_its_ticket(ticket));
+    }
     let blocks = *wait && author.kind == ActorType::Agent;
     let epoch = match agent {
         None => None,
         Some(key) => Some(epoch_of(scene, key)?),
     };
-    if let Some(open) = blocks.then(|| same_ask(scene, agent.as_ref(), epoch, &fingerprint(title, body))).flatten() {
-        return Ok(Decided { drafts: Vec::new(), joined: Some(open.thread_id.clone()) });
+    if let Some(key) = agent.as_ref().filter(|_| author.kind == ActorType::Agent)
+        && let Some(open) = same_ask(scene, key, epoch, &fingerprint(title, body))
+    {
+        // Who did not wait before and does now says so: the run is to await the answer.
+        let waits_now = blocks && !open.blocking;
+        let drafts = if waits_now { post(scene, open, body, true, &author, context)? } else { Vec::new() };
+        return Ok(Decided { drafts, joined: Some(open.thread_id.clone()) });
     }
     if let Some(existing) = scene.threads.get(thread_id) {
         return Err(Refusal::illegal(
@@ -171,16 +195,16 @@ pub(super) fn epoch_of(scene: &Scene, key: &AgentKey) -> Result<u32, Refusal> {
     })
 }
 
-fn same_ask<'a>(scene: &'a Scene, agent: Option<&AgentKey>, epoch: Option<u32>, question: &str) -> Option<&'a Thread> {
-    let agent = agent?;
+/// The thread in which the agent's question waits already.
+fn same_ask<'a>(scene: &'a Scene, agent: &AgentKey, epoch: Option<u32>, question: &str) -> Option<&'a Thread> {
     scene.threads.iter().find(|thread| {
         thread.run_id.as_deref() == Some(agent.run_id.as_str())
             && thread.workspace.as_deref() == Some(agent.workspace.as_str())
             && thread.agent_name.as_deref() == Some(agent.name.as_str())
             && thread.epoch == epoch
-            && thread.blocking
+            && thread.opened_by_type == ActorType::Agent
             && thread.waits_for_human()
-            && thread.question.as_deref() == Some(question)
+            && thread.question.as_ref().or(scene.asked.get(&thread.thread_id)).is_some_and(|asked| asked == question)
     })
 }
 
@@ -311,6 +335,7 @@ fn change_priority(thread: &Thread, to: Priority) -> Result<Vec<Draft>, Refusal>
 }
 
 fn assign(
+    scene: &Scene,
     thread: &Thread,
     assignee_type: ActorType,
     assignee: &str,
@@ -320,14 +345,38 @@ fn assign(
     if assignee.trim().is_empty() || assignee.chars().any(char::is_control) {
         return Err(Refusal::invalid("--assignee is empty or holds control characters"));
     }
+    let assignee = match &thread.run_id {
+        Some(run_id) if assignee_type == ActorType::Agent => agent_called(scene, run_id, assignee)?,
+        Some(_) | None => assignee.to_owned(),
+    };
     let fact = Fact::Assigned {
         from_assignee_type: thread.assignee_type,
         from_assignee_name: thread.assignee_name.clone(),
         to_assignee_type: assignee_type,
-        to_assignee_name: assignee.to_owned(),
+        to_assignee_name: assignee,
         note: note.cloned(),
     };
     Ok(vec![Draft::new(subject_of(thread), fact)])
+}
+
+/// The one agent of the run that `named` means, by name or as workspace/name, as it is called within the run.
+fn agent_called(scene: &Scene, run_id: &str, named: &str) -> Result<String, Refusal> {
+    let agents = scene.agents_of(run_id);
+    let meant: Vec<&AgentKey> = agents
+        .iter()
+        .map(|agent| &agent.key)
+        .filter(|key| if named.contains('/') { key.within_run() == named } else { key.name == named })
+        .collect();
+    let list = |keys: &[&AgentKey]| keys.iter().map(|key| key.within_run()).collect::<Vec<_>>().join(", ");
+    match meant.as_slice() {
+        [one] => Ok(scene.called(one)),
+        [] => {
+            let all: Vec<&AgentKey> = agents.iter().map(|agent| &agent.key).collect();
+            Err(Refusal::not_found(format!("run {run_id} has no agent {named}")).hint(format!("it has {}", list(&all))))
+        }
+        several => Err(Refusal::invalid(format!("agent {named} of run {run_id} could be {}", list(several)))
+            .hint("name it with its workspace: --workspace WS, or --assignee WS/NAME")),
+    }
 }
 
 fn close(thread: &Thread) -> Vec<Draft> {
@@ -339,9 +388,7 @@ fn close(thread: &Thread) -> Vec<Draft> {
 }
 
 fn reopen(thread: &Thread, context: &Context) -> Result<Vec<Draft>, Refusal> {
-    if context.actor.kind.side() != Some(Side::Human) {
-        return Err(Refusal::not_allowed("only a human or the operator reopens a thread"));
-    }
+    may_reopen(context.actor.kind)?;
     if thread.state != ThreadState::Closed {
         return Err(Refusal::illegal(
             format!("thread {} is {}, not closed", thread.thread_id, thread.state),

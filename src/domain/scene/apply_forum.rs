@@ -128,6 +128,9 @@ impl Scene {
             question: wait.then(|| fingerprint(title, body)),
         };
         self.threads.put(thread_id.clone(), thread);
+        if !*control && author.kind == ActorType::Agent {
+            self.asked.put(thread_id.clone(), fingerprint(title, body));
+        }
         if !*control {
             self.add_post(event, &thread_id, &author, body.clone(), None, None);
             self.spoken(event, &thread_id, &author, *wait);
@@ -197,6 +200,9 @@ impl Scene {
         let words = signal.as_ref().map_or_else(|| body.to_owned(), Signal::words);
         self.add_post(event, thread_id, author, words, signal.clone(), in_reply_to.clone());
         let Some(signal) = signal else { return };
+        if let Some(asked) = signal.asks() {
+            self.asked.put(post_id(event), asked);
+        }
         let agent = AgentKey::new(&signal.run_id, &signal.workspace, &signal.agent_name);
         match signal.control_type {
             SignalType::GuidanceRequest => {

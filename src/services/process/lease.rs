@@ -10,10 +10,13 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{Processes, host_name};
+use super::{Processes, default_table, host_name};
 
 /// How long a holder may take between locking the file and writing down who he is.
 const NAME_WAIT: Duration = Duration::from_millis(300);
+
+/// How long the lock of a dead holder may outlive it: in a process that it was just starting.
+const HEIR_WAIT: Duration = Duration::from_secs(2);
 
 /// Longest description that is read; ours are a few hundred bytes.
 const CONTENT_LIMIT: u64 = 64 * 1024;
@@ -104,10 +107,16 @@ impl Lease {
         if let Some(parent) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
             DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(io("create the directory of"))?;
         }
+        let deadline = Instant::now() + HEIR_WAIT;
         loop {
             let file = open_lock(path).map_err(io("open"))?;
             match file.try_lock() {
                 Ok(()) => {}
+                // Whoever was being started when the holder died has its lock until it has become another program.
+                Err(std::fs::TryLockError::WouldBlock) if Instant::now() < deadline && holder_is_dead(path) => {
+                    std::thread::sleep(Duration::from_millis(5));
+                    continue;
+                }
                 Err(std::fs::TryLockError::WouldBlock) => {
                     let holder = await_name(path).map(Box::new);
                     return Err(LeaseError::Held { path: path.to_path_buf(), holder });
@@ -164,6 +173,12 @@ impl Drop for Lease {
 
 fn open_lock(path: &Path) -> std::io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+/// Whether a process of this machine is named that runs no more.
+fn holder_is_dead(path: &Path) -> bool {
+    let named = read_content(path).is_some();
+    named && read_holder(path, default_table().as_ref()).is_none()
 }
 
 fn is_at(file: &File, path: &Path) -> bool {
@@ -224,6 +239,32 @@ mod tests {
         drop(lease);
         assert_eq!(std::fs::read(&path).unwrap(), b"");
         Lease::try_acquire(&path, me("close")).unwrap();
+    }
+
+    #[test]
+    fn what_a_dead_holder_was_just_starting_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run.lease");
+        let mut dead = std::process::Command::new("true").spawn().unwrap();
+        let start_time = default_table().start_time(dead.id()).unwrap_or(1);
+        dead.wait().unwrap();
+        let holder = Holder { pid: dead.id(), start_time, ..me("commit") };
+        std::fs::write(&path, serde_json::to_vec(&holder).unwrap()).unwrap();
+        let heir = open_lock(&path).unwrap();
+        heir.lock().unwrap();
+        let (begun, told) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                begun.send(()).unwrap();
+                Lease::try_acquire(&path, me("close")).unwrap();
+            });
+            told.recv().unwrap();
+            heir.unlock().unwrap();
+        });
+        // One that lives is not waited for, whoever has the lock.
+        std::fs::write(&path, serde_json::to_vec(&me("commit")).unwrap()).unwrap();
+        heir.lock().unwrap();
+        assert!(matches!(Lease::try_acquire(&path, me("close")), Err(LeaseError::Held { .. })));
     }
 
     #[test]

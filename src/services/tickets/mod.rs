@@ -18,6 +18,7 @@ pub use edit::{append_entry, set_status, without_last_entry, write_reference};
 pub use error::TicketError;
 pub use find::{docs_root, find};
 pub use seed::{Seeded, seed};
+pub use write::is_temporary;
 
 /// The directory of a ticket in one checkout.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -60,6 +60,13 @@ fn temporary_beside(path: &Path) -> PathBuf {
     path.with_file_name(format!(".metawsm-{}.tmp", name.unwrap_or_default().get(..16).unwrap_or_default()))
 }
 
+/// Whether a file is what a write left that was killed in the middle: nobody's work.
+pub fn is_temporary(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let blob = name.strip_prefix(".metawsm-").and_then(|rest| rest.strip_suffix(".tmp"));
+    blob.is_some_and(|blob| blob.len() == 16 && blob.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
 fn remove_if_there(path: &Path) -> Result<(), TicketError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(io("remove", path)(error)),

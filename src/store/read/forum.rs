@@ -5,7 +5,8 @@ use rusqlite::{ToSql, named_params};
 
 use super::Reader;
 use crate::domain::actor::{Actor, ActorType};
-use crate::domain::thread::{Post, Thread};
+use crate::domain::signal::Signal;
+use crate::domain::thread::{Post, Request, Thread};
 use crate::domain::time::Moment;
 use crate::store::error::StoreError;
 use crate::store::load::docs;
@@ -145,17 +146,51 @@ impl Reader {
         Ok(self.read_posts(sql, &[(":event", &event_id)])?.pop())
     }
 
-    /// The first post after `seq` by the side that is not `asker`'s.
+    /// The requests of a control thread, settled ones too, oldest first.
     ///
     /// # Errors
     /// [`StoreError`] from the database.
-    pub fn reply_after(&self, thread_id: &str, seq: i64, asker: ActorType) -> Result<Option<Post>, StoreError> {
-        let human = "('human', 'operator')";
-        let (wanted, other) = if asker == ActorType::Agent { (human, "") } else { ("('agent')", "") };
-        let sql = format!(
-            "SELECT * FROM post WHERE thread_id = :thread AND seq > :seq AND author_type IN {wanted}{other} ORDER BY seq LIMIT 1"
-        );
-        Ok(self.read_posts(&sql, &[(":thread", &thread_id), (":seq", &seq)])?.pop())
+    pub fn requests_of(&self, thread_id: &str) -> Result<Vec<Request>, StoreError> {
+        let sql = "SELECT doc FROM request WHERE thread_id = :thread";
+        let mut requests: Vec<Request> = docs(&self.conn, "request", sql, &[(":thread", &thread_id)])?;
+        requests.sort_by_key(|request| request.seq);
+        Ok(requests)
+    }
+
+    /// The post of the newest request of a control thread that asks the same as `signal`.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn same_request(&self, thread_id: &str, signal: &Signal) -> Result<Option<String>, StoreError> {
+        let Some(wanted) = signal.asks() else { return Ok(None) };
+        for request in self.requests_of(thread_id)?.into_iter().rev() {
+            let asked = self.post(&request.post_id)?.and_then(|post| post.signal?.asks());
+            if asked.as_ref() == Some(&wanted) {
+                return Ok(Some(request.post_id));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first reply to what `asker` said at `seq`: to an agent a word of a human or the operator, to a human or the
+    /// operator one of anybody else.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn reply_after(&self, thread_id: &str, seq: i64, asker: &Actor) -> Result<Option<Post>, StoreError> {
+        let replies = match asker.kind {
+            ActorType::Agent => "author_type IN ('human', 'operator')",
+            ActorType::Human | ActorType::Operator | ActorType::System => {
+                "author_type <> 'system' AND (author_type, author_name) <> (:kind, :name)"
+            }
+        };
+        let sql =
+            format!("SELECT * FROM post WHERE thread_id = :thread AND seq > :seq AND {replies} ORDER BY seq LIMIT 1");
+        let kind = asker.kind.word();
+        let key: [(&str, &dyn ToSql); 4] =
+            [(":thread", &thread_id), (":seq", &seq), (":kind", &kind), (":name", &asker.name)];
+        let used = if asker.kind == ActorType::Agent { &key[..2] } else { &key[..] };
+        Ok(self.read_posts(&sql, used)?.pop())
     }
 
     fn read_posts(&self, sql: &str, params: &[(&str, &dyn ToSql)]) -> Result<Vec<Post>, StoreError> {

@@ -1,9 +1,10 @@
 //! Pages of threads: lists and queues, each in the order of one index.
 
-use rusqlite::ToSql;
+use rusqlite::{ToSql, named_params};
 
 use super::viewer::BY_OTHERS;
 use super::{LONGEST_PAGE, Page, Queue, Reader, ThreadFilter, Viewer};
+use crate::domain::agent::AgentKey;
 use crate::domain::refusal::Refusal;
 use crate::domain::thread::{Priority, Thread};
 use crate::store::error::StoreError;
@@ -82,27 +83,48 @@ impl Reader {
     ) -> Result<Page, StoreError> {
         match queue {
             Queue::Unseen => self.unseen(viewer, filter, cursor, limit),
-            Queue::Unanswered | Queue::Assigned => self.pressing(queue, viewer, filter, cursor, limit),
+            Queue::Unanswered | Queue::Assigned => {
+                let query = pressing_query(queue, viewer, filter);
+                self.pressing(&query, queue, viewer, filter, cursor, limit)
+            }
             // Each half comes in order of its own index; merged they are in order too.
             Queue::NeedsMe => self.at_one_moment(|| {
-                let waiting = self.pressing(Queue::Unanswered, viewer, filter, cursor, limit)?;
-                let assigned = self.pressing(Queue::Assigned, viewer, filter, cursor, limit)?;
-                Ok(merge(waiting, assigned, &pressing_query(viewer, filter), limit))
+                let query = pressing_query(queue, viewer, filter);
+                let waiting = self.pressing(&query, Queue::Unanswered, viewer, filter, cursor, limit)?;
+                let assigned = self.pressing(&query, Queue::Assigned, viewer, filter, cursor, limit)?;
+                Ok(merge(waiting, assigned, &query, limit))
             }),
         }
     }
 
+    /// The cursor is one of `query`, which may be of both halves together.
     fn pressing(
         &self,
+        query: &str,
         queue: Queue,
         viewer: &Viewer,
         filter: &ThreadFilter,
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<Page, StoreError> {
-        let query = pressing_query(viewer, filter);
-        let clauses = pressing_clauses(&query, queue == Queue::Assigned, viewer, filter, cursor)?;
-        self.page(&query, &clauses, limit, pressing_key)
+        let assignee = match (queue, viewer) {
+            (Queue::Assigned, Viewer::Agent(key)) => Some(format!("agent:{}", self.called(key)?)),
+            (Queue::Assigned, Viewer::Human(_) | Viewer::Operator) => Some(viewer.assignee()),
+            (Queue::Unanswered | Queue::NeedsMe | Queue::Unseen, _) => None,
+        };
+        let clauses = pressing_clauses(query, assignee, viewer, filter, cursor)?;
+        self.page(query, &clauses, limit, pressing_key)
+    }
+
+    /// What an agent is called within its run, as [`crate::domain::scene::Scene::called`] has it.
+    fn called(&self, key: &AgentKey) -> Result<String, StoreError> {
+        let count = || -> rusqlite::Result<u32> {
+            self.conn
+                .prepare_cached("SELECT count(*) FROM agent WHERE run_id = :run AND name = :name")?
+                .query_row(named_params! { ":run": key.run_id, ":name": key.name }, |row| row.get(0))
+        };
+        let namesakes = count().map_err(|error| self.named(error))?;
+        Ok(if namesakes > 1 { key.within_run() } else { key.name.clone() })
     }
 
     fn unseen(
@@ -225,24 +247,28 @@ fn unseen_by_agent(
 
 fn pressing_clauses(
     query: &str,
-    assigned: bool,
+    assignee: Option<String>,
     viewer: &Viewer,
     filter: &ThreadFilter,
     cursor: Option<&str>,
 ) -> Result<Clauses, Refusal> {
-    let index = match (viewer, assigned) {
-        (Viewer::Agent(_), _) => "thread_own",
-        (_, true) => "thread_assigned",
-        (_, false) => "thread_waiting",
+    let index = match (viewer, &assignee) {
+        (_, Some(_)) => "thread_assigned",
+        (Viewer::Agent(_), None) => "thread_own",
+        (_, None) => "thread_waiting",
     };
     let mut clauses = Clauses::new(index, "urgency, since, thread_id", filter);
-    if assigned {
-        clauses.and("assignee = :assignee", ":assignee", viewer.assignee());
+    if let Some(assignee) = assignee {
+        clauses.and("assignee = :assignee", ":assignee", assignee);
         clauses.sql.push_str(" AND state <> 'closed'");
+        // Whatever agent of its run it belongs to: the same name in another run is another agent.
+        if let Viewer::Agent(key) = viewer {
+            clauses.and("run_id = :own_run", ":own_run", key.run_id.clone());
+        }
     } else {
         clauses.and("waiting_on = :side", ":side", viewer.side());
+        own_threads(&mut clauses, viewer);
     }
-    own_threads(&mut clauses, viewer);
     if let Some(key) = Cursor::open(query, cursor)? {
         let [urgency, since, id] = key.parts()?;
         let urgency = urgency.parse::<i64>().map_err(|_| Refusal::invalid("--cursor is damaged"))?;
@@ -265,8 +291,8 @@ fn own_threads(clauses: &mut Clauses, viewer: &Viewer) {
     }
 }
 
-fn pressing_query(viewer: &Viewer, filter: &ThreadFilter) -> String {
-    format!("pressing {} {filter:?}", viewer.id())
+fn pressing_query(queue: Queue, viewer: &Viewer, filter: &ThreadFilter) -> String {
+    format!("{queue:?} {} {filter:?}", viewer.id())
 }
 
 fn pressing_key(thread: &Thread) -> Vec<String> {

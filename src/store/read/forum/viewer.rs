@@ -57,8 +57,18 @@ impl Viewer {
     /// Whether a thread of its queues waits for the viewer's side or is assigned to it.
     pub fn is_needed_in(&self, thread: &Thread) -> bool {
         let waited_for = thread.waiting_on.is_some_and(|side| side.word() == self.side());
-        let assigned = thread.state != ThreadState::Closed && kept::assignee(thread) == Some(self.assignee());
-        waited_for || assigned
+        let open = thread.state != ThreadState::Closed;
+        let assigned = match self {
+            Self::Human(_) | Self::Operator => kept::assignee(thread) == Some(self.assignee()),
+            // Its threads are those of its run, where one name alone or one with a workspace is nobody else's.
+            Self::Agent(key) => {
+                let names = [&key.name, &key.within_run()];
+                thread.run_id.as_ref() == Some(&key.run_id)
+                    && thread.assignee_type == Some(ActorType::Agent)
+                    && thread.assignee_name.as_ref().is_some_and(|name| names.contains(&name))
+            }
+        };
+        waited_for || (open && assigned)
     }
 
     /// The viewer's name alone.
