@@ -20,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(40);
 const STILL: Duration = Duration::from_millis(1500);
 /// How long its processes, and then its launcher, may take to end.
 const GRACE: Duration = Duration::from_secs(3);
+/// How long the last words of a program that ended may take to be on its screen.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 const SESSION: &str = "trial";
 
 /// Starts the program and returns what came of it in words.
@@ -104,8 +106,16 @@ fn watch(tmux: &Tmux, dir: &Path) -> Result<String, String> {
         let record = read_record(&dir.join("1.json")).map_err(|error| error.to_string())?.unwrap_or_default();
         if record.ended_at_ms.is_some() {
             let how = super::agents::exit_of(&record, &*default_table()).unwrap_or_default().describe();
-            // Its last words may have come between the two looks.
-            return Err(format!("it does not stay: {how}; it says: {}", line(&look())));
+            // Its last words may still be on their way through the terminal.
+            let until = Instant::now() + LAST_WORDS;
+            let mut said = line(&look());
+            while said.is_empty() && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(20));
+                said = line(&look());
+            }
+            // tmux now and then has nothing of a program that ends at once.
+            let said = if said.is_empty() { String::new() } else { format!("; it says: {said}") };
+            return Err(format!("it does not stay: {how}{said}"));
         }
         if screen != last.0 {
             last = (screen, Instant::now());
