@@ -29,9 +29,13 @@ impl Crowd {
             "version": 3,
             "tmux": { "socket": crowd.socket().display().to_string(), "stop_grace_seconds": 1 },
             "operator": { "llm": { "mode": "assist" } },
-            "agent_profiles": [{
-                "name": "bench", "runner": "shell", "runner_options": { "command": ["sh", "-c", work] },
-            }],
+            // As the runners of real programs: their screens are read.
+            "runners": { "likely": {
+                "start": ["sh", "-c", work],
+                "waiting_patterns": ["Do you want to proceed\\?", "^Press enter to confirm.*\\z"],
+                "limit_patterns": ["usage limit reached"],
+            } },
+            "agent_profiles": [{ "name": "bench", "runner": "likely" }],
             "agents": names,
         });
         std::fs::write(crowd.home().join(".metawsm/policy.json"), policy.to_string()).unwrap();

@@ -38,8 +38,10 @@
 //! seen what stands in `store/kept.rs`, the search index in `store/search.rs`, pages and hits in `store/read/forum/`;
 //! the one loop over the journal is in `services/feed.rs`: streams, watched plans and headless differ in what they do
 //! with an event.
-//! The supervisor's look is in `services/supervisor/`: what should be in `standing`, one agent in `observe`, its end in
-//! `farewell`, unfinished work in `carry`; who ended is told by `services/process/ends.rs`.
+//! The supervisor's look is in `services/supervisor/`: what should be in `standing`, one agent in `observe`, its screen in
+//! `screens`, its end in `farewell`, unfinished work in `carry`; who ended is told by `services/process/ends.rs`, who moves
+//! on by `services/progress.rs`. What is made of an agent's signals is in `domain/health.rs`, of its screen in
+//! `domain/screen.rs`; why something stands as it does is told by `services/explain.rs`, for every face.
 //! What `doctor --runners` starts for a try is in `services/trial.rs`.
 //! Whether the tmux server answers, and who went with it, is watched in `services/server_watch.rs`.
 //! What is to be done outside once something has happened is named in `domain/outbox.rs`, kept in `store/outbox.rs` and

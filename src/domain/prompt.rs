@@ -99,7 +99,9 @@ fn asking() -> String {
 
 fn reporting() -> String {
     "After each piece of work, say in one line what you did:\n  \
-     $METAWSM_BIN forum signal --type progress --note \"<what is done, what comes next>\""
+     $METAWSM_BIN forum signal --type progress --note \"<what is done, what comes next>\"\n\
+     Before something long that prints nothing, announce it, so that nobody takes you for stuck:\n  \
+     $METAWSM_BIN agent quiet --for 20m --reason \"<what you wait for>\""
         .into()
 }
 

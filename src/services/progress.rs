@@ -46,6 +46,8 @@ struct Watched {
     /// When HEAD moved last; `None` before the first look.
     head: Option<Moment>,
     newest: Option<Moment>,
+    /// What git was found to have said, as of the last look.
+    asked: Option<Asked>,
 }
 
 /// What git said of a workspace.
@@ -66,7 +68,8 @@ struct Answers {
 /// What is known of the progress of agents. Nothing of it matters to who comes after: the files keep their times.
 #[derive(Debug, Default)]
 pub struct Progress {
-    watched: BTreeMap<Key, Watched>,
+    /// By run and name of the workspace.
+    watched: HashMap<String, HashMap<String, Watched>>,
     answers: Arc<Mutex<Answers>>,
     asker: Option<Sender<Workspace>>,
     /// The workspace of which git was asked longest ago, among those where that is worth it.
@@ -92,6 +95,7 @@ impl Progress {
             *printed = (*printed).max(output_at(agent));
         }
         let mut moved = Vec::new();
+        self.hear(run.id(), workspaces);
         for workspace in workspaces {
             let Some((those, printed)) = working.get(workspace.name.as_str()) else { continue };
             if self.watch(workspace, *printed, now) {
@@ -111,12 +115,26 @@ impl Progress {
         }
     }
 
+    /// Takes over what git has said meanwhile.
+    fn hear(&mut self, run_id: &str, workspaces: &[Workspace]) {
+        let Some(watched) = self.watched.get_mut(run_id) else { return };
+        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        for workspace in workspaces.iter().filter(|_| !answers.known.is_empty()) {
+            if let Some(watched) = watched.get_mut(&workspace.name) {
+                watched.asked = answers.known.get(&key_of(workspace)).copied();
+            }
+        }
+    }
+
     /// Asks the two files of each worktree for their time, where that is due; whether HEAD has moved.
     fn watch(&mut self, workspace: &Workspace, printed: Option<Moment>, now: Moment) -> bool {
-        let watched = self.watched.entry(key_of(workspace)).or_insert_with(|| Watched {
-            files: workspace.worktrees.iter().filter_map(|tree| git_files(Path::new(&tree.path))).collect(),
-            ..Watched::default()
-        });
+        if self.seen(&workspace.run_id, &workspace.name).is_none() {
+            let files = workspace.worktrees.iter().filter_map(|tree| git_files(Path::new(&tree.path))).collect();
+            let watched = Watched { files, ..Watched::default() };
+            self.watched.entry(workspace.run_id.clone()).or_default().insert(workspace.name.clone(), watched);
+        }
+        let of_run = self.watched.get_mut(&workspace.run_id);
+        let Some(watched) = of_run.and_then(|of_run| of_run.get_mut(&workspace.name)) else { return false };
         let busy = printed.is_none_or(|printed| printed >= watched.looked_at.minus(Duration::from_secs(1)));
         let every = if busy { STAT_EVERY.0 } else { STAT_EVERY.1 };
         if now.since(watched.looked_at) < every {
@@ -140,7 +158,7 @@ impl Progress {
         (engine, now): (&Arc<Engine>, Moment),
     ) {
         let still = self.newest(agent).map_or(Duration::MAX, |(at, _)| now.since(at));
-        let asked = self.asked(&key_of(workspace)).map_or(Moment::default(), |asked| asked.at);
+        let asked = self.asked(&agent.key).map_or(Moment::default(), |asked| asked.at);
         if !limit.is_zero() && still >= limit {
             if now.since(asked) >= ask_every(limit) {
                 self.ask(workspace, engine);
@@ -154,8 +172,12 @@ impl Progress {
         }
     }
 
-    fn asked(&self, key: &Key) -> Option<Asked> {
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner).known.get(key).copied()
+    fn seen(&self, run_id: &str, workspace: &str) -> Option<&Watched> {
+        self.watched.get(run_id)?.get(workspace)
+    }
+
+    fn asked(&self, key: &AgentKey) -> Option<Asked> {
+        self.seen(&key.run_id, &key.workspace)?.asked
     }
 
     fn ask(&mut self, workspace: &Workspace, engine: &Arc<Engine>) {
@@ -184,9 +206,9 @@ impl Progress {
 
     /// The newest that shows in the worktrees.
     pub fn in_worktrees(&self, key: &AgentKey) -> Option<(Moment, Source)> {
-        let key = (key.run_id.clone(), key.workspace.clone());
-        let git = self.watched.get(&key).and_then(|watched| watched.newest).map(|at| (at, Source::Git));
-        let files = self.asked(&key).and_then(|asked| asked.newest).map(|at| (at, Source::Files));
+        let watched = self.seen(&key.run_id, &key.workspace)?;
+        let git = watched.newest.map(|at| (at, Source::Git));
+        let files = watched.asked.and_then(|asked| asked.newest).map(|at| (at, Source::Files));
         git.max(files)
     }
 
@@ -197,7 +219,7 @@ impl Progress {
         if limit.is_zero() || now.since(newest.0) < limit {
             return Some(newest);
         }
-        let asked = self.asked(&(agent.key.run_id.clone(), agent.key.workspace.clone()))?;
+        let asked = self.asked(&agent.key)?;
         let fresh = now.since(asked.at) < ask_every(limit) * 3;
         (fresh && asked.newest.is_some() && asked.at.since(newest.0) >= limit).then_some(newest)
     }
@@ -244,6 +266,8 @@ impl Progress {
                 let asked = Asked { at: now, newest: newest_in(engine, reader, &workspace) };
                 let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
                 answers.known.insert(key_of(&workspace), asked);
+                drop(answers);
+                self.hear(run.id(), &[workspace]);
             }
         }
         self.overdue(engine, reader, run, now)

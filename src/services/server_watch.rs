@@ -25,8 +25,6 @@ const TRIES: u32 = 3;
 pub struct ServerWatch {
     /// Through this it is asked.
     lookout: Lookout,
-    /// Whether a client was started for a screen since the last look: one is enough.
-    spent: bool,
     /// Since when, and how often in a row, it could not be asked.
     silence: Option<(Moment, u32)>,
 }
@@ -45,7 +43,6 @@ impl ServerWatch {
         complaints: &mut Vec<String>,
     ) -> Result<Option<Panes>, EngineError> {
         let Some(tmux) = engine.tmux_if_known()? else { return Ok(None) };
-        self.spent = false;
         let before = engine.now();
         let asked = needed.then(|| self.lookout.panes(tmux));
         let (panes, silence) = match asked.transpose() {
@@ -77,12 +74,10 @@ impl ServerWatch {
         Ok(panes)
     }
 
-    /// What stands on a pane's screen, `None` when it could not be asked, or too much was asked already.
-    pub fn screen(&mut self, engine: &Engine, pane: &str) -> Option<Screen> {
-        let tmux = engine.tmux_if_known().ok().flatten()?;
-        let spawns = !self.lookout.is_attached();
-        let may_spawn = spawns && !std::mem::replace(&mut self.spent, spawns);
-        self.lookout.screen(tmux, pane, may_spawn)
+    /// What stands on the screens of panes: of the first ones, where not all could be asked for.
+    pub fn screens(&mut self, engine: &Engine, panes: &[&str]) -> Vec<Screen> {
+        let Ok(Some(tmux)) = engine.tmux_if_known() else { return Vec::new() };
+        self.lookout.screens(tmux, panes)
     }
 
     /// Tells of agents that went with their server, and when none is left to bring back. `unreported`: agents live

@@ -167,7 +167,7 @@ impl Supervisor {
         self.eye.open(standing.agents().filter(|agent| agent.program_may_live()));
         if let Some(shown) = &shown {
             let (server, engine) = (&mut self.server, &self.engine);
-            self.eye.screens.look(standing.runs.values(), shown, now, |pane| server.screen(engine, pane));
+            self.eye.screens.look(standing.runs.values(), shown, now, |panes| server.screens(engine, panes));
         }
         let mut vitals = Vec::new();
         for (run_id, open) in &standing.runs {

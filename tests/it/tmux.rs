@@ -262,6 +262,39 @@ fn a_control_client_sees_what_a_new_client_sees_and_none_is_started() {
 }
 
 #[test]
+fn screens_are_read_at_once_by_the_client_that_is_there_and_one_of_them_without() {
+    let server = Server::new();
+    // Lines of the protocol on a screen are lines of the screen.
+    let show = r"printf '\033]2;a|b c\007%%end 1 2 1\r\n\342\235\257 1. Yes'; exec cat";
+    server.session("one", &os(&["sh", "-c", show]));
+    server.session("two", &os(&["sh", "-c", "seq 100; exec cat"]));
+    let mut lookout = Lookout::default();
+    let id =
+        |name: &str| server.tmux.panes().unwrap().panes.into_iter().find(|pane| pane.session == name).unwrap().pane_id;
+    let (one, two) = (id("one"), id("two"));
+    wait_for("both screens", || {
+        let shown = |pane: &str, text: &str| server.tmux.screen(pane).unwrap().text.contains(text);
+        (shown(&one, "1. Yes") && shown(&two, "100")).then_some(())
+    });
+    let asked = [one.as_str(), "%999", two.as_str()];
+    let spawned = lookout.screens(&server.tmux, &asked);
+    assert_eq!((spawned.len(), lookout.spawned()), (1, 1), "one client of its own is enough");
+    lookout.panes(&server.tmux).unwrap();
+    let before = lookout.spawned();
+    let screens = lookout.screens(&server.tmux, &asked);
+    assert_eq!((screens.len(), lookout.spawned()), (3, before));
+    assert_eq!(screens[0].text.trim_end(), spawned[0].text.trim_end());
+    assert_eq!((screens[0].title.as_str(), &screens[0].title, screens[0].history), ("a|b c", &spawned[0].title, 0));
+    assert!(screens[0].text.starts_with("%end 1 2 1\n❯ 1. Yes"), "{:?}", screens[0]);
+    assert_eq!(screens[1], metawsm::services::tmux::Screen::default(), "it is gone");
+    assert!(screens[2].text.contains("100") && screens[2].history > 50, "{:?}", screens[2]);
+    assert_eq!(server.tmux.screen(&two).unwrap(), screens[2]);
+    // Whoever was asked goes on to answer.
+    assert_eq!(lookout.panes(&server.tmux).unwrap().panes.len(), 3);
+    assert_eq!(lookout.spawned(), before);
+}
+
+#[test]
 fn a_control_client_that_is_lost_is_replaced_by_a_new_client() {
     let server = Server::new();
     server.session("one", &os(&["cat"]));

@@ -58,7 +58,7 @@ impl Screens {
         runs: impl Iterator<Item = &'a Open>,
         shown: &Shown<'_>,
         now: Moment,
-        mut ask: impl FnMut(&str) -> Option<Screen>,
+        ask: impl FnOnce(&[&str]) -> Vec<Screen>,
     ) {
         let mut wanted: Vec<Wanted<'_>> = Vec::new();
         for open in runs.filter(|open| open.run.status.at_work()) {
@@ -70,16 +70,20 @@ impl Screens {
         // What is silent first, and then what was not read for longest.
         wanted.sort_by_key(|wanted| (!wanted.silent, wanted.before));
         self.spent.retain(|at| now.since(*at) < Duration::from_secs(1));
-        let (mut left, mut busy) = (A_SECOND.0.saturating_sub(self.spent.len()), A_SECOND.1);
-        for wanted in wanted {
-            if left == 0 || (!wanted.silent && busy == 0) {
-                break;
-            }
-            let Some(screen) = ask(wanted.pane) else { return };
-            left -= 1;
-            busy -= usize::from(!wanted.silent);
+        let (left, mut busy) = (A_SECOND.0.saturating_sub(self.spent.len()), A_SECOND.1);
+        wanted.retain(|wanted| {
+            let fits = wanted.silent || busy > 0;
+            busy -= usize::from(fits && !wanted.silent);
+            fits
+        });
+        wanted.truncate(left);
+        if wanted.is_empty() {
+            return;
+        }
+        let panes: Vec<&str> = wanted.iter().map(|wanted| wanted.pane).collect();
+        for (wanted, screen) in wanted.iter().zip(ask(&panes)) {
             self.spent.push(now);
-            self.note(&wanted, &screen, now);
+            self.note(wanted, &screen, now);
         }
     }
 

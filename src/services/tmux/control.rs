@@ -98,11 +98,22 @@ impl Control {
     /// # Errors
     /// [`ControlError`].
     pub fn ask(&mut self, question: &str) -> Result<Vec<String>, ControlError> {
-        debug_assert!(!question.contains('\n'), "one question, one line");
-        let line = format!("{question}\n");
-        self.stdin.write_all(line.as_bytes()).and_then(|()| self.stdin.flush()).map_err(|_| ControlError::Ended)?;
+        let answer = self.ask_all(&[question.to_owned()])?.pop().ok_or(ControlError::Ended)?;
+        answer.map_err(ControlError::Refused)
+    }
+
+    /// Asks several things at once, which costs the server little more than asking one: each answer, or tmux's refusal,
+    /// in their order.
+    ///
+    /// # Errors
+    /// [`ControlError`], but no refusal.
+    pub fn ask_all(&mut self, questions: &[String]) -> Result<Vec<Result<Vec<String>, String>>, ControlError> {
+        debug_assert!(questions.iter().all(|question| !question.contains('\n')), "one question, one line");
+        let lines: String = questions.iter().map(|question| format!("{question}\n")).collect();
+        self.stdin.write_all(lines.as_bytes()).and_then(|()| self.stdin.flush()).map_err(|_| ControlError::Ended)?;
         let deadline = Instant::now() + PATIENCE;
-        loop {
+        let mut answers = Vec::with_capacity(questions.len());
+        while answers.len() < questions.len() {
             let block = match self.blocks.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(block) => block?,
                 Err(RecvTimeoutError::Timeout) => return Err(ControlError::Late),
@@ -110,24 +121,26 @@ impl Control {
             };
             match block {
                 Block { ours: false, .. } => {}
-                Block { ok: true, lines, .. } => return Ok(lines),
-                Block { lines, .. } => return Err(ControlError::Refused(lines.join("; "))),
+                Block { ok: true, lines, .. } => answers.push(Ok(lines)),
+                Block { lines, .. } => answers.push(Err(lines.join("; "))),
             }
         }
+        Ok(answers)
     }
 
-    /// What stands on a pane's screen; nothing where there is no such pane any more.
-    fn screen(&mut self, pane: &str) -> Result<Screen, ControlError> {
-        let text = match self.ask(&format!("capture-pane -p -t {pane}")) {
-            Ok(lines) => lines.join("\n"),
-            Err(ControlError::Refused(_)) => return Ok(Screen::default()),
-            Err(error) => return Err(error),
+    /// What stands on the screens of panes; nothing on that of a pane that is gone.
+    fn screens(&mut self, panes: &[&str]) -> Result<Vec<Screen>, ControlError> {
+        let ask = |pane: &&str| {
+            let rest = format!("display-message -p -t {pane} '{}'", parse::SCREEN_FORMAT);
+            [format!("capture-pane -p -t {pane}"), rest]
         };
-        match self.ask(&format!("display-message -p -t {pane} '{}'", parse::SCREEN_FORMAT)) {
-            Ok(lines) => Ok(parse::screen(text, lines.first().map_or("", String::as_str))),
-            Err(ControlError::Refused(_)) => Ok(Screen::default()),
-            Err(error) => Err(error),
-        }
+        let questions: Vec<String> = panes.iter().flat_map(ask).collect();
+        let answers = self.ask_all(&questions)?;
+        let screen = |both: &[Result<Vec<String>, String>]| match both {
+            [Ok(lines), Ok(rest)] => parse::screen(lines.join("\n"), rest.first().map_or("", String::as_str)),
+            _ => Screen::default(),
+        };
+        Ok(answers.chunks(2).map(screen).collect())
     }
 
     fn panes(&mut self) -> Result<Panes, ControlError> {
@@ -212,35 +225,28 @@ impl Lookout {
         Ok(seen)
     }
 
-    /// What stands on a pane's screen: through the control client, else through one of its own, where that is allowed.
-    /// `None` where it could not be asked.
-    pub fn screen(&mut self, tmux: &Tmux, pane: &str, may_spawn: bool) -> Option<Screen> {
+    /// What stands on the screens of panes, as many of them as could be asked for: all through the control client, else
+    /// the first through a client of its own.
+    pub fn screens(&mut self, tmux: &Tmux, panes: &[&str]) -> Vec<Screen> {
         if let Some((known, mut control)) = self.control.take() {
-            match control.screen(pane) {
-                Ok(screen) => {
+            match control.screens(panes) {
+                Ok(screens) => {
                     self.control = Some((known, control));
-                    return Some(screen);
+                    return screens;
                 }
                 Err(ControlError::Late) => self.late = Some(control),
                 Err(_) => {}
             }
             self.later();
-            return None;
+            return Vec::new();
         }
-        if !may_spawn {
-            return None;
-        }
+        let Some(pane) = panes.first() else { return Vec::new() };
         self.spawned += 1;
         match tmux.screen(pane) {
-            Ok(screen) => Some(screen),
-            Err(TmuxError::NoTarget { .. }) => Some(Screen::default()),
-            Err(_) => None,
+            Ok(screen) => vec![screen],
+            Err(TmuxError::NoTarget { .. }) => vec![Screen::default()],
+            Err(_) => Vec::new(),
         }
-    }
-
-    /// Whether it asks through a client of its own, which starts none.
-    pub fn is_attached(&self) -> bool {
-        self.control.is_some()
     }
 
     fn attach(&mut self, tmux: &Tmux) {
