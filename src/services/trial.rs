@@ -89,12 +89,12 @@ fn begin(
 fn watch(tmux: &Tmux, dir: &Path) -> Result<String, String> {
     let began = Instant::now();
     let mut last = (String::new(), began);
-    let look = || {
-        let screen = without_note(tmux.capture(SESSION, Extent::Screen, false).unwrap_or_default());
+    let look = |extent: Extent| {
+        let screen = without_note(tmux.capture(SESSION, extent, false).unwrap_or_default());
         String::from_utf8_lossy(&screen).trim().to_owned()
     };
     loop {
-        let screen = look();
+        let screen = look(Extent::Screen);
         let line = |screen: &str| {
             screen
                 .lines()
@@ -106,14 +106,14 @@ fn watch(tmux: &Tmux, dir: &Path) -> Result<String, String> {
         let record = read_record(&dir.join("1.json")).map_err(|error| error.to_string())?.unwrap_or_default();
         if record.ended_at_ms.is_some() {
             let how = super::agents::exit_of(&record, &*default_table()).unwrap_or_default().describe();
-            // Its last words may still be on their way through the terminal.
+            // Its last words may still be on their way through the terminal, and when they are through, tmux moves
+            // them up by a line to write below them that the pane is dead.
             let until = Instant::now() + LAST_WORDS;
-            let mut said = line(&look());
+            let mut said = line(&look(Extent::WholeScrollback));
             while said.is_empty() && Instant::now() < until {
                 std::thread::sleep(Duration::from_millis(20));
-                said = line(&look());
+                said = line(&look(Extent::WholeScrollback));
             }
-            // tmux now and then has nothing of a program that ends at once.
             let said = if said.is_empty() { String::new() } else { format!("; it says: {said}") };
             return Err(format!("it does not stay: {how}{said}"));
         }
