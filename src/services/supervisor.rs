@@ -161,10 +161,11 @@ impl Supervisor {
     fn look(&mut self, standing: &Standing, now: Moment) -> Result<Vec<String>, EngineError> {
         let mut complaints = self.carrier.troubles();
         complaints.extend(self.farewells.troubles());
+        self.eye.open(standing.agents().filter(|agent| agent.program_may_live()));
+        self.look_after_the_gone(standing, now, &mut complaints);
         let needed = standing.agents().any(|agent| agent.program_may_live() || self.has_last_words(agent));
         let panes = self.server.look(&self.engine, &self.caller, needed, &mut complaints)?;
         let shown = panes.as_ref().map(Shown::of);
-        self.eye.open(standing.agents().filter(|agent| agent.program_may_live()));
         if let Some(shown) = &shown {
             let (server, engine) = (&mut self.server, &self.engine);
             self.eye.screens.look(standing.runs.values(), shown, now, |panes| server.screens(engine, panes));
@@ -183,6 +184,19 @@ impl Supervisor {
             self.vitals_at = now;
         }
         Ok(complaints)
+    }
+
+    /// Ends that are known before tmux is asked, which takes its time.
+    fn look_after_the_gone(&mut self, standing: &Standing, now: Moment, complaints: &mut Vec<String>) {
+        for open in standing.runs.values() {
+            for agent in open.agents.iter().filter(|agent| agent.program_may_live()) {
+                if self.eye.is_gone(agent) {
+                    let with = (&mut self.farewells, &self.progress);
+                    let looked = self.eye.look(open, agent, None, with, now);
+                    complaints.extend(looked.err().map(|error| format!("agent {}: {error}", agent.key.name)));
+                }
+            }
+        }
     }
 
     fn look_after(

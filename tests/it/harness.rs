@@ -130,6 +130,13 @@ impl Server {
         self.tmux.panes().unwrap().panes.into_iter().find(|pane| pane.session == session)
     }
 
+    /// Whether the program in a session's pane has ended, and with which status: `1|7`; none after a signal.
+    pub fn ended(&self, session: &str) -> String {
+        self.raw(&["display-message", "-p", "-t", &format!("={session}:"), "#{pane_dead}|#{pane_dead_status}"])
+            .trim_end()
+            .to_owned()
+    }
+
     /// All that was printed: tmux scrolls a dead pane by one line to say that it is dead.
     pub fn screen(&self, session: &str) -> String {
         String::from_utf8(self.tmux.capture(session, Extent::WholeScrollback, false).unwrap()).unwrap()

@@ -10,7 +10,7 @@ use super::{Proc, Processes, own_pid};
 /// How long a killed process may take to vanish: longer means that it hangs inside the kernel.
 const KILL_WAIT: Duration = Duration::from_secs(3);
 
-const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
 /// A list is no snapshot: one who forks and ends while it is read may be missing from it with its
@@ -117,8 +117,16 @@ impl Hunt<'_> {
             if clear == 0 && Instant::now() >= deadline {
                 return if blind { Round::Blind } else { Round::Left };
             }
-            pause = if clear > 0 { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
-            std::thread::sleep(pause);
+            if clear > 0 {
+                std::thread::sleep(FIRST_PAUSE);
+                continue;
+            }
+            // To ask for those who were found costs little, and a list much: the next one is made when they are gone.
+            let next = (Instant::now() + LONGEST_PAUSE).min(deadline);
+            while Instant::now() < next && !self.known().is_empty() {
+                std::thread::sleep(pause);
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
         }
     }
 
@@ -190,7 +198,11 @@ impl Hunt<'_> {
         let Some(line) = self.target.marker.as_deref() else { return Vec::new() };
         let settled =
             |proc: &Proc| self.unmarked.get(&(proc.pid, proc.start_time)).is_some_and(|looks| *looks >= MARKER_LOOKS);
-        let unknown = |proc: &&Proc| !proc.zombie && !members.contains(&proc.pid) && !settled(proc);
+        let begun: BTreeMap<u32, u64> = list.iter().map(|proc| (proc.pid, proc.start_time)).collect();
+        let unknown = |proc: &&Proc| {
+            let parent = begun.get(&proc.ppid).copied();
+            !proc.zombie && !members.contains(&proc.pid) && !settled(proc) && self.may_have_strayed(proc, parent)
+        };
         let fresh: Vec<&Proc> = list.iter().filter(unknown).collect();
         let pids: Vec<u32> = fresh.iter().map(|proc| proc.pid).collect();
         let hits = self.procs.marked(&pids, line);
@@ -199,6 +211,16 @@ impl Hunt<'_> {
             *self.unmarked.entry((proc.pid, proc.start_time)).or_default() += 1;
         }
         hits
+    }
+
+    /// Whether only its marker can tell if a process is of the tree. Who lost its parent was adopted by an ancestor of
+    /// the launcher, or taken over by a service that was there before it: what somebody younger started is found with
+    /// that somebody, or not ours.
+    fn may_have_strayed(&self, proc: &Proc, parent: Option<u64>) -> bool {
+        let Some((_, launched)) = self.target.launcher else { return true };
+        let not_before = |start| start >= launched || self.procs.same_start(start, launched);
+        let not_after = |start| start <= launched || self.procs.same_start(start, launched);
+        not_before(proc.start_time) && parent.is_none_or(not_after)
     }
 
     fn signal(&self, (pid, start): (u32, u64), signal: Signal) {

@@ -96,23 +96,34 @@ impl Farewells {
 fn end(engine: &Engine, caller: &Caller, agent: &Agent, known: Record) -> Result<(), EngineError> {
     let policy = engine.policy_of(&agent.key.run_id)?;
     let tmux = engine.tmux(&policy)?;
-    agents::end_launch(engine, agent, agent.launch, agents::grace(&policy))?;
-    agents::keep_screen(engine, tmux, agent)?;
+    // tmux is asked while the rest is ended: each may take its time.
+    let (ended, word) = std::thread::scope(|scope| {
+        let word = scope.spawn(|| by_tmux(tmux, agent, known.launcher_pid));
+        let ended = agents::end_launch(engine, agent, agent.launch, agents::grace(&policy));
+        (ended, word.join())
+    });
+    ended?;
     // It may have written its last word between our two looks.
     let last = read_record(&LaunchFiles::new(engine, &agent.spec.session, agent.launch).record);
     let record = last.ok().flatten().unwrap_or(known);
     let processes = engine.processes.as_ref();
     let exit = match exit_of(&record, processes) {
         Some(exit) => Exit { source: "record".to_owned(), ..exit },
-        None => Exit { server_lost: record.server_lost(processes), ..by_tmux(tmux, agent, record.launcher_pid) },
+        None => Exit { server_lost: record.server_lost(processes), ..word.unwrap_or_else(|_| unsaid()) },
     };
     engine.order_agent(caller, &agent.key, AgentWish::Exited { launch: agent.launch, exit })?;
-    Ok(())
+    // Who starts it again meanwhile keeps the screen first.
+    agents::keep_screen(engine, tmux, agent)
 }
 
 /// The second source: a launcher that could not write hands its agent's status on to tmux. After a KILL there is none.
 fn by_tmux(tmux: &Tmux, agent: &Agent, launcher: u32) -> Exit {
-    let status = tmux.ended_with(&agent.spec.session, launcher, TMUX_WORD);
-    let source = if status.is_some() { "tmux" } else { "missing" };
-    Exit { status, source: source.to_owned(), ..Exit::default() }
+    match tmux.ended_with(&agent.spec.session, launcher, TMUX_WORD) {
+        None => unsaid(),
+        status => Exit { status, source: "tmux".to_owned(), ..Exit::default() },
+    }
+}
+
+fn unsaid() -> Exit {
+    Exit { source: "missing".to_owned(), ..Exit::default() }
 }

@@ -64,6 +64,8 @@ pub struct Eye {
     missing: BTreeMap<AgentKey, u32>,
     /// What their screens show.
     pub screens: Screens,
+    /// Whose end was dealt with in this look.
+    ended: BTreeSet<AgentKey>,
     /// Whether an end may not be reported yet: an agent lives whose server is gone, or one just ends.
     pub orphans: bool,
 }
@@ -78,6 +80,7 @@ impl Eye {
             records: BTreeMap::new(),
             missing: BTreeMap::new(),
             screens: Screens::default(),
+            ended: BTreeSet::new(),
             orphans: false,
         }
     }
@@ -91,7 +94,14 @@ impl Eye {
         let lives: BTreeSet<Life> = self.records.values().flat_map(|known| lives(&known.record)).collect();
         self.ends.keep(&lives);
         self.ends.look();
+        self.ended.clear();
         self.orphans = false;
+    }
+
+    /// Whether its launcher is known to be gone: nothing that tmux shows matters to its end.
+    pub fn is_gone(&self, agent: &Agent) -> bool {
+        let known = self.records.get(&agent.key).map(|known| &known.record);
+        known.is_some_and(|record| self.ends.ended((record.launcher_pid, record.launcher_start)))
     }
 
     /// One agent: its end is reported, or what its signals say; its vitals are returned.
@@ -106,6 +116,9 @@ impl Eye {
         (farewells, progress): (&mut Farewells, &Progress),
         now: Moment,
     ) -> Result<Option<Vitals>, EngineError> {
+        if self.ended.contains(&agent.key) {
+            return Ok(None);
+        }
         if farewells.has(&agent.key) {
             // How it ended is just being found out.
             self.orphans = true;
@@ -123,6 +136,7 @@ impl Eye {
                 return Ok(None);
             }
             farewells.keep_screen(agent);
+            self.ended.insert(agent.key.clone());
             let exit = Exit { source: "record".to_owned(), ..exit };
             self.engine.order_agent(&self.caller, &agent.key, AgentWish::Exited { launch: agent.launch, exit })?;
             return Ok(None);

@@ -23,6 +23,9 @@ const FIRST_REST: Duration = Duration::from_secs(1);
 /// And so much later at most.
 const LONGEST_REST: Duration = Duration::from_secs(60);
 
+/// Every so many looks all about the panes is asked: a session may be given another name.
+const ALL_EVERY: u32 = 10;
+
 /// A client in control mode. Dropping it ends it.
 #[derive(Debug)]
 pub struct Control {
@@ -31,6 +34,8 @@ pub struct Control {
     blocks: Receiver<Result<Block, Broken>>,
     /// The server's process, asked once: a client has one server.
     server_pid: u32,
+    /// The panes as last seen, and how many looks ago all about them was asked.
+    known: Option<(Panes, u32)>,
 }
 
 /// Why a question got no answer. The client is of no use then.
@@ -77,7 +82,7 @@ impl Control {
             Ok(stdin)
         });
         match listening {
-            Ok(stdin) => Ok(Self { child, stdin, blocks, server_pid: 0 }),
+            Ok(stdin) => Ok(Self { child, stdin, blocks, server_pid: 0, known: None }),
             Err(error) => {
                 end(&mut child);
                 Err(error)
@@ -143,10 +148,24 @@ impl Control {
         Ok(answers.chunks(2).map(screen).collect())
     }
 
+    /// All panes: only what is new about them, as long as they are the same.
     fn panes(&mut self) -> Result<Panes, ControlError> {
-        let lines = self.ask(&format!("list-panes -a -F '{}'", parse::PANE_FORMAT))?;
+        if let Some((mut panes, looks)) = self.known.take().filter(|(_, looks)| *looks < ALL_EVERY) {
+            let lines = self.list(parse::NEWS_FORMAT)?;
+            if parse::take_news(&mut panes, &lines).map_err(Broken)? {
+                self.known = Some((panes.clone(), looks + 1));
+                return Ok(panes);
+            }
+        }
+        let lines = self.list(parse::PANE_FORMAT)?;
         let text = format!("{}\n{}", self.server_pid, lines.join("\n"));
-        Ok(parse::parse_panes(&text).map_err(Broken)?)
+        let panes = parse::parse_panes(&text).map_err(Broken)?;
+        self.known = Some((panes.clone(), 1));
+        Ok(panes)
+    }
+
+    fn list(&mut self, format: &str) -> Result<Vec<String>, ControlError> {
+        self.ask(&format!("list-panes -a -F '{format}'"))
     }
 }
 

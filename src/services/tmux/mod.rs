@@ -43,8 +43,6 @@ pub struct Pane {
     pub pane_pid: u32,
     /// Whether that process has ended.
     pub dead: bool,
-    /// Its exit status; `None` while it lives, after a signal, or when tmux does not know (yet).
-    pub dead_status: Option<i32>,
     /// When its window last printed something, seconds since 1970.
     pub activity: i64,
 }

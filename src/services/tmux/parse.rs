@@ -3,8 +3,10 @@
 use super::{Ended, Pane, Panes, Screen};
 
 /// Fields of one pane. The session's name stands last: on the user's server it may hold any character.
-pub(super) const PANE_FORMAT: &str =
-    "#{pane_id}|#{pane_pid}|#{pane_dead}|#{pane_dead_status}|#{window_activity}|#{session_name}";
+pub(super) const PANE_FORMAT: &str = "#{pane_id}|#{pane_pid}|#{pane_dead}|#{window_activity}|#{session_name}";
+
+/// What changes about panes from look to look: each field of each pane costs the server about a microsecond.
+pub(super) const NEWS_FORMAT: &str = "#{pane_pid}|#{pane_dead}|#{window_activity}";
 
 /// What is asked about a dead pane.
 pub(super) const END_FORMAT: &str = "#{pane_pid}|#{pane_dead}|#{pane_dead_status}|#{pane_dead_signal}";
@@ -46,22 +48,46 @@ pub fn parse_panes(text: &str) -> Result<Panes, String> {
 }
 
 fn parse_pane(line: &str) -> Option<Pane> {
-    let mut fields = line.splitn(6, '|');
+    let mut fields = line.splitn(5, '|');
     let pane_id = pane_id(fields.next()?)?;
     let pane_pid = number(fields.next()?)?;
-    let dead = match fields.next()? {
-        "0" => false,
-        "1" => true,
-        _ => return None,
-    };
-    // Blank is "not known (yet)": a signal ended it, or tmux has not looked. It is never 0.
-    let dead_status = match fields.next()? {
-        "" => None,
-        status => Some(number(status)?),
-    };
+    let dead = flag(fields.next()?)?;
     let activity = number(fields.next()?)?;
     let session = fields.next().filter(|name| !name.is_empty())?.to_owned();
-    Some(Pane { session, pane_id, pane_pid, dead, dead_status, activity })
+    Some(Pane { session, pane_id, pane_pid, dead, activity })
+}
+
+fn flag(text: &str) -> Option<bool> {
+    match text {
+        "0" => Some(false),
+        "1" => Some(true),
+        _ => None,
+    }
+}
+
+/// Reads what was answered to [`NEWS_FORMAT`] into the panes as they were listed before. `false`: these are other
+/// panes, or one of them died, and all is to be asked again.
+///
+/// # Errors
+/// The line that is not as it must be.
+pub(super) fn take_news(panes: &mut Panes, lines: &[String]) -> Result<bool, String> {
+    if lines.len() != panes.panes.len() {
+        return Ok(false);
+    }
+    for (pane, line) in panes.panes.iter_mut().zip(lines) {
+        let (pid, dead, activity) = parse_news(line).ok_or_else(|| line.clone())?;
+        if (pid, dead) != (pane.pane_pid, pane.dead) {
+            return Ok(false);
+        }
+        pane.activity = activity;
+    }
+    Ok(true)
+}
+
+fn parse_news(line: &str) -> Option<(u32, bool, i64)> {
+    let mut fields = line.split('|');
+    let news = (number(fields.next()?)?, flag(fields.next()?)?, number(fields.next()?)?);
+    fields.next().is_none().then_some(news)
 }
 
 /// Reads `%7 4321`, a pane's id and its process.
@@ -123,16 +149,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_blank_status_is_unknown_and_a_written_one_is_itself() {
-        let panes = parse_panes("77\n%0|12|1||1795249085|agent-1\n%1|13|1|7|0|a|b c\n").unwrap();
-        assert_eq!(panes.server_pid, 77);
-        assert_eq!(panes.panes[0].dead_status, None);
-        assert_eq!((panes.panes[1].dead_status, panes.panes[1].session.as_str()), (Some(7), "a|b c"));
+    fn panes_are_read_and_their_news_where_they_are_the_same() {
+        let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+        let listed = parse_panes("77\n%0|12|1|1795249085|agent-1\n%1|13|0|0|a|b c\n").unwrap();
+        assert_eq!((listed.server_pid, listed.panes[1].session.as_str()), (77, "a|b c"));
+        let mut panes = listed.clone();
+        assert_eq!(take_news(&mut panes, &lines("12|1|5\n13|0|7")), Ok(true));
+        assert_eq!(panes.panes.iter().map(|pane| pane.activity).collect::<Vec<_>>(), [5, 7]);
+        for other in ["12|1|5", "12|1|5\n13|1|7", "12|1|5\n14|0|7", "13|0|7\n12|1|5", "12|1|5\n13|0|7\n14|0|0"] {
+            assert_eq!(take_news(&mut listed.clone(), &lines(other)), Ok(false), "{other}");
+        }
+        for wrong in ["12|1|\n13|0|7", "12|1|5|\n13|0|7", "12|2|5\n13|0|7", "-12|1|5\n13|0|7"] {
+            assert!(take_news(&mut listed.clone(), &lines(wrong)).is_err(), "{wrong}");
+        }
     }
 
     #[test]
     fn what_is_not_as_it_must_be_is_refused_with_its_line() {
-        for line in ["", "%0|12|1||5", "0|12|1||5|a", "%0|12|2||5|a", "%0|12|1|x|5|a", "%0|+12|1||5|a", "%0|12|1||5|"] {
+        for line in ["", "%0|12|1|5", "0|12|1|5|a", "%0|12|2|5|a", "%0|12|1|x|a", "%0|+12|1|5|a", "%0|12|1|5|"] {
             assert_eq!(parse_panes(&format!("1\n{line}\n")).unwrap_err(), line);
         }
         assert!(parse_panes("").is_err());
@@ -157,10 +191,10 @@ mod tests {
     }
 
     prop_compose! {
-        fn any_pane()(session in "[^\n\r]{1,12}", id: u32, pane_pid: u32, dead: bool,
-            dead_status in proptest::option::of(0i32..256), activity in 0i64..i64::MAX) -> Pane
+        fn any_pane()(session in "[^\n\r]{1,12}", id: u32, pane_pid: u32, dead: bool, activity in 0i64..i64::MAX)
+            -> Pane
         {
-            Pane { session, pane_id: format!("%{id}"), pane_pid, dead, dead_status, activity }
+            Pane { session, pane_id: format!("%{id}"), pane_pid, dead, activity }
         }
     }
 
@@ -169,9 +203,8 @@ mod tests {
         fn what_is_printed_is_read_back(server_pid: u32, panes in proptest::collection::vec(any_pane(), 0..8)) {
             let mut text = format!("{server_pid}\n");
             for pane in &panes {
-                let status = pane.dead_status.map(|status| status.to_string()).unwrap_or_default();
                 let dead = u8::from(pane.dead);
-                text += &format!("{}|{}|{dead}|{status}|{}|{}\n", pane.pane_id, pane.pane_pid, pane.activity, pane.session);
+                text += &format!("{}|{}|{dead}|{}|{}\n", pane.pane_id, pane.pane_pid, pane.activity, pane.session);
             }
             prop_assert_eq!(parse_panes(&text), Ok(Panes { server_pid, panes }));
         }
