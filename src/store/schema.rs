@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::error::{LOCK_PATIENCE_SECONDS, StoreError, named};
 use super::project::Target;
@@ -170,6 +170,20 @@ fn make_private(path: &Path) -> Result<(), StoreError> {
     }
 }
 
+/// Of two who make the file at once each waits for the other here. SQLite sees that and asks nobody for patience, so
+/// the one who was refused tries again.
+fn take_up_the_log(conn: &Connection) -> rusqlite::Result<String> {
+    let mut attempts = 0;
+    loop {
+        match conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)) {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && patience(attempts) => {
+                attempts += 1;
+            }
+            told => return told,
+        }
+    }
+}
+
 /// A file of version 0 is empty; one with tables is another program's, and stays as it is.
 fn check_ours(conn: &Connection, path: &Path) -> Result<(), StoreError> {
     // One statement sees one moment: another process may be making the tables just now.
@@ -227,7 +241,7 @@ pub fn version(conn: &Connection) -> rusqlite::Result<i64> {
 fn migrate(conn: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let fail = |error| named(path, error);
     check_ours(conn, path)?;
-    let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(fail)?;
+    let mode = take_up_the_log(conn).map_err(fail)?;
     if mode != "wal" {
         return Err(StoreError::Io {
             what: format!("{} lies on a file system that cannot share a write-ahead log", path.display()),

@@ -211,8 +211,8 @@ fn a_supervisor_calls_eases_and_calls_again_until_it_is_answered() {
     let world = World::with(&[], json!({ "operator": { "interval_seconds": 1 } }));
     let ask = ["forum", "ask", "--ticket", "T-9", "--actor-type", "agent", "--actor-name", "scout"];
     let question = ["--title", "which port?", "--body", "is 8080 free", "--thread-id", "t1", "--priority", "urgent"];
-    world.ask(&[&ask[..], &question].concat());
     let _supervisor = world.spawn(&["--headless"]);
+    world.ask(&[&ask[..], &question].concat());
     let call = until(&world, &["sla open"]).remove(0);
     assert_eq!((&call["reason"], &call["run_id"]), (&json!("which port?: is 8080 free"), &Value::Null));
     assert_eq!((&call["ticket"], &call["thread_id"]), (&json!("T-9"), &json!("t1")));

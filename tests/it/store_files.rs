@@ -46,6 +46,29 @@ fn a_file_that_is_not_there_or_empty_is_made_private() {
 }
 
 #[test]
+fn those_who_make_it_at_once_wait_for_each_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("new.db");
+    let first = Connection::open(&path).unwrap();
+    first.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (begun, beginning) = mpsc::channel();
+    let second = std::thread::spawn({
+        let path = path.clone();
+        move || {
+            begun.send(()).unwrap();
+            open(&path).map(drop)
+        }
+    });
+    beginning.recv().unwrap();
+    // SQLite itself refuses at once here.
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(!second.is_finished(), "it waits");
+    first.execute_batch("ROLLBACK").unwrap();
+    second.join().unwrap().unwrap();
+    assert!(verify(&path).unwrap().is_empty());
+}
+
+#[test]
 fn a_file_that_a_newer_program_migrated_meanwhile_is_written_no_more() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("shared.db");
