@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::args::AgentSelector;
 use super::exit::Failure;
+use super::print;
 use super::reply::Reply;
 use super::select;
 use super::session::Session;
@@ -20,7 +21,7 @@ pub fn quiet(session: &Session, which: &AgentSelector, span: Duration, reason: &
     let wish = AgentWish::Quiet { until: session.now().plus(span), reason: session.text(reason)? };
     let seq = engine.order_agent(&session.caller(), &agent.key, wish)?.seq;
     told(session, &engine, &agent, seq, |agent| match &agent.quiet {
-        Some(quiet) => format!("{} is {}", agent.key.name, quiet.words()),
+        Some(quiet) => format!("{} is {}", agent.key.name, print::one_line(&quiet.words())),
         None => format!("{} is to be heard again", agent.key.name),
     })
 }

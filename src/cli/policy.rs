@@ -44,7 +44,11 @@ pub fn init(session: &Session, args: &PolicyInitArgs) -> Result<Reply, Failure> 
     // Making the home also makes its database, so that commands find it from now on.
     Engine::open(home, session.surroundings.clone())?;
     write_private(&path, text.as_bytes())?;
-    let words = if found.is_empty() { String::new() } else { format!(" with profiles for {}", found.join(", ")) };
+    let words = match found.is_empty() {
+        false => format!(" with profiles for {}", found.join(", ")),
+        true if args.detect => "; none of the agent programs that metawsm knows is on PATH".to_owned(),
+        true => String::new(),
+    };
     let json = json!({ "path": path.display().to_string(), "detected": found });
     Ok(Reply::new(json, format!("wrote {}{words}\n", path.display())))
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::conversation::{Search, Span, Talk, uuid};
 use super::engine::{Caller, Engine, Surroundings};
 use super::error::EngineError;
+use super::home::Home;
 use super::home::{make_dir, write_private};
 use super::launcher::{LaunchSpec, MARKER_ENV, Record, read_record};
 use super::process::{EndReport, Processes, Tree, end_tree};
@@ -51,7 +52,12 @@ pub struct LaunchFiles {
 impl LaunchFiles {
     /// Those of launch `n` of `session`.
     pub fn new(engine: &Engine, session: &str, n: u32) -> Self {
-        let dir = engine.home.session_dir(session);
+        Self::at(&engine.home, session, n)
+    }
+
+    /// Those of launch `n` of `session` of a home.
+    pub fn at(home: &Home, session: &str, n: u32) -> Self {
+        let dir = home.session_dir(session);
         Self {
             spec: dir.join(format!("{n}.launch.json")),
             record: dir.join(format!("{n}.json")),
@@ -433,6 +439,20 @@ fn end_session(tmux: &Tmux, session: &str) -> Result<(), EngineError> {
 /// # Errors
 /// When something of it would not die.
 pub fn end_launch(engine: &Engine, agent: &Agent, n: u32, grace: Duration) -> Result<Option<Record>, EngineError> {
+    end_launch_and(engine, agent, n, grace, &[])
+}
+
+/// The same, with processes that are known to be of the launch, wherever they went.
+///
+/// # Errors
+/// When something of it would not die.
+pub fn end_launch_and(
+    engine: &Engine,
+    agent: &Agent,
+    n: u32,
+    grace: Duration,
+    kin: &[(u32, u64)],
+) -> Result<Option<Record>, EngineError> {
     let files = LaunchFiles::new(engine, &agent.spec.session, n);
     let record = read_record(&files.record)?;
     let marker = format!("{MARKER_ENV}={}", marker(engine, agent, n)?);
@@ -441,6 +461,7 @@ pub fn end_launch(engine: &Engine, agent: &Agent, n: u32, grace: Duration) -> Re
         // After an end that its launcher saw the number may be anybody's by now.
         session_id: record.as_ref().filter(|record| record.ended_at_ms.is_none()).map(|record| record.launcher_pid),
         marker: Some(marker),
+        kin,
         spare: &[],
     };
     let report: EndReport = end_tree(engine.processes.as_ref(), &tree, grace);

@@ -85,6 +85,8 @@ pub struct Engine {
     readers: Mutex<Vec<Reader>>,
 }
 
+/// Under this word the store keeps what tells this database from every other.
+pub const DATABASE_ID: &str = "database_id";
 /// Under this name the socket of the tmux server is stored.
 pub const SOCKET: &str = "tmux_socket";
 /// So many views are kept open.
@@ -221,7 +223,7 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Store`].
     pub fn database_id(&self) -> Result<String, EngineError> {
-        Ok(self.ledger.meta_or("database_id", || self.ledger.new_hex())?)
+        Ok(self.ledger.meta_or(DATABASE_ID, || self.ledger.new_hex())?)
     }
 
     /// The tmux server of this home: its socket is resolved once and stored.

@@ -104,14 +104,21 @@ fn ago(now: Moment, at: Option<Moment>) -> String {
 }
 
 /// What the rules concluded about one subject last.
-fn decision_lines(now: Moment, at: Moment, decision: &Decision) -> Vec<Line> {
+/// What the rules last decided. `over`: what it is about has changed since.
+fn decision_lines(now: Moment, at: Moment, decision: &Decision, over: bool) -> Vec<Line> {
     let due = match decision.due_at {
         Some(due) if due > now => format!(", due in {}", age(due.since(now))),
         Some(_) | None => String::new(),
     };
     let what = format!("{} {}{due}", decision.action.word(), decision.intent.word());
     let mut lines = vec![
-        Line { tone: Tone::Fits, ..line(format!("rule {}", decision.rule), format!("{what}: {}", decision.reason)) },
+        Line {
+            tone: if over { Tone::Not } else { Tone::Fits },
+            ..line(
+                format!("rule {}", decision.rule),
+                format!("{what}: {}{}", decision.reason, if over { " (it has changed since)" } else { "" }),
+            )
+        },
         line("decided", format!("{}, cause: {}", ago(now, Some(at)), decision.cause)),
     ];
     let others = &decision.considered;
@@ -220,7 +227,8 @@ fn escalation(view: &View<'_>, id: &str) -> Result<Explanation, EngineError> {
     }));
     about.extend(call.note.clone().map(|note| line("note", note)));
     about.push(not("ends", "by itself when its cause is gone, or by a human who resolves it"));
-    let decided = last.as_ref().map(|last| decision_lines(view.now, last.at, &last.decision)).unwrap_or_default();
+    let decided =
+        last.as_ref().map(|last| decision_lines(view.now, last.at, &last.decision, false)).unwrap_or_default();
     let (lines, leases) = leases(view, call.run_id.as_deref());
     Ok(Explanation {
         title: format!("escalation {} ({})", call.escalation_id, call.kind),
@@ -259,7 +267,7 @@ fn decided(view: &View<'_>, id: &str) -> Result<Explanation, EngineError> {
         title: format!("decision {} about {}", event.seq, decision.target),
         stands: format!("{stands}: {}", decision.reason),
         parts: [
-            part("Rule", decision_lines(view.now, event.occurred_at, decision)),
+            part("Rule", decision_lines(view.now, event.occurred_at, decision, false)),
             part("Evidence", fields(&decision.evidence)),
         ]
         .into_iter()

@@ -395,7 +395,7 @@ fn write_end(path: &Path, record: &Record) {
 /// Ends what the agent left running and reaps it.
 fn end_leftovers(spec: &LaunchSpec, procs: &dyn Processes, record: &Record) {
     let launcher = Some((record.launcher_pid, record.launcher_start));
-    let tree = Tree { launcher, session_id: own_session(procs), marker: spec.marker_line(), spare: &[] };
+    let tree = Tree { launcher, session_id: own_session(procs), marker: spec.marker_line(), ..Tree::default() };
     let report = end_tree(procs, &tree, LEFTOVER_GRACE);
     for (pid, _) in report.survivors {
         complain(&format!("process {pid} of the agent does not end, not even by KILL"));

@@ -495,4 +495,6 @@ pub enum Trouble {
     Store(String),
     /// Another process supervises.
     Elsewhere(u32),
+    /// The process that supervises has not stirred since then: it hangs, or was stopped.
+    Hangs(u32, Moment),
 }

@@ -176,6 +176,7 @@ impl Supervisor {
                 complaints.push(format!("run {run_id}: {error}"));
             }
         }
+        self.eye.note_strays(now);
         self.progress.looked(&self.engine);
         // Before the rules: what went with the server is back a moment after they looked.
         self.server.reckon(&self.engine, &self.caller, self.eye.orphans)?;

@@ -142,7 +142,7 @@ fn end(tmux: &Tmux, dir: &Path) {
         launcher: record.as_ref().map(|record| (record.launcher_pid, record.launcher_start)),
         session_id: record.as_ref().filter(|record| record.ended_at_ms.is_none()).map(|record| record.launcher_pid),
         marker: Some(format!("{MARKER_ENV}={}", marker(dir))),
-        spare: &[],
+        ..Tree::default()
     };
     let procs = default_table();
     end_tree(&*procs, &tree, GRACE);

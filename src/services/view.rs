@@ -95,6 +95,11 @@ impl<'a> View<'a> {
     pub fn run(&self, run: &Run) -> Result<Value, EngineError> {
         let agents = self.reader.agents(run.id())?;
         let count = |wanted: fn(&Agent) -> bool| agents.iter().filter(|agent| wanted(agent)).count();
+        let vitals: BTreeMap<AgentKey, Vitals> = self.reader.vitals(run.id())?.into_iter().collect();
+        let well = |agent: &&Agent| {
+            let (health, _) = self.health(agent, vitals.get(&agent.key));
+            agent.status.working() && matches!(health, Health::Healthy | Health::Idle)
+        };
         let open = self.reader.open_requests(run.id())?.len()
             + self.reader.blocking_threads(Some(run.id()))?.iter().filter(|thread| thread.waits_for_human()).count();
         Ok(json!({
@@ -112,7 +117,7 @@ impl<'a> View<'a> {
             "reason": run.reason,
             "counts": {
                 "agents": agents.len(),
-                "healthy": count(|agent| agent.status.working() && matches!(agent.health, Health::Healthy | Health::Idle)),
+                "healthy": agents.iter().filter(well).count(),
                 "unhealthy": count(|agent| {
                     matches!(agent.status, AgentStatus::Dead | AgentStatus::Failed | AgentStatus::Stalled)
                 }),
@@ -172,6 +177,8 @@ impl<'a> View<'a> {
         // What only a look at its screen could tell is as little known as its health.
         let waits_known = !(agent.waiting_for.seen_on_screen() && health == Health::Unknown);
         let shown = vitals.and_then(|vitals| vitals.last_progress_at);
+        // What was seen before it last changed was another launch, if it has a new one.
+        let of_this_launch = |vitals: &&Vitals| agent.program_may_live() && vitals.last_seen_at >= agent.since;
         let exit = agent.exit.as_ref();
         json!({
             "run_id": agent.key.run_id,
@@ -197,7 +204,7 @@ impl<'a> View<'a> {
                 "budget": agent.restarts.budget,
                 "cooldown_until": agent.restarts.cooldown_until,
             },
-            "pid": vitals.filter(|_| agent.program_may_live()).and_then(|vitals| vitals.pid),
+            "pid": vitals.filter(of_this_launch).and_then(|vitals| vitals.pid),
             "launch": agent.launch,
             "waiting_since": agent.waiting_since.filter(|_| waits_known),
             "quiet": agent.quiet.as_ref().filter(|quiet| quiet.holds(self.now)),

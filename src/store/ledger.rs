@@ -252,7 +252,9 @@ impl Ledger {
                                      last_progress_at)
                  VALUES (:run_id, :workspace, :name, :last_output_at, :last_seen_at, :pid, :last_progress_at)
                  ON CONFLICT (run_id, workspace, name) DO UPDATE SET
-                     last_output_at = excluded.last_output_at,
+                     last_output_at = CASE WHEN excluded.pid IS vitals.pid
+                         THEN coalesce(excluded.last_output_at, vitals.last_output_at)
+                         ELSE excluded.last_output_at END,
                      last_seen_at = excluded.last_seen_at,
                      pid = excluded.pid,
                      last_progress_at = coalesce(excluded.last_progress_at, last_progress_at)",

@@ -39,11 +39,17 @@ fn an_agent_program_is_found_tells_its_version_can_ask_and_can_commit() {
     let world = with_program(WAITS, json!({}));
     let found = findings(&world, &[], 0, "runners");
     assert_eq!(found.len(), 1);
-    assert_eq!(found[0]["message"], "profile coder: codex-cli 1.2.3, can ask, can commit");
+    assert_eq!(
+        found[0]["message"],
+        "profile coder: codex-cli 1.2.3, can ask, can commit where the repository says in whose name"
+    );
     // On demand it is started, shows its screen, and leaves nothing behind.
     let found = findings(&world, &["--runners"], 0, "runners");
     let message = found[0]["message"].as_str().unwrap();
-    assert!(message.contains("can commit, starts (its screen after") && message.contains("ready for 0"), "{message}");
+    assert!(
+        message.contains("in whose name, starts (its screen after") && message.contains("ready for 0"),
+        "{message}"
+    );
     let left = std::fs::read_dir(world.home().join(".metawsm")).unwrap().flatten();
     assert!(left.map(|entry| entry.file_name()).all(|name| !name.to_string_lossy().starts_with("trial")));
     assert!(world.nothing_runs(), "the program and what it took into a session of its own are ended");

@@ -75,7 +75,7 @@ impl Launch {
             launcher: Some((record.launcher_pid, record.launcher_start)),
             session_id: Some(record.launcher_pid),
             marker: Some(self.marker.clone()),
-            spare: &[],
+            ..Tree::default()
         }
     }
 }

@@ -115,10 +115,10 @@ fn the_spared_and_strangers_in_a_session_of_the_same_number_live() {
     let pid = stranger.id();
     wait_for("its session", || table.list().iter().any(|proc| proc.pid == pid && proc.sid == pid).then_some(()));
     let start = table.start_time(pid).unwrap();
-    let tree = Tree { launcher: Some((pid, start - 1)), session_id: Some(pid), marker: None, spare: &[] };
+    let tree = Tree { launcher: Some((pid, start - 1)), session_id: Some(pid), marker: None, ..Tree::default() };
     assert_eq!(end_tree(&*table, &tree, Duration::from_secs(1)).ended, []);
     let spare = [pid];
-    let tree = Tree { launcher: None, session_id: Some(pid), marker: None, spare: &spare };
+    let tree = Tree { launcher: None, session_id: Some(pid), spare: &spare, ..Tree::default() };
     assert_eq!(end_tree(&*table, &tree, Duration::from_secs(1)).ended, []);
     assert!(table.alive(pid, start));
     stranger.kill().unwrap();

@@ -204,12 +204,14 @@ fn announced_silence_is_no_stall_and_only_the_agent_or_a_human_announces_it() {
     let world = world(&["a", "b"], health, json!({}));
     let _live = world.spawn(&["--headless"]);
     let run = world.run(&[]);
-    world.order("a", 1, r#""$METAWSM_BIN" agent quiet --for 20m --reason "long build" > /dev/null; echo said $?"#);
+    world.order("a", 1, r#""$METAWSM_BIN" agent quiet --for 20m --reason "$(printf 'long \033[31mbuild')" > "$METAWSM_HOME/quiet"; echo said $?"#);
     let agent = world.until(&run, "a", "quiet", |agent| {
         agent["status"] == "idle" && agent["reason"].as_str().unwrap().starts_with("quiet until ")
     });
-    assert!(agent["reason"].as_str().unwrap().ends_with(" UTC: long build"), "{agent}");
-    assert_eq!(agent["quiet"]["reason"], "long build");
+    assert!(agent["reason"].as_str().unwrap().ends_with("31mbuild"), "{agent}");
+    assert_eq!(agent["quiet"]["reason"], "long \u{1b}[31mbuild");
+    let told = std::fs::read_to_string(world.home().join("quiet")).unwrap();
+    assert!(told.contains("build") && !told.contains('\u{1b}'), "nothing that acts on a terminal: {told:?}");
     // The other one says nothing, and stalls; the first does not, however long it takes.
     world.until_agent(&run, "b", "stalled");
     let stalled = |name: &str| observed(&world, name).iter().any(|seen| seen["health"] == "stalled");

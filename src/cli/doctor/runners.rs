@@ -1,6 +1,7 @@
 //! Whether the agent programs that the policy uses are there, can ask, and can commit.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -86,7 +87,7 @@ impl Look<'_> {
         let mut words = vec![version(&profile.runner, program, &found, &env)];
         self.can_ask(&env)?;
         words.push("can ask".to_owned());
-        words.push(self.can_commit(&runner)?);
+        words.push(self.can_commit(&runner, &env)?);
         if start && profile.runner == SHELL {
             words.push("its own command is not started for a try".to_owned());
         } else if start {
@@ -132,7 +133,7 @@ impl Look<'_> {
     }
 
     /// Whether its agents may write where commits are kept, by the system and by what its program is told.
-    fn can_commit(&self, runner: &Runner) -> Result<String, (String, String)> {
+    fn can_commit(&self, runner: &Runner, env: &Environment) -> Result<String, (String, String)> {
         for dir in self.git_dirs.iter().chain([&self.home.inside()]) {
             if access(dir, Access::WRITE_OK | Access::EXEC_OK).is_err() {
                 let mend = format!("ls -ld {}; its owner is to be who runs metawsm", dir.display());
@@ -146,8 +147,33 @@ impl Look<'_> {
                 "its sandbox is not told of {git_dirs} and {metawsm_dir}: its agents cannot commit or ask".to_owned(),
                 format!("add both to runners.{}.start in the policy", self.profile.runner),
             )),
-            false => Ok("can commit".to_owned()),
+            false => self.in_whose_name(env),
         }
+    }
+
+    /// Whether git knows in whose name its agents commit: without that it refuses each commit.
+    fn in_whose_name(&self, env: &Environment) -> Result<String, (String, String)> {
+        for dir in self.git_dirs {
+            if let Some(why) = self.nameless(&[OsStr::new("--git-dir"), dir.as_os_str()], env) {
+                let mend = "git config --global user.name NAME; git config --global user.email ADDRESS";
+                return Err((format!("its agents cannot commit: {why}"), mend.to_owned()));
+            }
+        }
+        // Before the first run there is no repository to ask, and each may have a name of its own.
+        let unknown = self.git_dirs.is_empty() && self.nameless(&[], env).is_some();
+        Ok(if unknown { "can commit where the repository says in whose name" } else { "can commit" }.to_owned())
+    }
+
+    /// Why git knows no name to commit in, if it knows none.
+    fn nameless(&self, place: &[&OsStr], env: &Environment) -> Option<String> {
+        let git = Exec::new("git").args(place).args(["var", "GIT_COMMITTER_IDENT"]).cwd(&self.home.root);
+        let why = match with(git, env).timeout(PATIENCE).run() {
+            Ok(out) if out.ok() => return None,
+            Ok(out) => out.complaint(),
+            Err(error) => error.to_string(),
+        };
+        let why = print::one_line(&why);
+        Some(why.rsplit_once("fatal: ").map_or(why.clone(), |(_, cause)| cause.to_owned()))
     }
 }
 

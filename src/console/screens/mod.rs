@@ -223,6 +223,11 @@ fn troubles(app: &App) -> Vec<(String, Style)> {
             }
             Trouble::Policy(reason) => (format!("policy not valid, the last good one is in force: {reason}"), loud),
             Trouble::Store(reason) => (reason.clone(), loud),
+            Trouble::Hangs(pid, since) => {
+                let since = since.clock(app.time.now);
+                let mend = format!("kill -CONT {pid} if it was stopped, kill -9 {pid} lets another take over");
+                (format!("supervisor (process {pid}) not responding since {since}: {mend}"), loud)
+            }
             Trouble::Elsewhere(pid) => {
                 (format!("not supervising: process {pid} does; this console observes, keys work all the same"), calm)
             }

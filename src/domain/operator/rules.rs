@@ -100,7 +100,9 @@ impl Rules<'_> {
         if !is_unhealthy(agent) {
             return None;
         }
-        let silent_only = agent.status == AgentStatus::Stalled && !self.sight.overdue.contains(&agent.key);
+        // That no progress is seen is the other signal.
+        let overdue = self.sight.overdue.contains(&agent.key) || agent.evidence["signal"] == "progress";
+        let silent_only = agent.status == AgentStatus::Stalled && !overdue;
         let spent = !agent.restart_left();
         let confirmed = agent.since.plus(self.measure.interval * self.measure.confirmations.saturating_sub(1));
         let may_restart = self.measure.action(Intent::AutoRestart);

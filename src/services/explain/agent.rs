@@ -10,6 +10,7 @@ use super::{
 use crate::domain::agent::{Agent, AgentKey, WaitingFor};
 use crate::domain::health::{Signals, Source, Thresholds, Weighed};
 use crate::domain::operator::{agent_target, runner_target};
+use crate::domain::scene::LastDecision;
 use crate::domain::screen::{Shows, Sign};
 use crate::domain::time::{Moment, age, span};
 use crate::services::asking::asking;
@@ -56,7 +57,8 @@ pub(super) fn explain(view: &View<'_>, key: &AgentKey) -> Result<Explanation, En
     let events = view.reader.agent_events(key, EVENTS)?;
     let weighed = known.weighed();
     let (lease_lines, leases) = leases(view, Some(&key.run_id));
-    let operator = last.as_ref().map(|last| decision_lines(view.now, last.at, &last.decision)).unwrap_or_default();
+    let decided = |last: &LastDecision| decision_lines(view.now, last.at, &last.decision, agent.since > last.at);
+    let operator = last.as_ref().map(decided).unwrap_or_default();
     let parts = [
         part("Signals", known.signals()),
         part("Health: the first rule that fits", weighed.iter().map(weighed_line).collect()),
@@ -103,6 +105,13 @@ fn screen(agent: &Agent) -> Option<Sign> {
     let word = |key: &str| agent.evidence.get(key).and_then(Value::as_str).map(str::to_owned);
     let (line, pattern) = (word("line").unwrap_or_default(), word("pattern").unwrap_or_default());
     Some(Sign { shows, line, question: word("question"), pattern })
+}
+
+/// A line of what an agent said: all of it is in the journal.
+fn shortened(note: &str) -> String {
+    const LONGEST: usize = 200;
+    let longer = if note.chars().nth(LONGEST).is_some() { "…" } else { "" };
+    note.chars().take(LONGEST).collect::<String>() + longer
 }
 
 fn weighed_line(weighed: &Weighed) -> Line {
@@ -191,7 +200,7 @@ impl Known<'_> {
         ];
         if let Some(said) = &agent.said {
             let percent = said.percent.map(|percent| format!("{percent} % ")).unwrap_or_default();
-            let note = said.note.as_deref().unwrap_or_default();
+            let note = shortened(said.note.as_deref().unwrap_or_default());
             lines.push(line("said", format!("{percent}{note} {} (agent)", ago(self.now, Some(said.at)))));
         }
         if let Some(sign) = &self.screen {

@@ -6,6 +6,7 @@ use super::{
     Explanation, Line, Tone, decision_lines, escalation_lines, event_lines, events_json, leases, line, not, part,
 };
 use crate::domain::agent::{Agent, AgentStatus};
+use crate::domain::operator::agent_target;
 use crate::domain::run::{Run, RunStatus};
 use crate::domain::time::age;
 use crate::services::error::EngineError;
@@ -34,7 +35,9 @@ pub(super) fn explain(view: &View<'_>, run_id: &str) -> Result<Explanation, Engi
         line(step.spec.name.clone(), format!("{}, tried {} times{error}", step.status.word(), step.attempts))
     });
     let rules = decisions.iter().flat_map(|last| {
-        let mut lines = decision_lines(view.now, last.at, &last.decision);
+        let about = |agent: &&Agent| agent_target(&agent.key) == last.decision.target;
+        let over = agents.iter().find(about).is_some_and(|agent| agent.since > last.at);
+        let mut lines = decision_lines(view.now, last.at, &last.decision, over);
         lines.insert(0, not(last.decision.target.clone(), ""));
         lines
     });

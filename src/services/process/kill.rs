@@ -30,6 +30,8 @@ pub struct Tree<'a> {
     /// An environment line (`METAWSM_LAUNCH=…`) that all of them carry; finds those who left the
     /// session and lost their parent.
     pub marker: Option<String>,
+    /// Processes that were seen to be of it while they still had their parents.
+    pub kin: &'a [(u32, u64)],
     /// Processes to leave alone, with their pids.
     pub spare: &'a [u32],
 }
@@ -179,7 +181,8 @@ impl Hunt<'_> {
         // Nobody of ours is older than the launcher.
         let in_time = launcher.is_none_or(|(_, start)| proc.start_time >= start || same(start));
         let in_session = session_is_ours && in_time && Some(proc.sid) == self.target.session_id;
-        known || is_launcher || in_session
+        let kin = self.target.kin.iter().any(|(pid, start)| *pid == proc.pid && same(*start));
+        known || is_launcher || in_session || kin
     }
 
     /// Whether the session's number still means our session: after all of it ended the number may

@@ -20,6 +20,7 @@ use crate::services::error::EngineError;
 use crate::services::home::Home;
 use crate::services::process::lease::read_holder;
 use crate::services::process::{Processes, default_table, own_pid};
+use crate::services::view::RESPONDS_WITHIN;
 use crate::services::words::offer;
 use crate::store::Reader;
 use crate::store::read::Stopper;
@@ -103,7 +104,7 @@ impl Source {
     }
 
     /// What is true of the home as a whole. The policy file is read again.
-    pub fn facts(&mut self, agents: &[AgentRow]) -> Facts {
+    pub fn facts(&mut self, agents: &[AgentRow], now: Moment) -> Facts {
         let mut facts = Facts { viewer: self.viewer.name().to_owned(), ..Facts::default() };
         match self.home.load_policy(&[]) {
             Ok(loaded) => self.policy = loaded.policy,
@@ -116,12 +117,15 @@ impl Source {
             .ok()
             .and_then(|mode| mode.as_str().map(str::to_owned))
             .unwrap_or_default();
-        facts.supervisor = read_holder(&self.home.supervisor_lease(), self.processes.as_ref()).map(|holder| {
+        if let Some(holder) = read_holder(&self.home.supervisor_lease(), self.processes.as_ref()) {
             let ours = holder.pid == own_pid();
-            Supervising { pid: holder.pid, ours, since: Moment::from_millis(holder.since_ms) }
-        });
-        if let Some(other) = facts.supervisor.as_ref().filter(|holder| !holder.ours) {
-            facts.troubles.insert(Trouble::Elsewhere(other.pid));
+            let stirred = Moment::from_millis(holder.last_seen_at_ms);
+            if now.since(stirred) > RESPONDS_WITHIN {
+                facts.troubles.insert(Trouble::Hangs(holder.pid, stirred));
+            } else if !ours {
+                facts.troubles.insert(Trouble::Elsewhere(holder.pid));
+            }
+            facts.supervisor = Some(Supervising { pid: holder.pid, ours, since: Moment::from_millis(holder.since_ms) });
         }
         let needed = |agent: &AgentRow| agent.may_live || agent.status == AgentStatus::Dead;
         if agents.iter().any(needed) && self.tmux_gone() {

@@ -11,6 +11,7 @@ use super::{Facts, Snapshot, Source, Want};
 use crate::services::error::EngineError;
 use crate::services::wake::watch;
 use crate::store::StoreError;
+use crate::store::ids::{Clock, SystemClock};
 
 /// How often at most a home is read: what is written faster is seen together.
 const SHORTEST: Duration = Duration::from_millis(30);
@@ -76,7 +77,7 @@ struct Looking {
 impl Looking {
     fn run(&mut self, tell: &mut dyn FnMut(Look) -> bool) {
         let mut version = None;
-        let mut facts = self.source.facts(&[]);
+        let mut facts = self.source.facts(&[], SystemClock.now());
         let mut facts_at = Instant::now();
         let mut wanted = true;
         loop {
@@ -84,7 +85,7 @@ impl Looking {
             let due = looked_at.duration_since(facts_at) >= FACTS_EVERY;
             if due {
                 let agents = self.last.as_ref().map_or(&[][..], |last| &last.agents);
-                facts = self.source.facts(agents);
+                facts = self.source.facts(agents, SystemClock.now());
                 facts_at = looked_at;
             }
             let look = match self.source.version() {

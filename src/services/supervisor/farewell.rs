@@ -6,18 +6,23 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::super::agents::{self, LaunchFiles, exit_of};
 use super::super::engine::{Caller, Engine};
 use super::super::error::EngineError;
 use super::super::launcher::{Record, read_record};
+use super::super::process::ends::Life;
 use super::super::tmux::Tmux;
 use crate::domain::agent::{Agent, AgentKey, Exit};
 use crate::domain::command::AgentWish;
 
 /// How long tmux may take to say how the program in a pane ended.
 const TMUX_WORD: Duration = Duration::from_millis(300);
+/// How long a launcher may take to write down how its agent ended.
+const LAUNCHER_WORD: Duration = Duration::from_secs(2);
+/// Between two looks at who is to end.
+const STEP: Duration = Duration::from_millis(2);
 
 /// Ends under way. None of it has to be finished by the one who began it: the next supervisor finds what is left.
 pub struct Farewells {
@@ -25,7 +30,7 @@ pub struct Farewells {
     caller: Caller,
     /// Screens are kept one after another.
     screens: Option<Sender<Agent>>,
-    /// Launches whose launcher is gone.
+    /// Launches that are ended: their launcher is gone, or their terminal.
     dying: BTreeMap<AgentKey, JoinHandle<()>>,
     troubles: Arc<Mutex<BTreeMap<AgentKey, String>>>,
 }
@@ -74,13 +79,14 @@ impl Farewells {
         }
     }
 
-    /// Nobody can tell any more how the agent ends: what is left of it is ended, and it is dead.
-    pub fn launcher_gone(&mut self, agent: &Agent, record: &Record) {
+    /// The agent has lost its launcher or its terminal: what is left of it is ended, and it is dead. `kin` was seen to
+    /// be of the launch.
+    pub fn end(&mut self, agent: &Agent, record: &Record, kin: Vec<Life>) {
         let (engine, caller, dying) = (Arc::clone(&self.engine), self.caller.clone(), agent.clone());
         let record = record.clone();
         let troubles = Arc::clone(&self.troubles);
         let work = move || {
-            let ended = end(&engine, &caller, &dying, record);
+            let ended = end(&engine, &caller, &dying, (record, &kin));
             let mut troubles = troubles.lock().unwrap_or_else(PoisonError::into_inner);
             match ended {
                 Ok(()) => troubles.remove(&dying.key),
@@ -93,27 +99,51 @@ impl Farewells {
     }
 }
 
-fn end(engine: &Engine, caller: &Caller, agent: &Agent, known: Record) -> Result<(), EngineError> {
+fn end(engine: &Engine, caller: &Caller, agent: &Agent, (known, kin): (Record, &[Life])) -> Result<(), EngineError> {
     let policy = engine.policy_of(&agent.key.run_id)?;
     let tmux = engine.tmux(&policy)?;
-    // tmux is asked while the rest is ended: each may take its time.
-    let (ended, word) = std::thread::scope(|scope| {
+    let ended = std::thread::scope(|scope| {
+        // tmux is asked while the rest is ended: each may take its time.
         let word = scope.spawn(|| by_tmux(tmux, agent, known.launcher_pid));
-        let ended = agents::end_launch(engine, agent, agent.launch, agents::grace(&policy));
-        (ended, word.join())
-    });
-    ended?;
-    // It may have written its last word between our two looks.
-    let last = read_record(&LaunchFiles::new(engine, &agent.spec.session, agent.launch).record);
-    let record = last.ok().flatten().unwrap_or(known);
-    let processes = engine.processes.as_ref();
-    let exit = match exit_of(&record, processes) {
-        Some(exit) => Exit { source: "record".to_owned(), ..exit },
-        None => Exit { server_lost: record.server_lost(processes), ..word.unwrap_or_else(|_| unsaid()) },
-    };
-    engine.order_agent(caller, &agent.key, AgentWish::Exited { launch: agent.launch, exit })?;
+        let ending = scope.spawn(|| agents::end_launch_and(engine, agent, agent.launch, agents::grace(&policy), kin));
+        // What the agent left behind may not want to die; the agent itself is dead all the same.
+        while !ending.is_finished() && known_to_live(engine, &known) {
+            std::thread::sleep(STEP);
+        }
+        let record = last_record(engine, agent, &known);
+        let processes = engine.processes.as_ref();
+        let exit = match exit_of(&record, processes) {
+            Some(exit) => Exit { source: "record".to_owned(), ..exit },
+            None => Exit { server_lost: record.server_lost(processes), ..word.join().unwrap_or_else(|_| unsaid()) },
+        };
+        let told = engine.order_agent(caller, &agent.key, AgentWish::Exited { launch: agent.launch, exit });
+        told.map(|_| ending.join())
+    })?;
+    if let Ok(ended) = ended {
+        ended?;
+    }
     // Who starts it again meanwhile keeps the screen first.
     agents::keep_screen(engine, tmux, agent)
+}
+
+/// Whether its program runs, as far as it is known which one that is.
+fn known_to_live(engine: &Engine, record: &Record) -> bool {
+    let program = record.agent_pid.zip(record.agent_start);
+    program.is_none_or(|(pid, start)| engine.processes.alive(pid, start))
+}
+
+/// The launch record, once its launcher has had the time to write it for the last time: it may just be doing so.
+fn last_record(engine: &Engine, agent: &Agent, known: &Record) -> Record {
+    let file = LaunchFiles::new(engine, &agent.spec.session, agent.launch).record;
+    let until = Instant::now() + LAUNCHER_WORD;
+    loop {
+        let lives = engine.processes.alive(known.launcher_pid, known.launcher_start);
+        let record = read_record(&file).ok().flatten().unwrap_or_else(|| known.clone());
+        if record.ended_at_ms.is_some() || !lives || Instant::now() >= until {
+            return record;
+        }
+        std::thread::sleep(STEP);
+    }
 }
 
 /// The second source: a launcher that could not write hands its agent's status on to tmux. After a KILL there is none.

@@ -8,6 +8,7 @@ use super::super::agents::{LaunchFiles, exit_of};
 use super::super::engine::{Caller, Engine};
 use super::super::error::EngineError;
 use super::super::launcher::{Record, read_record};
+use super::super::process::Proc;
 use super::super::process::ends::{Ends, Life};
 use super::super::progress::Progress;
 use super::super::tmux::{Pane, Panes};
@@ -52,6 +53,8 @@ struct Known {
     launch: u32,
     record: Record,
     read_at: Moment,
+    /// Since when it is known to have no tmux server.
+    alone_since: Option<Moment>,
 }
 
 /// What is remembered of living agents between two looks. Nothing of it matters to who comes after.
@@ -64,6 +67,10 @@ pub struct Eye {
     missing: BTreeMap<AgentKey, u32>,
     /// What their screens show.
     pub screens: Screens,
+    /// What the launches began that left their sessions, as last listed: when a launcher is gone nothing shows any more
+    /// that they are of it.
+    strays: BTreeMap<AgentKey, Vec<Life>>,
+    strays_at: Moment,
     /// Whose end was dealt with in this look.
     ended: BTreeSet<AgentKey>,
     /// Whether an end may not be reported yet: an agent lives whose server is gone, or one just ends.
@@ -80,6 +87,8 @@ impl Eye {
             records: BTreeMap::new(),
             missing: BTreeMap::new(),
             screens: Screens::default(),
+            strays: BTreeMap::new(),
+            strays_at: Moment::default(),
             ended: BTreeSet::new(),
             orphans: false,
         }
@@ -141,8 +150,8 @@ impl Eye {
             self.engine.order_agent(&self.caller, &agent.key, AgentWish::Exited { launch: agent.launch, exit })?;
             return Ok(None);
         }
-        if !launcher_lives || self.is_missing(agent, &record, shown) {
-            farewells.launcher_gone(agent, &record);
+        if !launcher_lives || self.is_missing(agent, &record, shown) || self.is_alone(agent, server_gone, now) {
+            farewells.end(agent, &record, self.strays.get(&agent.key).cloned().unwrap_or_default());
             self.orphans = true;
             return Ok(None);
         }
@@ -204,10 +213,51 @@ impl Eye {
         };
         if let Some(record) = &record {
             lives(record).for_each(|life| self.ends.watch(life));
-            let known = Known { launch: agent.launch, record: record.clone(), read_at: now };
+            let alone_since = self.records.get(&agent.key).and_then(|known| known.alone_since);
+            let known = Known { launch: agent.launch, record: record.clone(), read_at: now, alone_since };
             self.records.insert(agent.key.clone(), known);
         }
         Ok(record)
+    }
+
+    /// Whether its program has outlived its tmux server for longer than it takes to end by that: nobody sees or reaches
+    /// it any more.
+    fn is_alone(&mut self, agent: &Agent, server_gone: bool, now: Moment) -> bool {
+        let Some(known) = self.records.get_mut(&agent.key) else { return false };
+        if !server_gone {
+            known.alone_since = None;
+            return false;
+        }
+        now.since(*known.alone_since.get_or_insert(now)) >= LAUNCHER_WORD
+    }
+
+    /// Lists what living launches began that left their sessions, from time to time.
+    pub fn note_strays(&mut self, now: Moment) {
+        if self.records.is_empty() || now.since(self.strays_at) < READ_EVERY {
+            return;
+        }
+        self.strays_at = now;
+        let list = self.engine.processes.list();
+        let mut children: HashMap<u32, Vec<&Proc>> = HashMap::new();
+        for proc in list.iter().filter(|proc| proc.pid != proc.ppid) {
+            children.entry(proc.ppid).or_default().push(proc);
+        }
+        self.strays.clear();
+        for (key, known) in &self.records {
+            let mut open = vec![known.record.launcher_pid];
+            let (mut strays, mut seen) = (Vec::new(), HashSet::new());
+            while let Some(pid) = open.pop() {
+                for child in children.get(&pid).into_iter().flatten().filter(|child| seen.insert(child.pid)) {
+                    open.push(child.pid);
+                    if child.sid != known.record.launcher_pid {
+                        strays.push((child.pid, child.start_time));
+                    }
+                }
+            }
+            if !strays.is_empty() {
+                self.strays.insert(key.clone(), strays);
+            }
+        }
     }
 
     /// Whether a server that answers shows no pane of a launch, twice in a row: at the first look it may have been
