@@ -22,6 +22,7 @@ pub mod launcher;
 pub mod live;
 pub mod log;
 pub mod merging;
+pub mod notifier;
 pub mod operator;
 pub mod outbox;
 pub mod own_work;

@@ -3,6 +3,7 @@
 
 mod aftermath;
 mod bad_luck;
+mod calls;
 mod console_delivery;
 mod console_e2e;
 mod console_forum;

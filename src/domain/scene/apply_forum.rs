@@ -72,6 +72,7 @@ impl Scene {
             | Fact::OperatorSuggested { .. }
             | Fact::SuggestionSettled { .. }
             | Fact::EscalationOpened { .. }
+            | Fact::EscalationNotified { .. }
             | Fact::EscalationAcknowledged { .. }
             | Fact::EscalationResolved { .. }
             | Fact::DeliveryQueued { .. }
