@@ -30,6 +30,7 @@ pub mod planning;
 pub mod policy_file;
 pub mod process;
 pub mod progress;
+pub mod report;
 pub mod server_watch;
 pub mod skills;
 pub mod snapshot;

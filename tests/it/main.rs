@@ -51,6 +51,7 @@ mod outbox_shown;
 mod outside;
 mod process;
 mod processes;
+mod report;
 mod screens;
 mod server_lost;
 mod signals;
