@@ -54,7 +54,7 @@ fn text(told: &Told, style: &Style) -> String {
         let ways = [(one.by_rule, "by rule"), (one.free, "with the tmux server"), (one.by_human, "by hand")];
         let ways: Vec<String> =
             ways.iter().filter(|(times, _)| *times > 0).map(|(times, how)| format!("{times}× {how}")).collect();
-        let when = style.dim(&age(style.now.since(one.last_at)));
+        let when = style.dim(&format!("· {}", age(style.now.since(one.last_at))));
         format!(
             "{}/{} of {}: {} · {} {when}",
             one.workspace,
@@ -86,7 +86,7 @@ fn line(line: &Line, style: &Style) -> String {
         (_, None, Some(ticket)) => ticket.clone(),
         (_, None, None) => "this home".to_owned(),
     };
-    let when = style.dim(&age(style.now.since(line.at)));
+    let when = style.dim(&format!("· {}", age(style.now.since(line.at))));
     format!("{} {} {when}", style.status(&line.what), one_line(&format!("{about}: {}", line.reason)))
 }
 
