@@ -11,7 +11,7 @@ use super::engine::{Caller, Engine, Surroundings};
 use super::error::EngineError;
 use super::home::{make_dir, write_private};
 use super::launcher::{LaunchSpec, MARKER_ENV, Record, read_record};
-use super::process::{EndReport, Processes, Tree, end_tree};
+use super::process::{EndReport, Processes, Tree, end_tree, kill, let_go_on};
 use super::skills;
 use super::tmux::{Extent, NewSession, Tmux, TmuxError, without_note};
 use crate::domain::agent::{Agent, Exit};
@@ -25,6 +25,8 @@ use crate::domain::time::Moment;
 
 /// How long a launcher may take to write down that it began.
 const RECORD_PATIENCE: Duration = Duration::from_secs(15);
+/// How long a launcher may take to write down an end that was commanded, with its own tries where it cannot.
+const END_PATIENCE: Duration = Duration::from_secs(6);
 /// The size of a session nobody looks at.
 const WIDTH: u16 = 160;
 /// Its height in lines.
@@ -484,10 +486,18 @@ pub fn end(engine: &Engine, agent: &Agent) -> Result<(), EngineError> {
 /// The launcher writes how its agent ended; its session is not removed from under it.
 fn await_end_record(engine: &Engine, agent: &Agent, n: u32) {
     let path = LaunchFiles::new(engine, &agent.spec.session, n).record;
-    let deadline = Instant::now() + Duration::from_secs(3);
+    let deadline = Instant::now() + END_PATIENCE;
+    let processes = engine.processes.as_ref();
     while let Ok(Some(record)) = read_record(&path) {
-        let launcher_lives = engine.processes.alive(record.launcher_pid, record.launcher_start);
-        if !launcher_lives || Instant::now() >= deadline {
+        if !processes.alive(record.launcher_pid, record.launcher_start) {
+            break;
+        }
+        // One that was stopped cannot write, and one that hangs would be left behind.
+        let_go_on(processes, record.launcher());
+        if Instant::now() >= deadline {
+            if record.ended_at_ms.is_none() {
+                kill(processes, record.launcher());
+            }
             break;
         }
         std::thread::sleep(Duration::from_millis(5));

@@ -34,6 +34,7 @@ mod farewell;
 mod observe;
 mod screens;
 mod standing;
+mod stops;
 
 /// Vitals are rewritten at most this often.
 const VITALS_EVERY: Duration = Duration::from_secs(5);

@@ -37,6 +37,24 @@ pub fn state(pid: u32) -> String {
     String::from_utf8_lossy(&out.stdout).trim().to_owned()
 }
 
+/// A process that is stopped; it goes on with its handle, whatever becomes of the test.
+pub struct Stopped(u32);
+
+impl Stopped {
+    pub fn new(pid: u32) -> Self {
+        signal(pid, "STOP");
+        wait_for("it to be stopped", || state(pid).starts_with('T').then_some(()));
+        Self(pid)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        // It may have been ended, or let go on by somebody else.
+        let _ = Command::new("kill").args(["-CONT", "--", &self.0.to_string()]).stderr(Stdio::null()).status();
+    }
+}
+
 pub struct Server {
     pub tmux: Tmux,
     dir: tempfile::TempDir,

@@ -53,6 +53,7 @@ mod screens;
 mod server_lost;
 mod signals;
 mod sla;
+mod stopped;
 mod store_crash;
 mod store_drill;
 mod store_files;

@@ -13,6 +13,9 @@ pub trait Ends: Send {
     /// From now on the end of this process is told. To watch it twice is to watch it once.
     fn watch(&mut self, life: Life);
 
+    /// The same for one whose end is told by others too: only where there is plenty of room. Whether it is watched.
+    fn watch_if_room(&mut self, life: Life) -> bool;
+
     /// Looks around once: what is said until the next time is as of now, where it is not better known.
     fn look(&mut self);
 
@@ -57,6 +60,11 @@ impl ListedEnds {
 impl Ends for ListedEnds {
     fn watch(&mut self, life: Life) {
         self.watched.insert(life);
+    }
+
+    fn watch_if_room(&mut self, life: Life) -> bool {
+        self.watch(life);
+        true
     }
 
     fn look(&mut self) {
@@ -203,6 +211,13 @@ mod linux {
                 // Too many descriptors, or a system without them: it is looked up.
                 Err(_) => {}
             }
+        }
+
+        fn watch_if_room(&mut self, life: Life) -> bool {
+            if self.watched.len() < self.room / 3 {
+                self.watch(life);
+            }
+            self.watched.contains_key(&life)
         }
 
         fn look(&mut self) {}

@@ -12,6 +12,7 @@ use super::super::agents::{self, LaunchFiles, exit_of};
 use super::super::engine::{Caller, Engine};
 use super::super::error::EngineError;
 use super::super::launcher::{Record, read_record};
+use super::super::process::kill;
 use super::super::tmux::Tmux;
 use crate::domain::agent::{Agent, AgentKey, Exit};
 use crate::domain::command::AgentWish;
@@ -74,13 +75,14 @@ impl Farewells {
         }
     }
 
-    /// Nobody can tell any more how the agent ends: what is left of it is ended, and it is dead.
-    pub fn launcher_gone(&mut self, agent: &Agent, record: &Record) {
+    /// Nobody can tell any more how the agent ends, its launcher being gone or in a state as if it were: what is left
+    /// of it is ended, and it is dead.
+    pub fn launcher_gone(&mut self, agent: &Agent, record: &Record, hangs: bool) {
         let (engine, caller, dying) = (Arc::clone(&self.engine), self.caller.clone(), agent.clone());
         let record = record.clone();
         let troubles = Arc::clone(&self.troubles);
         let work = move || {
-            let ended = end(&engine, &caller, &dying, record);
+            let ended = end(&engine, &caller, &dying, record, hangs);
             let mut troubles = troubles.lock().unwrap_or_else(PoisonError::into_inner);
             match ended {
                 Ok(()) => troubles.remove(&dying.key),
@@ -93,26 +95,37 @@ impl Farewells {
     }
 }
 
-fn end(engine: &Engine, caller: &Caller, agent: &Agent, known: Record) -> Result<(), EngineError> {
+fn end(engine: &Engine, caller: &Caller, agent: &Agent, known: Record, hangs: bool) -> Result<(), EngineError> {
     let policy = engine.policy_of(&agent.key.run_id)?;
     let tmux = engine.tmux(&policy)?;
+    let processes = engine.processes.as_ref();
     agents::end_launch(engine, agent, agent.launch, agents::grace(&policy))?;
     agents::keep_screen(engine, tmux, agent)?;
+    if hangs {
+        // It has had its time, and is not to tell later what is not so any more.
+        kill(processes, known.launcher());
+    }
     // It may have written its last word between our two looks.
     let last = read_record(&LaunchFiles::new(engine, &agent.spec.session, agent.launch).record);
     let record = last.ok().flatten().unwrap_or(known);
-    let processes = engine.processes.as_ref();
     let exit = match exit_of(&record, processes) {
         Some(exit) => Exit { source: "record".to_owned(), ..exit },
-        None => Exit { server_lost: record.server_lost(processes), ..by_tmux(tmux, agent, record.launcher_pid) },
+        None => {
+            let told = by_tmux(tmux, agent, record.launcher_pid, hangs);
+            Exit { server_lost: record.server_lost(processes), ..told }
+        }
     };
     engine.order_agent(caller, &agent.key, AgentWish::Exited { launch: agent.launch, exit })?;
     Ok(())
 }
 
 /// The second source: a launcher that could not write hands its agent's status on to tmux. After a KILL there is none.
-fn by_tmux(tmux: &Tmux, agent: &Agent, launcher: u32) -> Exit {
+fn by_tmux(tmux: &Tmux, agent: &Agent, launcher: u32, hung: bool) -> Exit {
     let status = tmux.ended_with(&agent.spec.session, launcher, TMUX_WORD);
-    let source = if status.is_some() { "tmux" } else { "missing" };
+    let source = match status {
+        Some(_) => "tmux",
+        None if hung => "process table, its launcher hung",
+        None => "missing",
+    };
     Exit { status, source: source.to_owned(), ..Exit::default() }
 }

@@ -2,18 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::super::agents::{LaunchFiles, exit_of};
 use super::super::engine::{Caller, Engine};
 use super::super::error::EngineError;
 use super::super::launcher::{Record, read_record};
 use super::super::process::ends::{Ends, Life};
+use super::super::process::let_go_on;
 use super::super::progress::Progress;
 use super::super::tmux::{Pane, Panes};
 use super::farewell::Farewells;
 use super::screens::Screens;
 use super::standing::Open;
+use super::stops::Stops;
 use crate::domain::agent::{Agent, AgentKey, AgentStatus, Exit, Health};
 use crate::domain::command::AgentWish;
 use crate::domain::health::{Signals, is_news};
@@ -23,6 +25,8 @@ use crate::store::read::Vitals;
 
 /// How long a launcher that lost its terminal may take to find out whether its tmux server is gone too.
 const LAUNCHER_WORD: Duration = Duration::from_secs(2);
+/// How long a launcher whose program is gone may take to write down how it ended: it tries again where it cannot.
+const LAUNCHER_HANGS: Duration = Duration::from_secs(10);
 /// A record is read again this often, also where nothing says that it is another one.
 const READ_EVERY: Duration = Duration::from_secs(10);
 
@@ -51,7 +55,10 @@ impl<'a> Shown<'a> {
 struct Known {
     launch: u32,
     record: Record,
-    read_at: Moment,
+    read_at: Instant,
+    /// Whether its program had ended then; once it is watched its end is told.
+    program_gone: bool,
+    program_watched: bool,
 }
 
 /// What is remembered of living agents between two looks. Nothing of it matters to who comes after.
@@ -62,6 +69,10 @@ pub struct Eye {
     records: BTreeMap<AgentKey, Known>,
     /// Launches of which the server showed no pane at the last look.
     missing: BTreeMap<AgentKey, u32>,
+    /// Launches whose program is gone, since when, and whose launcher has not said how.
+    unheard: BTreeMap<AgentKey, (u32, Instant)>,
+    /// Programs that print nothing: whether they were stopped.
+    stops: Stops,
     /// What their screens show.
     pub screens: Screens,
     /// Whether an end may not be reported yet: an agent lives whose server is gone, or one just ends.
@@ -77,6 +88,8 @@ impl Eye {
             ends,
             records: BTreeMap::new(),
             missing: BTreeMap::new(),
+            unheard: BTreeMap::new(),
+            stops: Stops::default(),
             screens: Screens::default(),
             orphans: false,
         }
@@ -87,8 +100,11 @@ impl Eye {
         let launches: BTreeMap<&AgentKey, u32> = living.map(|agent| (&agent.key, agent.launch)).collect();
         self.records.retain(|key, known| launches.get(key) == Some(&known.launch));
         self.missing.retain(|key, _| launches.contains_key(key));
+        self.unheard.retain(|key, (launch, _)| launches.get(key) == Some(&*launch));
+        self.stops.keep(&launches);
         self.screens.keep(&launches);
-        let lives: BTreeSet<Life> = self.records.values().flat_map(|known| lives(&known.record)).collect();
+        let lives: BTreeSet<Life> =
+            self.records.values().flat_map(|known| lives(&known.record).chain(known.record.program())).collect();
         self.ends.keep(&lives);
         self.ends.look();
         self.orphans = false;
@@ -112,8 +128,8 @@ impl Eye {
             return Ok(None);
         }
         let health = open.health_of(agent)?;
-        let Some(record) = self.record(agent, now)? else { return Ok(None) };
-        let launcher_lives = !self.ends.ended((record.launcher_pid, record.launcher_start));
+        let Some(record) = self.record(agent)? else { return Ok(None) };
+        let launcher_lives = !self.ends.ended(record.launcher());
         let server_gone = record.server_pid.is_some_and(|pid| self.ends.ended((pid, record.server_start)));
         if let Some(exit) = exit_of(&record, self.engine.processes.as_ref()) {
             let fresh = exit.at.is_some_and(|at| now.since(at) < LAUNCHER_WORD);
@@ -127,8 +143,15 @@ impl Eye {
             self.engine.order_agent(&self.caller, &agent.key, AgentWish::Exited { launch: agent.launch, exit })?;
             return Ok(None);
         }
-        if !launcher_lives || self.is_missing(agent, &record, shown) {
-            farewells.launcher_gone(agent, &record);
+        let unheard = self.unheard(agent, &record);
+        let hangs = unheard.is_some_and(|since| since.elapsed() >= LAUNCHER_HANGS);
+        if !launcher_lives || hangs || self.is_missing(agent, &record, shown) {
+            farewells.launcher_gone(agent, &record, hangs);
+            self.orphans = true;
+            return Ok(None);
+        }
+        if unheard.is_some() {
+            // How it ended is just being written down.
             self.orphans = true;
             return Ok(None);
         }
@@ -144,6 +167,7 @@ impl Eye {
             asks: open.asking.contains(&agent.key),
             screen: output_at.and_then(|at| self.screens.sign(agent, at)),
             quiet: agent.quiet.as_ref(),
+            stopped: self.stops.look(agent, &record, output_at, now, self.engine.processes.as_ref()),
         };
         self.tell(agent, &signals, health)?;
         Ok(Some(Vitals {
@@ -175,10 +199,10 @@ impl Eye {
     }
 
     /// The launch record, read again where it may be another one: a launcher writes for the last time when it ends.
-    fn record(&mut self, agent: &Agent, now: Moment) -> Result<Option<Record>, EngineError> {
+    fn record(&mut self, agent: &Agent) -> Result<Option<Record>, EngineError> {
         if let Some(known) = self.records.get(&agent.key) {
-            let fresh = now.since(known.read_at) < READ_EVERY && known.record.agent_pid.is_some();
-            if fresh && !self.ends.ended((known.record.launcher_pid, known.record.launcher_start)) {
+            let fresh = known.read_at.elapsed() < READ_EVERY && known.record.agent_pid.is_some();
+            if fresh && !self.ends.ended(known.record.launcher()) && !self.program_gone(known) {
                 return Ok(Some(known.record.clone()));
             }
         }
@@ -190,10 +214,31 @@ impl Eye {
         };
         if let Some(record) = &record {
             lives(record).for_each(|life| self.ends.watch(life));
-            let known = Known { launch: agent.launch, record: record.clone(), read_at: now };
+            let known = Known {
+                launch: agent.launch,
+                record: record.clone(),
+                read_at: Instant::now(),
+                program_gone: record.program().is_some_and(|(pid, start)| !self.engine.processes.alive(pid, start)),
+                program_watched: record.program().is_some_and(|life| self.ends.watch_if_room(life)),
+            };
             self.records.insert(agent.key.clone(), known);
         }
         Ok(record)
+    }
+
+    fn program_gone(&self, known: &Known) -> bool {
+        let told = known.record.program().filter(|_| known.program_watched).is_some_and(|life| self.ends.ended(life));
+        told || known.program_gone
+    }
+
+    /// Since when the program of a launch is gone and its launcher has not said how it ended. One that was stopped
+    /// cannot, so it is let go on: how its agent ended is known to nobody else.
+    fn unheard(&mut self, agent: &Agent, record: &Record) -> Option<Instant> {
+        if !self.records.get(&agent.key).is_some_and(|known| self.program_gone(known)) {
+            return None;
+        }
+        let_go_on(self.engine.processes.as_ref(), record.launcher());
+        Some(self.unheard.entry(agent.key.clone()).or_insert((agent.launch, Instant::now())).1)
     }
 
     /// Whether a server that answers shows no pane of a launch, twice in a row: at the first look it may have been
@@ -214,7 +259,7 @@ impl Eye {
 /// Those whose end matters to a launch: its launcher, and the server in whose pane that runs.
 fn lives(record: &Record) -> impl Iterator<Item = Life> {
     let server = record.server_pid.map(|pid| (pid, record.server_start));
-    [(record.launcher_pid, record.launcher_start)].into_iter().chain(server)
+    [record.launcher()].into_iter().chain(server)
 }
 
 /// When a pane's window last printed something.
