@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test is what a broken expectation should be")]
 
 mod bad_luck;
+mod clock;
 mod console_delivery;
 mod console_e2e;
 mod console_forum;

@@ -15,8 +15,9 @@ use super::super::tmux::{Pane, Panes};
 use super::farewell::Farewells;
 use super::screens::Screens;
 use super::standing::Open;
+use super::steady::{Jump, Pendulum, Steady};
 use super::stops::Stops;
-use crate::domain::agent::{Agent, AgentKey, AgentStatus, Exit, Health};
+use crate::domain::agent::{Agent, AgentKey, AgentStatus, Exit, Health, Quiet};
 use crate::domain::command::AgentWish;
 use crate::domain::health::{Signals, is_news};
 use crate::domain::policy::HealthPolicy;
@@ -73,6 +74,8 @@ pub struct Eye {
     unheard: BTreeMap<AgentKey, (u32, Instant)>,
     /// Programs that print nothing: whether they were stopped.
     stops: Stops,
+    /// When silence was announced.
+    announced: Steady<AgentKey>,
     /// What their screens show.
     pub screens: Screens,
     /// Whether an end may not be reported yet: an agent lives whose server is gone, or one just ends.
@@ -90,6 +93,7 @@ impl Eye {
             missing: BTreeMap::new(),
             unheard: BTreeMap::new(),
             stops: Stops::default(),
+            announced: Steady::default(),
             screens: Screens::default(),
             orphans: false,
         }
@@ -102,12 +106,26 @@ impl Eye {
         self.missing.retain(|key, _| launches.contains_key(key));
         self.unheard.retain(|key, (launch, _)| launches.get(key) == Some(&*launch));
         self.stops.keep(&launches);
+        self.announced.keep(|key| launches.contains_key(key));
         self.screens.keep(&launches);
         let lives: BTreeSet<Life> =
             self.records.values().flat_map(|known| lives(&known.record).chain(known.record.program())).collect();
         self.ends.keep(&lives);
         self.ends.look();
         self.orphans = false;
+    }
+
+    /// The clock was set.
+    pub fn jumped(&mut self, jump: Jump) {
+        self.announced.jumped(jump);
+        self.screens.jumped(jump);
+    }
+
+    /// The silence that an agent announced, in the time that is in force now.
+    fn quiet(&mut self, agent: &Agent, clock: &Pendulum) -> Option<Quiet> {
+        let quiet = agent.quiet.clone()?;
+        let since = self.announced.at(&agent.key, quiet.since, false, clock);
+        Some(Quiet { since, until: since.plus(quiet.until.since(quiet.since)), ..quiet })
     }
 
     /// One agent: its end is reported, or what its signals say; its vitals are returned.
@@ -119,7 +137,7 @@ impl Eye {
         open: &Open,
         agent: &Agent,
         shown: Option<&Shown<'_>>,
-        (farewells, progress): (&mut Farewells, &Progress),
+        (farewells, progress, clock): (&mut Farewells, &Progress, &Pendulum),
         now: Moment,
     ) -> Result<Option<Vitals>, EngineError> {
         if farewells.has(&agent.key) {
@@ -160,13 +178,14 @@ impl Eye {
         let pane = pane.filter(|pane| pane.pane_pid == record.launcher_pid);
         let output_at = pane.map(last_output);
         let limit = Duration::from_secs(u64::from(health.progress_stalled_seconds));
+        let quiet = self.quiet(agent, clock);
         let signals = Signals {
             now,
             output_at,
             progress: progress.judged(agent, limit, now),
             asks: open.asking.contains(&agent.key),
             screen: output_at.and_then(|at| self.screens.sign(agent, at)),
-            quiet: agent.quiet.as_ref(),
+            quiet: quiet.as_ref(),
             stopped: self.stops.look(agent, &record, output_at, now, self.engine.processes.as_ref()),
         };
         self.tell(agent, &signals, health)?;
