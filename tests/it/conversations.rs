@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use crate::harness::signal;
 use crate::world::{PATIENCE, World, wait_for};
 
-const NAMES: [&str; 2] = ["one", "two"];
+pub const NAMES: [&str; 2] = ["one", "two"];
 
 /// A world in which two agents of a program work in the same directory.
-fn world(program: &str) -> World {
+pub fn world(program: &str) -> World {
     let world = World::bare();
     let talks = world.root.join("talks");
     std::fs::create_dir_all(&talks).unwrap();
@@ -40,7 +40,7 @@ fn world(program: &str) -> World {
 }
 
 /// What the program of a launch said: the word, and the id behind it.
-fn said(world: &World, run: &str, name: &str, word: &str) -> String {
+pub fn said(world: &World, run: &str, name: &str, word: &str) -> String {
     let session = world.agent(run, name)["session"].as_str().unwrap().to_owned();
     wait_for(&format!("{name} to say {word}"), PATIENCE, || {
         let screen = world.screen(&session).replace('\n', " ");
@@ -54,7 +54,7 @@ fn kept(world: &World, run: &str, name: &str) -> PathBuf {
     world.home().join(".metawsm/agents").join(session).join("conversation")
 }
 
-fn until_begun(world: &World, run: &str, name: &str, id: &str) {
+pub fn until_begun(world: &World, run: &str, name: &str, id: &str) {
     wait_for(&format!("{id} to be known"), PATIENCE, || {
         let kept: Value = serde_json::from_slice(&std::fs::read(kept(world, run, name)).ok()?).ok()?;
         (kept == json!({ "id": id, "begun": true })).then_some(())
@@ -62,7 +62,7 @@ fn until_begun(world: &World, run: &str, name: &str, id: &str) {
 }
 
 /// Why each later launch of an agent stands where it does.
-fn reasons(world: &World, name: &str) -> Vec<String> {
+pub fn reasons(world: &World, name: &str) -> Vec<String> {
     let events = world.metawsm(&["events", "--type", "agent.transitioned"]).is(0).lines();
     let again = |event: &&Value| event["agent_name"] == name && event["payload"]["launch"].as_u64() > Some(1);
     events.iter().filter(again).map(|event| event["payload"]["reason"].as_str().unwrap().to_owned()).collect()

@@ -1,6 +1,7 @@
 //! The one integration test program.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test is what a broken expectation should be")]
 
+mod adoption;
 mod bad_luck;
 mod clock;
 mod console_delivery;
