@@ -154,7 +154,7 @@ impl Server {
         self.tmux.panes().unwrap().panes.into_iter().find(|pane| pane.session == session)
     }
 
-    /// All that was printed: tmux scrolls a dead pane by one line to say that it is dead.
+    /// All that was printed: a tmux before 3.3 scrolls a dead pane by one line to say that it is dead.
     pub fn screen(&self, session: &str) -> String {
         String::from_utf8(self.tmux.capture(session, Extent::WholeScrollback, false).unwrap()).unwrap()
     }

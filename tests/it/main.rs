@@ -67,4 +67,5 @@ mod story;
 mod tickets;
 mod tmux;
 mod tui;
+mod unruly;
 mod world;

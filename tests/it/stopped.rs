@@ -139,7 +139,7 @@ enum Party {
 use Party::{Agents, Client, Launchers, Server, Supervisor};
 
 /// The control client that a supervisor has started.
-fn client(supervisor: u32) -> u32 {
+pub fn client(supervisor: u32) -> u32 {
     wait_for("its client", PATIENCE, || {
         let list = default_table().list();
         let tmux =
