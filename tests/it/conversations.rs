@@ -1,5 +1,6 @@
 //! An agent that is started again goes on with its own conversation, or it is said that it does not (spec 2.4, 7).
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -144,4 +145,42 @@ fn where_the_conversation_is_not_known_the_restart_says_so() {
     world.ask(&["restart", "--run-id", &run, "--agent", "one"]);
     assert_ne!(said(&world, &run, "one", "began"), began);
     assert_eq!(reasons(&world, "one"), ["started, launch 2: with a new conversation: codex had begun none before"]);
+}
+
+#[test]
+fn conversations_that_quote_each_other_are_not_mixed_up() {
+    for program in ["codex", "opencode"] {
+        let world = world(program);
+        let run = world.run(&[]);
+        let began = NAMES.map(|name| said(&world, &run, name, "began"));
+        NAMES.iter().zip(&began).for_each(|(name, id)| until_begun(&world, &run, name, id));
+        // Each has read what the other was told, from the first word to the file it stands in.
+        let files = began.clone().map(|id| match program {
+            "codex" => {
+                world.root.join(format!("talks/codex/sessions/2026/11/21/rollout-2026-11-21T10-00-00-{id}.jsonl"))
+            }
+            _ => world.root.join(format!("talks/{id}.text")),
+        });
+        let prompts =
+            files.clone().map(|file| std::fs::read_to_string(file).unwrap().lines().nth(1).unwrap().to_owned());
+        for (at, file) in files.iter().enumerate() {
+            let other = kept(&world, &run, NAMES[1 - at]).with_file_name("prompt.md");
+            assert!(other.is_file());
+            let text = std::fs::read_to_string(file).unwrap();
+            let quoted = format!("{text}{}\n{{\"tool\":\"cat {}\"}}\n", prompts[1 - at], other.display());
+            let created = std::fs::metadata(file).unwrap().created().ok();
+            std::fs::OpenOptions::new()
+                .write(true)
+                .open(file)
+                .and_then(|mut file| file.write_all(quoted.as_bytes()))
+                .unwrap();
+            assert_eq!(std::fs::metadata(file).unwrap().created().ok(), created);
+            // Nobody has kept whose is whose.
+            std::fs::remove_file(kept(&world, &run, NAMES[at])).unwrap();
+        }
+        for (name, id) in NAMES.iter().zip(&began) {
+            world.ask(&["restart", "--run-id", &run, "--agent", name]);
+            assert_eq!(said(&world, &run, name, "resumed"), *id, "{program}: {name}");
+        }
+    }
 }
