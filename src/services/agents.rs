@@ -93,7 +93,12 @@ pub fn start(
     let files = LaunchFiles::new(engine, &agent.spec.session, n);
     let policy = engine.policy_of(run.id())?;
     let tmux = engine.tmux(&policy)?;
-    if read_record(&files.record)?.is_none() {
+    let begun = read_record(&files.record)?;
+    if !begun.as_ref().is_some_and(|record| may_yet_tell(engine, record)) {
+        if begun.is_some() {
+            // Its launcher ended before it could say whether it had started anybody.
+            end_launch(engine, agent, n, Duration::ZERO)?;
+        }
         clear_session(engine, tmux, agent, n)?;
         launch(engine, tmux, &policy, run, agent, n, &files)?;
     }
@@ -101,7 +106,11 @@ pub fn start(
     let record = match record {
         Ok(record) => record,
         Err(error) => {
-            let _ = end_launch(engine, agent, n, Duration::from_secs(1));
+            let left = end_launch(engine, agent, n, Duration::from_secs(1));
+            if let Ok(Some(record)) = left {
+                // Or it would start the agent some time later, when nobody reckons with it any more.
+                kill(engine.processes.as_ref(), record.launcher());
+            }
             return Err(error);
         }
     };
@@ -134,6 +143,12 @@ pub fn start(
             }
         }
     }
+}
+
+/// Whether a record tells of a start, or its launcher may yet tell of one.
+fn may_yet_tell(engine: &Engine, record: &Record) -> bool {
+    let (pid, start) = record.launcher();
+    record.agent_pid.is_some() || record.ended_at_ms.is_some() || engine.processes.alive(pid, start)
 }
 
 /// The time between TERM and KILL.

@@ -2,8 +2,10 @@
 //! true end or an unknown one, and nothing left behind.
 
 use std::ffi::OsStr;
+use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
+use metawsm::services::launcher::{Record, write_record};
 use metawsm::services::process::default_table;
 use serde_json::{Value, json};
 
@@ -370,5 +372,23 @@ fn a_console_that_is_stopped_and_then_killed_takes_nobody_with_it() {
     assert_eq!(world.ask(&["runs"])["supervisor"]["pid"], next.pid());
     assert_eq!(exits(&world).len(), 2);
     assert!(next.running());
+    world.verified();
+}
+
+#[test]
+fn a_launcher_that_hangs_before_it_starts_its_agent_is_ended_and_another_one_starts_it() {
+    let world = world(&[("a", "obeys.sh")]);
+    // It has written down that it began, and goes no further.
+    let mut hung = Command::new("sleep").arg("600").spawn().unwrap();
+    let start = default_table().start_time(hung.id()).unwrap();
+    let record = Record { n: 1, launcher_pid: hung.id(), launcher_start: start, ..Record::default() };
+    write_record(&world.home().join(".metawsm/agents/a-t-1-mine/1.json"), &record).unwrap();
+    let run = world.run(&["--run-id", "mine"]);
+    let agent = world.agent(&run, "a");
+    assert_eq!((&agent["status"], &agent["launch"]), (&json!("running"), &json!(1)), "{agent}");
+    assert_eq!(hung.wait().unwrap().signal(), Some(9));
+    let record = world.record("a-t-1-mine", 1);
+    assert!(default_table().alive(record.agent_pid.unwrap(), record.agent_start.unwrap()));
+    assert_ne!(record.launcher_pid, hung.id());
     world.verified();
 }
