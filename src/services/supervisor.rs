@@ -2,7 +2,7 @@
 //!
 //! It takes no input and keeps nothing that matters: another process may take over at any tick.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -213,7 +213,10 @@ impl Supervisor {
         for pane in &mut panes.panes {
             pane.activity = self.printed.at(&pane.session, last_output(pane), true, &self.clock).seconds();
         }
-        self.printed.keep(|session| panes.panes.iter().any(|pane| pane.session == *session));
+        if self.printed.count() > panes.panes.len() {
+            let there: HashSet<&str> = panes.panes.iter().map(|pane| pane.session.as_str()).collect();
+            self.printed.keep(|session| there.contains(session.as_str()));
+        }
     }
 
     fn look_after(

@@ -100,6 +100,11 @@ impl<K: Ord + Clone> Steady<K> {
         self.0.get(key).filter(|stands| stands.told == told).map_or(told, |stands| stands.at)
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// Forgets all but these.
     pub fn keep(&mut self, wanted: impl Fn(&K) -> bool) {
         self.0.retain(|key, _| wanted(key));
