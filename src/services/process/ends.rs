@@ -13,8 +13,9 @@ pub trait Ends: Send {
     /// From now on the end of this process is told. To watch it twice is to watch it once.
     fn watch(&mut self, life: Life);
 
-    /// The same for one whose end is told by others too: only where there is plenty of room. Whether it is watched.
-    fn watch_if_room(&mut self, life: Life) -> bool;
+    /// The same for one whose end others mostly tell: only where there is plenty of room, and it wakes nobody. Whether
+    /// it is watched.
+    fn watch_aside(&mut self, life: Life) -> bool;
 
     /// Looks around once: what is said until the next time is as of now, where it is not better known.
     fn look(&mut self);
@@ -62,7 +63,7 @@ impl Ends for ListedEnds {
         self.watched.insert(life);
     }
 
-    fn watch_if_room(&mut self, life: Life) -> bool {
+    fn watch_aside(&mut self, life: Life) -> bool {
         self.watch(life);
         true
     }
@@ -112,6 +113,8 @@ mod linux {
     const SPARED: u64 = 400;
     /// The key of the word to stop.
     const STOP: u64 = 0;
+    /// In the key of a process whose end wakes nobody.
+    const ASIDE: u64 = 1 << 63;
 
     /// Each process watched by a descriptor of its own: its end costs nothing until it comes.
     pub struct PidfdEnds {
@@ -155,8 +158,9 @@ mod linux {
                 if keys.contains(&STOP) {
                     return;
                 }
-                if !keys.is_empty() {
-                    self.ended().extend(keys);
+                let wakes = keys.iter().any(|key| key & ASIDE == 0);
+                self.ended().extend(keys);
+                if wakes {
                     wake();
                 }
             }
@@ -191,16 +195,14 @@ mod linux {
                 Err(error) => Err(error),
             }
         }
-    }
 
-    impl Ends for PidfdEnds {
-        fn watch(&mut self, life: Life) {
+        fn begin_watch(&mut self, life: Life, aside: u64) {
             if self.watched.contains_key(&life) || self.watched.len() >= self.room {
                 return;
             }
             match Self::open(life) {
                 Ok(Some(fd)) => {
-                    let key = self.next;
+                    let key = self.next | aside;
                     self.next += 1;
                     let once = EventFlags::IN | EventFlags::ONESHOT;
                     if epoll::add(&self.told.epoll, &fd, EventData::new_u64(key), once).is_ok() {
@@ -212,10 +214,16 @@ mod linux {
                 Err(_) => {}
             }
         }
+    }
 
-        fn watch_if_room(&mut self, life: Life) -> bool {
+    impl Ends for PidfdEnds {
+        fn watch(&mut self, life: Life) {
+            self.begin_watch(life, 0);
+        }
+
+        fn watch_aside(&mut self, life: Life) -> bool {
             if self.watched.len() < self.room / 3 {
-                self.watch(life);
+                self.begin_watch(life, ASIDE);
             }
             self.watched.contains_key(&life)
         }

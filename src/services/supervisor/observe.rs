@@ -57,9 +57,9 @@ struct Known {
     launch: u32,
     record: Record,
     read_at: Instant,
-    /// Whether its program had ended then; once it is watched its end is told.
-    program_gone: bool,
+    /// Whether its program's end is told; where it is not, whether it had ended then.
     program_watched: bool,
+    program_gone: bool,
 }
 
 /// What is remembered of living agents between two looks. Nothing of it matters to who comes after.
@@ -233,12 +233,14 @@ impl Eye {
         };
         if let Some(record) = &record {
             lives(record).for_each(|life| self.ends.watch(life));
+            let procs = self.engine.processes.as_ref();
+            let watched = record.program().is_some_and(|life| self.ends.watch_aside(life));
             let known = Known {
                 launch: agent.launch,
                 record: record.clone(),
                 read_at: Instant::now(),
-                program_gone: record.program().is_some_and(|(pid, start)| !self.engine.processes.alive(pid, start)),
-                program_watched: record.program().is_some_and(|life| self.ends.watch_if_room(life)),
+                program_watched: watched,
+                program_gone: !watched && record.program().is_some_and(|(pid, start)| !procs.alive(pid, start)),
             };
             self.records.insert(agent.key.clone(), known);
         }

@@ -1,13 +1,16 @@
 //! Whether programs that print nothing were stopped: what does not run cannot print, and nothing else says so.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::super::launcher::Record;
 use super::super::process::Processes;
 use crate::domain::agent::{Agent, AgentKey};
 use crate::domain::health::STILL;
 use crate::domain::time::Moment;
+
+/// A silent program is looked at this often.
+const EVERY: Duration = Duration::from_secs(10);
 
 /// What was found of a launch, and when.
 #[derive(Debug)]
@@ -36,7 +39,7 @@ impl Stops {
             self.0.remove(&agent.key);
             return None;
         }
-        let known = self.0.get(&agent.key).filter(|found| found.launch == agent.launch && found.at.elapsed() < STILL);
+        let known = self.0.get(&agent.key).filter(|found| found.launch == agent.launch && found.at.elapsed() < EVERY);
         if let Some(found) = known {
             return found.stopped;
         }
