@@ -39,8 +39,8 @@
 //! the one loop over the journal is in `services/feed.rs`: streams, watched plans and headless differ in what they do
 //! with an event.
 //! The supervisor's look is in `services/supervisor/`: what should be in `standing`, one agent in `observe`, its screen in
-//! `screens`, its end in `farewell`, unfinished work in `carry`; who ended is told by `services/process/ends.rs`, who moves
-//! on by `services/progress.rs`. What is made of an agent's signals is in `domain/health.rs`, of its screen in
+//! `screens`, whether it was stopped in `stops`, its end in `farewell`, unfinished work in `carry`, what a clock that is
+//! set changes in `steady`; who ended is told by `services/process/ends.rs`, who moves on by `services/progress.rs`. What is made of an agent's signals is in `domain/health.rs`, of its screen in
 //! `domain/screen.rs`; why something stands as it does is told by `services/explain.rs`, for every face.
 //! What `doctor --runners` starts for a try is in `services/trial.rs`.
 //! Whether the tmux server answers, and who went with it, is watched in `services/server_watch.rs`.

@@ -1,9 +1,11 @@
 //! The one integration test program.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test is what a broken expectation should be")]
 
+mod adoption;
 mod aftermath;
 mod bad_luck;
 mod calls;
+mod clock;
 mod console_delivery;
 mod console_e2e;
 mod console_forum;
@@ -56,6 +58,7 @@ mod screens;
 mod server_lost;
 mod signals;
 mod sla;
+mod stopped;
 mod store_crash;
 mod store_drill;
 mod store_files;
@@ -67,5 +70,6 @@ mod story;
 mod tickets;
 mod tmux;
 mod tui;
+mod unruly;
 mod week;
 mod world;

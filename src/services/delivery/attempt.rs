@@ -24,6 +24,10 @@ use crate::domain::delivery::{Delivery, Hold, IN_DOUBT_AFTER, Seen, may_type, to
 use crate::domain::runner::Runner;
 use crate::domain::screen::BadPattern;
 
+/// A moment further ahead than these seconds was told by a clock that was set back since.
+const AHEAD: i64 = 60;
+/// How long ago it counts then.
+const LONG_AGO: Duration = Duration::from_secs(60);
 /// A pane that is in the way between the look and the paste may be so for so long.
 const GUARD_PATIENCE: Duration = Duration::from_secs(5);
 /// A program of which nothing is known gets the key this soon after the text.
@@ -147,13 +151,21 @@ fn text_of(engine: &Engine, place: &Place<'_>, delivery: &Delivery) -> Result<Op
 
 fn seen(engine: &Engine, patterns: &Patterns, looked: &Looked) -> Seen {
     let seconds = engine.now().millis().div_euclid(1000);
-    let since = |at: i64| Duration::from_secs(u64::try_from(seconds - at).unwrap_or(0));
+    let since = |at: i64| ago(seconds, at);
     Seen {
         shows: patterns.read(&screen(looked)),
         knows_composer: patterns.know_composer(),
         scrolling: looked.in_mode && looked.attached > 0,
         keys: looked.keys_at.map(since),
         quiet: since(looked.activity),
+    }
+}
+
+/// How long ago a moment was. Where it lies well ahead, nothing was printed or typed since the clock was set back.
+fn ago(now: i64, at: i64) -> Duration {
+    match now - at {
+        ahead if ahead < -AHEAD => LONG_AGO,
+        passed => Duration::from_secs(u64::try_from(passed).unwrap_or(0)),
     }
 }
 
@@ -389,5 +401,17 @@ impl Typing<'_> {
 
     fn in_time(&self) -> bool {
         self.began.elapsed() < IN_DOUBT_AFTER && !self.ending.load(Ordering::SeqCst)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_back_keeps_nobody_waiting_for_it() {
+        let seconds = |at| ago(10_000, at).as_secs();
+        assert_eq!((seconds(9_990), seconds(10_000), seconds(10_003)), (10, 0, 0));
+        assert_eq!(ago(10_000, 13_600), LONG_AGO);
     }
 }
