@@ -16,6 +16,7 @@ use super::runner::SHELL;
 use super::thread::Priority;
 use super::time::Moment;
 
+pub mod place;
 pub mod screen;
 
 /// A text that was typed and not seen to be taken for so long is in doubt.
@@ -227,8 +228,40 @@ pub struct Seen {
     pub scrolling: bool,
     /// How long ago somebody attached pressed a key in it.
     pub keys: Option<Duration>,
-    /// For how long it has printed nothing.
+    /// For how long at least it has printed nothing.
     pub quiet: Duration,
+    /// Whether what stands in its composer is a text that was typed and that nobody took.
+    pub typed_before: bool,
+}
+
+impl Seen {
+    /// How long nothing was printed at least, where tmux says in which second it was.
+    pub fn quiet_since(now: Moment, second: i64) -> Duration {
+        let end = Moment::from_millis(second.saturating_add(1).saturating_mul(1000));
+        now.since(end)
+    }
+}
+
+/// What makes it the moment to type a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cue {
+    /// The composer is there and empty.
+    Ready,
+    /// Nothing was printed for a while.
+    Quiet,
+    /// It does not wait for a better one.
+    Urgent,
+}
+
+impl Cue {
+    /// The word in JSON.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Quiet => "quiet",
+            Self::Urgent => "urgent",
+        }
+    }
 }
 
 /// Why a text is not typed yet.
@@ -242,6 +275,8 @@ pub enum Hold {
     NoComposer,
     /// Somebody's words stand there, and what is typed would join them.
     Draft,
+    /// A text that was typed stands there and was not taken.
+    Typed,
     /// Somebody scrolls in the session.
     Scrolling,
     /// Somebody types in the session.
@@ -258,6 +293,7 @@ impl Hold {
             Self::Busy(_) => "busy",
             Self::NoComposer => "no_composer",
             Self::Draft => "draft",
+            Self::Typed => "typed",
             Self::Scrolling => "scrolling",
             Self::Keys => "keys",
             Self::NotQuiet => "not_quiet",
@@ -271,6 +307,9 @@ impl Hold {
             Self::Busy(line) => format!("{name} is at work: {line}"),
             Self::NoComposer => format!("{name} shows no place to type in"),
             Self::Draft => format!("somebody's unsent text stands in the composer of {name}"),
+            Self::Typed => format!(
+                "text that metawsm typed and nobody took stands in the composer of {name}: attach, and send or clear it"
+            ),
             Self::Scrolling => format!("somebody scrolls in the session of {name}"),
             Self::Keys => format!("somebody types in the session of {name}"),
             Self::NotQuiet => format!("{name} is not quiet yet"),
@@ -286,7 +325,7 @@ impl Hold {
 ///
 /// # Errors
 /// Why not yet.
-pub fn may_type(from: ActorType, urgent: bool, seen: &Seen) -> Result<(), Hold> {
+pub fn may_type(from: ActorType, urgent: bool, seen: &Seen) -> Result<Cue, Hold> {
     use screen::Shows;
     if let Shows::Dialog(asks) = &seen.shows {
         return Err(Hold::Dialog(asks.clone()));
@@ -297,17 +336,20 @@ pub fn may_type(from: ActorType, urgent: bool, seen: &Seen) -> Result<(), Hold> 
     if seen.keys.is_some_and(|age| age < KEYS_WITHIN) {
         return Err(Hold::Keys);
     }
-    match &seen.shows {
+    let cue = match &seen.shows {
         Shows::Busy(line) if !urgent => return Err(Hold::Busy(line.clone())),
+        Shows::Draft | Shows::Ready if seen.typed_before => return Err(Hold::Typed),
         Shows::Draft => return Err(Hold::Draft),
         Shows::Unclear if seen.knows_composer => return Err(Hold::NoComposer),
-        Shows::Unclear if !urgent && seen.quiet < STILL_FOR => return Err(Hold::NotQuiet),
-        Shows::Busy(_) | Shows::Unclear | Shows::Ready | Shows::Dialog(_) => {}
-    }
+        Shows::Unclear if seen.quiet >= STILL_FOR => Cue::Quiet,
+        Shows::Unclear if !urgent => return Err(Hold::NotQuiet),
+        Shows::Busy(_) | Shows::Unclear | Shows::Dialog(_) => Cue::Urgent,
+        Shows::Ready => Cue::Ready,
+    };
     if !urgent && from != ActorType::Human && seen.quiet < QUIET_AFTER {
         return Err(Hold::NotQuiet);
     }
-    Ok(())
+    Ok(cue)
 }
 
 #[cfg(test)]
@@ -344,7 +386,14 @@ mod tests {
     }
 
     fn calm(shows: Shows) -> Seen {
-        Seen { shows, knows_composer: true, scrolling: false, keys: None, quiet: Duration::from_secs(60) }
+        Seen {
+            shows,
+            knows_composer: true,
+            scrolling: false,
+            keys: None,
+            quiet: Duration::from_secs(60),
+            typed_before: false,
+        }
     }
 
     #[test]
@@ -393,7 +442,7 @@ mod tests {
         let urgent = (ActorType::Operator, true);
         let busy = || Shows::Busy("esc to interrupt".into());
         let word = |(from, urgent), seen: Seen| match may_type(from, urgent, &seen) {
-            Ok(()) => "now",
+            Ok(cue) => cue.word(),
             Err(hold) => hold.word(),
         };
         let fresh = |shows| Seen { quiet: Duration::ZERO, ..calm(shows) };
@@ -403,6 +452,8 @@ mod tests {
             ("busy", fresh(busy())),
             ("dialog", calm(Shows::Dialog("Proceed?".into()))),
             ("draft", calm(Shows::Draft)),
+            ("typed, not taken", Seen { typed_before: true, ..calm(Shows::Draft) }),
+            ("typed, a line break", Seen { typed_before: true, ..calm(Shows::Ready) }),
             ("no composer", calm(Shows::Unclear)),
             ("unknown program", Seen { knows_composer: false, ..calm(Shows::Unclear) }),
             ("unknown program, printing", Seen { knows_composer: false, ..fresh(Shows::Unclear) }),
@@ -417,18 +468,26 @@ mod tests {
         })
         .collect();
         insta::assert_snapshot!(table.join("\n"), @r"
-        ready: now, now, now
-        ready, just printed: now, not_quiet, now
-        busy: busy, busy, now
+        ready: ready, ready, ready
+        ready, just printed: ready, not_quiet, ready
+        busy: busy, busy, urgent
         dialog: dialog, dialog, dialog
         draft: draft, draft, draft
+        typed, not taken: typed, typed, typed
+        typed, a line break: typed, typed, typed
         no composer: no_composer, no_composer, no_composer
-        unknown program: now, now, now
-        unknown program, printing: not_quiet, not_quiet, now
+        unknown program: quiet, quiet, quiet
+        unknown program, printing: not_quiet, not_quiet, urgent
         scrolled: scrolling, scrolling, scrolling
         typed in: keys, keys, keys
-        typed in before: now, now, now
+        typed in before: ready, ready, ready
         ");
+    }
+
+    #[test]
+    fn silence_is_counted_from_the_end_of_the_second_in_which_something_was_printed() {
+        let quiet = |now| Seen::quiet_since(Moment::from_millis(now), 7).as_millis();
+        assert_eq!([7_000, 7_999, 8_000, 8_300, 9_500].map(quiet), [0, 0, 0, 300, 1_500]);
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod crash;
 mod deaths;
 mod defects;
 mod delivery;
+mod delivery_keys;
 mod docs_sync;
 mod doctor;
 mod domain_control;
