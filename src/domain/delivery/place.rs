@@ -2,7 +2,7 @@
 //! they were told.
 //!
 //! Programs wrap and indent as they like: letters and digits are compared, and nothing else. A longer paste that a
-//! program keeps folded counts as the text.
+//! program keeps folded counts as the text. Beside it, far to the right, may stand something else.
 
 use unicode_width::UnicodeWidthStr;
 
@@ -12,6 +12,8 @@ const LETTERS: usize = 24;
 const FOLDED: &str = "[Pasted";
 /// What is so many lines further down than all that stood there before is another.
 const APART: usize = 3;
+/// So many blanks set apart what stands beside a text.
+const GAP: &str = "        ";
 
 /// A text's end on a screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,18 +49,19 @@ impl End {
 /// Where the end of a text is seen on a screen, the lowest first; one for each line.
 pub fn ends_of(screen: &str, text: &str) -> Vec<End> {
     let lines: Vec<&str> = screen.lines().collect();
-    let letters = letters(&lines);
     let mut tail: Vec<char> = text.chars().rev().filter(|c| c.is_alphanumeric()).take(LETTERS).collect();
     tail.reverse();
     let rest = text.rsplit(char::is_alphanumeric).next().unwrap_or_default().trim_end();
     let mut found: Vec<(usize, usize, bool)> = Vec::new();
-    for window in fitting(&letters, &tail) {
-        let Some((_, line, end)) = window.last() else { continue };
-        let after = &lines[*line][*end..];
-        let whole = after.strip_prefix(rest).is_some_and(|after| after.chars().all(frames));
-        found.push((*line, end + if whole { rest.len() } else { 0 }, whole));
+    for lines in [&lines, &first_column(&lines)] {
+        for window in fitting(&letters(lines), &tail) {
+            let Some((_, line, end)) = window.last() else { continue };
+            let after = &lines[*line][*end..];
+            let whole = after.strip_prefix(rest).is_some_and(|after| after.chars().all(frames));
+            found.push((*line, end + if whole { rest.len() } else { 0 }, whole));
+        }
     }
-    for (line, words) in lines.iter().enumerate() {
+    for (line, words) in lines.iter().map(|line| before_gap(line)).enumerate() {
         let Some(begin) = words.rfind(FOLDED) else { continue };
         let end = words[begin..].find(']').map_or(words.len(), |end| begin + end + 1);
         let whole = folds(&words[begin..end], text) && words[end..].chars().all(frames);
@@ -66,6 +69,7 @@ pub fn ends_of(screen: &str, text: &str) -> Vec<End> {
     }
     found.sort_unstable();
     found.reverse();
+    // What fits both ways is the same one; the one that ends its line comes first.
     found.dedup_by_key(|(line, ..)| *line);
     let end = |(line, end, whole): (usize, usize, bool)| End {
         below: lines[line + 1..].iter().filter(|line| !line.trim().is_empty()).count(),
@@ -121,7 +125,18 @@ fn beginnings_of(screen: &str, text: &str) -> usize {
     let count = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).count();
     let from = count(text.lines().next().unwrap_or_default());
     let head: Vec<char> = text.chars().filter(|c| c.is_alphanumeric()).take(from + LETTERS).collect();
-    fitting(&letters(&lines), &head).count()
+    let seen = |lines: &[&str]| fitting(&letters(lines), &head).count();
+    seen(&lines).max(seen(&first_column(&lines)))
+}
+
+/// Lines without what stands beside them.
+fn first_column<'a>(lines: &[&'a str]) -> Vec<&'a str> {
+    lines.iter().map(|line| before_gap(line)).collect()
+}
+
+fn before_gap(line: &str) -> &str {
+    let begin = line.find(|c| !frames(c)).unwrap_or(line.len());
+    line[begin..].find(GAP).map_or(line, |gap| &line[..begin + gap])
 }
 
 /// The letters of lines, each with its line and the byte behind it.
@@ -177,6 +192,9 @@ mod tests {
             "❯ [from human:bo]\n  please look at\n  the README file, ok?\n\n● Understood\n────\n❯\u{a0}\n────\n  ?";
         assert_eq!(place_of(gone, TEXT), Some(5));
         assert_eq!(place_of("❯\u{a0}[Pasted text #1 +3 lines]\n───\n footer", TEXT), Some(2));
+        let beside = "┃  [from human:bo]          A small task\n┃  please look at         \n┃  the README          940 tokens\n┃  file, ok?          1% used\n";
+        assert_eq!(place_of(beside, TEXT), Some(0));
+        assert!(ends_of(beside, TEXT)[0].before_cursor(TEXT, 12, 0));
         assert_eq!(place_of("nothing of it", TEXT), None);
         assert_eq!(place_of("", "…"), None);
     }
