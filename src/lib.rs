@@ -47,8 +47,9 @@
 //! What is to be done outside once something has happened is named in `domain/outbox.rs`, kept in `store/outbox.rs` and
 //! carried out by `services/outbox.rs`; the entry in a ticket's changelog is `services/docs_sync.rs`.
 //! Text for agents: its states and when it may be typed are in `domain/delivery.rs`, what their screens say about that in
-//! `domain/delivery/screen.rs`, what follows by itself in `domain/decide/delivery.rs`; `services/delivery/` types, and
-//! `services/tmux/typing.rs` is how.
+//! `domain/delivery/screen.rs`, where a text stands on them in `domain/delivery/place.rs`, what follows by itself in
+//! `domain/decide/delivery.rs`; `services/delivery/` types, its keys are in `keys.rs` there, and `services/tmux/typing.rs`
+//! is how.
 
 pub mod cli;
 pub mod console;

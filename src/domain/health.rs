@@ -297,7 +297,7 @@ impl Signals<'_> {
                 Some(sign) => format!("its screen shows something else: {}", sign.words()),
                 None if self.output_at.is_some_and(|at| self.now.since(at) < STILL) => {
                     format!(
-                        "its screen changed {} before: it is read once it stands for {}",
+                        "its screen had changed {} before: it is read when it has stood still for {}",
                         since(self.output_at),
                         span(STILL)
                     )

@@ -143,6 +143,20 @@ fn a_program_that_does_not_read_has_not_taken_anything() {
 }
 
 #[test]
+fn what_cannot_be_sent_is_refused_in_words_about_sending() {
+    let (world, _) = world("ready");
+    let long = "x".repeat(1024 * 1024 + 1);
+    for (text, says, hint) in [("", "empty", "standard input"), (&long, "bytes", "path"), ("a\0b", "NUL", "path")] {
+        let command = world.program(&["send", "--agent", "coder", "--json", "-"]);
+        let error = world.output(command, text).is(2).error();
+        let word = |key: &str| error[key].as_str().unwrap().to_owned();
+        assert!(word("message").starts_with("the text ") && word("message").contains(says), "{error}");
+        assert!(word("hint").contains(hint) && !word("hint").contains("--body"), "{error}");
+    }
+    assert!(told(&world).is_empty());
+}
+
+#[test]
 fn an_agent_that_is_gone_gets_nothing() {
     let (world, run) = world("busy");
     let _live = world.spawn(&["--headless"]);

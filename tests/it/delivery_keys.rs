@@ -68,6 +68,15 @@ fn what_stands_above_the_dialog_that_came_of_it_was_taken() {
 }
 
 #[test]
+fn a_program_that_waited_for_the_key_and_shows_nothing_of_the_text_has_taken_it() {
+    let (world, _) = world("mute");
+    let _live = world.spawn(&["--headless"]);
+    let out = send(&world, &["--timeout", "30s", "run it"]).is(0).json();
+    assert_eq!(out["delivery"]["evidence"]["presses"], 1);
+    assert_eq!(enters(&world), 1);
+}
+
+#[test]
 fn a_text_in_whose_place_a_dialog_stands_was_not_taken() {
     let (world, _) = world("late");
     let _live = world.spawn(&["--headless"]);

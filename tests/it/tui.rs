@@ -47,6 +47,7 @@ pub fn world(mode: &str) -> (World, String) {
 /// Enter is a line break), `hung` (it reads nothing). `late` opens a dialog half a second after a text was put in,
 /// before it reads on. `stalls MS` stops for so long when it is given a text and then opens a dialog; `takes MS` reads
 /// on meanwhile, and deals with it afterwards; `asks MS` shows what it was told above its dialog, the others do not.
+/// `mute` takes a text and shows nothing of it.
 pub fn set(world: &World, mode: &str) {
     let file = world.home().join("mode");
     std::fs::write(file.with_extension("tmp"), mode).unwrap();
@@ -220,6 +221,10 @@ impl Program {
                 self.composer.clear();
                 return;
             }
+        }
+        if self.mode == "mute" {
+            self.composer.clear();
+            return;
         }
         let text = std::mem::take(&mut self.composer);
         self.given += 1;

@@ -25,6 +25,8 @@ const APART: Duration = Duration::from_millis(100);
 const AGAIN_AFTER: Duration = Duration::from_millis(800);
 /// The key is pressed so often at most.
 const PRESSES: u32 = 3;
+/// A program that reads a key this soon was waiting for one, and showed then what was seen.
+const AT_ONCE: Duration = Duration::from_millis(80);
 /// What the terminal does with a key is not asked before.
 const SETTLE: Duration = Duration::from_millis(150);
 /// Between two looks.
@@ -65,6 +67,8 @@ struct Pressed {
     on: Looked,
     at: Instant,
     times: u32,
+    /// Whether it was read at once, each time, and no dialog was seen since.
+    plain: bool,
 }
 
 impl<'a> Typing<'a> {
@@ -183,6 +187,9 @@ impl<'a> Typing<'a> {
                 continue;
             };
             let looked = looked?;
+            if let Some(pressed) = &mut last {
+                pressed.plain &= !self.dialog(&looked);
+            }
             let press = match &last {
                 None => self.may_press(at, &looked),
                 Some(pressed) if pressed.at.elapsed() < SETTLE => false,
@@ -194,10 +201,11 @@ impl<'a> Typing<'a> {
                 }
             };
             if press {
-                let times = last.as_ref().map_or(0, |pressed| pressed.times) + 1;
+                let (times, plain) = last.as_ref().map_or((1, true), |pressed| (pressed.times + 1, pressed.plain));
                 match self.place.tmux.press(&self.aim(looked.cursor, times), &self.place.runner.submit) {
                     Ok(Guarded::Done) => {
-                        last = Some(Pressed { on: looked.clone(), at: Instant::now(), times });
+                        let plain = plain && self.read_at_once();
+                        last = Some(Pressed { on: looked.clone(), at: Instant::now(), times, plain });
                         if !(self.drill)(Point::Pressed) {
                             return None;
                         }
@@ -240,8 +248,9 @@ impl<'a> Typing<'a> {
             _ if self.cooked() => (all_read && looked.screen != self.before.screen).then_some("read"),
             Some(_) if self.stands(looked, at) => None,
             // A composer may be empty, or out of sight, because a dialog took its place, and with it the key. Programs
-            // show what they were told: the text stands elsewhere.
-            Some(_) if known || self.dialog(looked) => {
+            // show what they were told: the text stands elsewhere. Only of one that was waiting for the key, and opened
+            // no dialog, the empty composer says enough.
+            Some(_) if known && !pressed.plain || self.dialog(looked) => {
                 let empty = self.place.empty(looked);
                 self.earlier.once_more_on(&looked.screen, &self.text, empty).then_some("left_composer")
             }
@@ -289,6 +298,17 @@ impl<'a> Typing<'a> {
         let slack = usize::from(self.place.patterns.know_composer());
         let now = place_of(&looked.screen, &self.text);
         matches!((at, now), (Some(at), Some(now)) if now <= at + slack)
+    }
+
+    fn read_at_once(&self) -> bool {
+        let until = Instant::now() + AT_ONCE;
+        while !self.all_read() {
+            if Instant::now() >= until {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        true
     }
 
     fn dialog(&self, looked: &Looked) -> bool {
