@@ -163,6 +163,21 @@ fn a_crash_between_any_two_steps_never_types_twice() {
 }
 
 #[test]
+fn whoever_comes_after_one_that_was_killed_behind_the_key_does_not_press_it() {
+    let (world, run) = world("takes 5000");
+    wait_for("its start", PATIENCE, || world.home().join("shown").exists().then_some(()));
+    killed_at(&world, &run, Point::Pressed);
+    let _live = world.spawn(&["--headless"]);
+    world.until_looked_at(&run, "coder");
+    let session = world.agent(&run, "coder")["session"].as_str().unwrap().to_owned();
+    world.shows(&session, "Do you want to proceed?");
+    // All that anybody pressed has been dealt with when this is read.
+    turn(&world, "blank");
+    assert!(!answered(&world), "nobody approved anything");
+    assert_eq!((enters(&world), told(&world)), (1, vec!["queued".to_owned(), "typed".to_owned()]));
+}
+
+#[test]
 fn whoever_comes_after_one_that_was_killed_before_the_key_presses_it() {
     let (world, run) = world("ready");
     turn(&world, "ready");
