@@ -305,7 +305,11 @@ impl Signals<'_> {
             Rule::Limit | Rule::Input => match self.screen {
                 Some(sign) => format!("its screen shows something else: {}", sign.words()),
                 None if self.output_at.is_some_and(|at| self.now.since(at) < STILL) => {
-                    "its screen is still changing".to_owned()
+                    format!(
+                        "its screen had changed {} before: it is read when it has stood still for {}",
+                        since(self.output_at),
+                        span(STILL)
+                    )
                 }
                 None => "its screen shows none of its runner's patterns".to_owned(),
             },

@@ -22,6 +22,7 @@ mod crash;
 mod deaths;
 mod defects;
 mod delivery;
+mod delivery_keys;
 mod docs_sync;
 mod doctor;
 mod domain_control;
