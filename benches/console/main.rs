@@ -20,7 +20,7 @@ fn main() {
         ("P9", terminal::first_frame),
         ("P10", terminal::idle),
         ("P11", crowd::keys),
-        ("P13", crowd::hundred),
+        ("P13", crowd::idle_crowds),
     ];
     for (name, measure) in parts {
         if wanted.is_empty() || wanted.iter().any(|word| word == name) {

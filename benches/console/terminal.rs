@@ -73,8 +73,11 @@ impl Seat {
 
     /// When the text came, since the program began.
     pub fn sees(&mut self, text: &str) -> Duration {
+        let deadline = Instant::now() + Duration::from_secs(20);
         loop {
-            let (at, piece) = self.pieces.recv_timeout(Duration::from_secs(20)).unwrap_or_else(|_| {
+            // Others may write all the while.
+            let left = deadline.saturating_duration_since(Instant::now());
+            let (at, piece) = self.pieces.recv_timeout(left).unwrap_or_else(|_| {
                 panic!("waited in vain for {text}: {}", String::from_utf8_lossy(&self.seen));
             });
             self.bytes += piece.len();
