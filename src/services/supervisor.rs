@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::adviser::Adviser;
 use super::agents::LaunchFiles;
 use super::delivery::Typist;
 use super::engine::{Caller, Engine};
@@ -48,6 +49,8 @@ pub struct Supervisor {
     _outbox: Worker,
     /// Types to agents, and ends before the lease as well.
     _typist: Typist,
+    /// Asks the adviser, and ends before the lease as well.
+    _adviser: Adviser,
     engine: Arc<Engine>,
     caller: Caller,
     lease: Lease,
@@ -102,9 +105,12 @@ impl Supervisor {
         engine.ledger.release_letters()?;
         let ending = Arc::new(AtomicBool::new(false));
         let looker = std::thread::current();
+        let adviser = Adviser::begin(engine, conduct.clone());
+        let desk = adviser.desk();
         Ok(Some(Self {
             _outbox: Worker::begin(engine, Box::new(Consumers)),
             _typist: Typist::begin(engine),
+            _adviser: adviser,
             indexing: indexing::begin(&engine.home, &ending),
             eye: Eye::new(engine, &caller, default_ends(move || looker.unpark())),
             farewells: Farewells::new(engine, &caller),
@@ -115,7 +121,7 @@ impl Supervisor {
             ending,
             vitals_at: Moment::default(),
             checkpoint_at: engine.now(),
-            operator: Operator::new(conduct),
+            operator: Operator::new(conduct, desk),
             server: ServerWatch::default(),
             standing: Standing::default(),
             progress: Progress::default(),

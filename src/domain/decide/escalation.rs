@@ -1,6 +1,6 @@
 //! Escalations and suggestions: what a human says to them, and when their cause is gone.
 
-use super::{Context, delivery, shortened};
+use super::{Context, adviser, delivery, shortened};
 use crate::domain::agent::{Agent, AgentKey};
 use crate::domain::command::EscalationWish;
 use crate::domain::escalation::{Escalation, EscalationState, Kind, Suggestion, SuggestionState};
@@ -113,7 +113,8 @@ fn cause_holds(scene: &Scene, escalation: &Escalation) -> bool {
         Kind::Stale => run_id.and_then(|id| scene.runs.get(id)).is_some_and(|run| stays_stopped(scene, run)),
         Kind::Sla => may_wait(scene, run_id) && thread_waits(scene, escalation.thread_id.as_ref()),
         Kind::Delivery => open_run(scene, run_id).is_some() && delivery::cause_holds(scene, escalation),
-        Kind::TmuxUnreachable | Kind::TmuxServerLost | Kind::DeadLetter | Kind::NotActed | Kind::Adviser => true,
+        Kind::TmuxUnreachable | Kind::TmuxServerLost | Kind::DeadLetter | Kind::NotActed => true,
+        Kind::Adviser => adviser::cause_holds(scene, escalation),
     }
 }
 
