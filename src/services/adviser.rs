@@ -26,6 +26,8 @@ use crate::domain::time::Moment;
 use crate::store::Reader;
 use call::{Answer, Call, end_leftovers};
 
+pub use call::program_in;
+
 mod call;
 
 /// So many runs are asked about at the same time.

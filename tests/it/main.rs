@@ -1,6 +1,7 @@
 //! The one integration test program.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test is what a broken expectation should be")]
 
+mod adviser;
 mod aftermath;
 mod bad_luck;
 mod console_delivery;

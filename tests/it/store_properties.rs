@@ -325,6 +325,8 @@ impl Told {
             | Fact::OutboxRetried { .. }
             | Fact::OutboxDropped { .. }
             | Fact::LeaseAcquired { .. }
+            | Fact::OperatorAsked(_)
+            | Fact::OperatorAdvised(_)
             | Fact::LeaseLost { .. } => {}
         }
         Ok(())

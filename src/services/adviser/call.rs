@@ -139,7 +139,7 @@ fn marker(dir: &Path) -> String {
 }
 
 /// A program named by a path is found from the home, wherever it runs.
-fn program_in(home: &Home, program: &str) -> PathBuf {
+pub fn program_in(home: &Home, program: &str) -> PathBuf {
     if program.contains('/') { home.root.join(program) } else { PathBuf::from(program) }
 }
 
