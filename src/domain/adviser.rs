@@ -301,6 +301,8 @@ pub struct LastAsked {
 /// The last answer about a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LastAdvised {
+    /// The question.
+    pub question_id: String,
     /// When it came.
     pub at: Moment,
     /// What came of it.
@@ -344,6 +346,12 @@ impl Adviser {
         self.asked.as_ref().map_or_else(Moment::default, |asked| asked.at.plus(interval.max(SHORTEST_INTERVAL)))
     }
 
+    /// The question that has no answer yet. One whose supervisor was killed never gets one.
+    pub fn open(&self) -> Option<&LastAsked> {
+        let answered = self.advised.as_ref().map(|advised| &advised.question_id);
+        self.asked.as_ref().filter(|asked| answered != Some(&asked.question_id))
+    }
+
     /// Notes a question.
     pub fn note_asked(&mut self, asked: &Asked, at: Moment) {
         let repeats = match &self.asked {
@@ -368,6 +376,7 @@ impl Adviser {
             (self.failures, self.failing_since) = (0, None);
         }
         self.advised = Some(LastAdvised {
+            question_id: advised.question_id.clone(),
             at,
             outcome: advised.outcome,
             rejection: advised.rejection.clone(),

@@ -51,7 +51,7 @@ fn ask(scene: &Scene, run: &Run, asked: &Asked, interval_ms: u64, now: Moment) -
 }
 
 fn answered(scene: &Scene, run: &Run, told: &AdviserTold, context: &Context, calling: &Calling<'_>) -> Vec<Draft> {
-    let last = scene.advisers.get(run.id()).and_then(|kept| kept.asked.as_ref());
+    let last = scene.advisers.get(run.id()).and_then(Adviser::open);
     // Said already, or by somebody who was taken for gone.
     let Some(last) = last.filter(|last| last.question_id == told.asked.question_id) else { return Vec::new() };
     let verdict = told.advice.clone().and_then(|advice| judge(scene, run, told, &advice, last.at));

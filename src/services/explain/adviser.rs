@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Line, Tone, ago, line, not};
-use crate::domain::adviser::{Adviser, Aim, LastAdvised, Outcome, Tally};
+use crate::domain::adviser::{Aim, LastAdvised, Outcome, Tally};
 use crate::domain::time::{Moment, age};
 use crate::services::error::EngineError;
 use crate::services::view::View;
@@ -13,14 +13,8 @@ use crate::services::words::advice_words;
 pub(super) fn of_run(view: &View<'_>, run_id: &str) -> Result<(Vec<Line>, Value), EngineError> {
     let Some(kept) = view.reader.adviser(run_id)? else { return Ok((Vec::new(), Value::Null)) };
     let mut lines = Vec::new();
-    let waits = |kept: &Adviser| match (&kept.asked, &kept.advised) {
-        (Some(asked), Some(advised)) => asked.at > advised.at,
-        (asked, None) => asked.is_some(),
-        (None, Some(_)) => false,
-    };
-    if waits(&kept) {
-        let asked = kept.asked.as_ref().map(|asked| asked.at);
-        lines.push(line("asked", format!("{}, no answer yet", ago(view.now, asked))));
+    if let Some(asked) = kept.open() {
+        lines.push(line("asked", format!("{}, no answer yet", ago(view.now, Some(asked.at)))));
     }
     if let Some(advised) = &kept.advised {
         lines.push(said(view.now, advised));
