@@ -56,7 +56,7 @@ pub enum Command {
         /// The run it is about.
         run_id: String,
         /// What.
-        wish: Box<AdviserWish>,
+        wish: AdviserWish,
         /// When an escalation opened by it calls again.
         due_at: Option<Moment>,
         /// The ids that escalations opened by it get: one about the run, one about the program.
@@ -204,7 +204,7 @@ pub enum AdviserWish {
         interval_ms: u64,
     },
     /// A question ended: judge the answer.
-    Told(AdviserTold),
+    Told(Box<AdviserTold>),
 }
 
 /// How a question to the adviser ended, and what is so now.

@@ -203,7 +203,7 @@ impl Desk {
         let expected =
             Expected { run_id, targets: request.targets(), min_confidence: llm.min_confidence, prompt: &prompt };
         let told = self.told(asked, answer, &expected, &request, overdue)?;
-        self.order(run_id, AdviserWish::Told(told), &policy)?;
+        self.order(run_id, AdviserWish::Told(Box::new(told)), &policy)?;
         Ok(())
     }
 
@@ -212,7 +212,7 @@ impl Desk {
         let again = Duration::from_secs(u64::from(minutes) * 60);
         let command = Command::Adviser {
             run_id: run_id.to_owned(),
-            wish: Box::new(wish),
+            wish,
             due_at: (minutes > 0).then(|| self.engine.now().plus(again)),
             escalation_ids: [self.engine.ledger.new_id("esc"), self.engine.ledger.new_id("esc")],
         };

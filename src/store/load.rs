@@ -117,7 +117,7 @@ pub fn scene(conn: &Connection, command: &Command, identity: Option<&AgentKey>) 
             adviser(conn, &mut scene, run_id)?;
             adviser(conn, &mut scene, PROGRAM)?;
             about(conn, &mut scene, None, ADVISER_TARGET)?;
-            if let AdviserWish::Told(told) = wish.as_ref()
+            if let AdviserWish::Told(told) = wish
                 && let Ok(advice) = &told.advice
             {
                 said_before(conn, &mut scene, Some(run_id), &advice.target)?;

@@ -1,7 +1,6 @@
 //! The adviser through the real binary: programs that answer, and programs that do everything else (spec 2.7).
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use metawsm::services::process::default_table;
 use serde_json::{Value, json};
@@ -61,9 +60,14 @@ impl Stage {
         std::fs::rename(beside, self.script()).unwrap();
     }
 
+    /// A run, and a supervisor that was started where somebody works.
     fn supervised(&self) -> (String, Live) {
         let run = self.world.run(&[]);
-        (run, self.world.spawn(&["--headless"]))
+        let mut command = self.world.program(&["--headless"]);
+        for name in ["METAWSM_TICKET", "METAWSM_EPOCH", "TMUX_PANE", "GIT_EDITOR"] {
+            command.env(name, "1");
+        }
+        (run, Live::start(command))
     }
 
     fn kill(&self, name: &str) {
@@ -109,9 +113,20 @@ impl Stage {
         alive.filter(of_question).collect()
     }
 
+    /// Processes that have the script's name among their arguments, also where they gave their environment up.
+    fn named(&self) -> Vec<u32> {
+        let script = self.script().display().to_string();
+        let named = |pid: &u32| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.split(|byte| *byte == 0).any(|word| word == script.as_bytes())
+        };
+        default_table().list().into_iter().filter(|proc| !proc.zombie).map(|proc| proc.pid).filter(named).collect()
+    }
+
     /// Nothing of any question is left, neither a process nor a file.
     #[track_caller]
     fn leaves_nothing(&self) {
+        wait_for("the end of whoever hides", PATIENCE, || self.named().is_empty().then_some(()));
         wait_for("the end of what was asked", PATIENCE, || self.asked().is_empty().then_some(()));
         let dir = self.world.home().join(".metawsm/adviser");
         wait_for("no directory of a question", PATIENCE, || {
@@ -162,7 +177,7 @@ fn in_auto_it_calls_where_the_rules_say_nothing_and_the_call_ends_with_its_cause
     let cwd = seen.lines().next().unwrap();
     assert!(cwd.starts_with(&stage.world.home().join(".metawsm/adviser").display().to_string()), "{seen}");
     assert!(seen.lines().nth(1).unwrap().contains('='), "its directory is empty: {seen}");
-    for forbidden in ["METAWSM_AGENT", "METAWSM_RUN_ID", "METAWSM_DB", "TMUX", "GIT_"] {
+    for forbidden in ["METAWSM_TICKET", "METAWSM_EPOCH", "TMUX", "GIT_EDITOR"] {
         assert!(!seen.lines().any(|line| line.starts_with(forbidden)), "{forbidden}: {seen}");
     }
     let events = stage.over(&mut supervisor);
@@ -205,43 +220,74 @@ fn in_off_nobody_is_asked() {
     assert!(!events.iter().any(|event| event["event_type"] == "operator.asked"));
 }
 
-/// What a program does, what is said of it, and what is to be seen besides.
-const MISCHIEF: [(&str, &str, &str, fn(&Value) -> bool); 9] = [
-    ("a", "hangs", "echo thinking; exec sleep 600", |told| told["transcript"] == "thinking\n"),
-    (
+/// What a program does, and what is to be said of it.
+struct Mischief {
+    agent: &'static str,
+    what: &'static str,
+    script: &'static str,
+    /// Why its answer is rejected; empty where it is not.
+    why: &'static str,
+    holds: fn(&Value) -> bool,
+}
+
+const fn mischief(
+    agent: &'static str,
+    what: &'static str,
+    script: &'static str,
+    why: &'static str,
+    holds: fn(&Value) -> bool,
+) -> Mischief {
+    Mischief { agent, what, script, why, holds }
+}
+
+const MISCHIEF: [Mischief; 9] = [
+    mischief("a", "hangs", "echo thinking; exec sleep 600", "late", |told| told["transcript"] == "thinking\n"),
+    mischief(
         "b",
         "forks, and does not want to die",
-        "trap '' TERM; setsid sh -c \"trap '' TERM; while :; do sleep 1; done\" & sh -c \"trap '' TERM; sleep 600\" & sleep 600",
+        "trap '' TERM; setsid sh -c \"trap '' TERM; while :; do sleep 1; done\" &
+         env -i setsid sh -c 'sleep 600; :' \"$0\" & sh -c \"trap '' TERM; sleep 600\" & sleep 600",
+        "late",
         |told| told["duration_ms"].as_u64() >= Some(2_000),
     ),
-    ("c", "writes 100 MB", "head -c 100000000 /dev/zero | tr '\\0' x; answer noop run", |told| {
-        told["bytes_out"].as_u64() > Some(100_000_000) && told["truncated"] == true && told["outcome"] != "escalated"
+    mischief("c", "writes 100 MB", "head -c 100000000 /dev/zero | tr '\\0' x; answer noop run", "", |told| {
+        told["bytes_out"].as_u64() > Some(100_000_000) && told["truncated"] == true && told["outcome"] == "agrees"
     }),
-    ("d", "answers about another run", "answer escalate_blocked \"$(target d)\" 0.9 run-20200101-000000", |_| true),
-    ("e", "wants what nobody may", "answer 'rm -rf /' run", |_| true),
-    ("f", "is \"highly\" sure", "answer escalate_blocked \"$(target f)\" '\"high\"'", |_| true),
-    ("g", "says nothing", ":", |told| told["bytes_out"] == 0),
-    (
+    mischief(
+        "d",
+        "answers about another run",
+        "answer escalate_blocked \"$(target d)\" 0.9 run-20200101-000000",
+        "other_run",
+        |told| told["reply"]["run_id"] == "run-20200101-000000",
+    ),
+    mischief("e", "wants what nobody may", "answer 'rm -rf /' run", "unknown_intent", |_| true),
+    mischief("f", "is highly sure", "answer escalate_blocked \"$(target f)\" '\"high\"'", "malformed", |told| {
+        told["reply"]["confidence"] == "high"
+    }),
+    mischief("g", "says nothing", ":", "malformed", |told| told["bytes_out"] == 0),
+    mischief(
         "h",
         "repeats what it was asked, with two answers, of which the last counts",
         "printf '%s\\n' \"$said\"; answer noop run; printf '%s\\n' \"$said\"; answer escalate_blocked \"$(target h)\" 0.1",
-        |_| true,
+        "low_confidence",
+        |told| told["reply"]["confidence"] == 0.1,
     ),
-    ("i", "fails", "answer escalate_blocked \"$(target i)\"; echo 'no credits' >&2; exit 3", |told| {
-        told["rejection"]["detail"].as_str().is_some_and(|detail| detail.contains("no credits"))
-    }),
+    mischief(
+        "i",
+        "fails",
+        "answer escalate_blocked \"$(target i)\"; echo 'no credits' >&2; exit 3",
+        "failed",
+        |told| told["rejection"]["detail"].as_str().is_some_and(|detail| detail.contains("no credits")),
+    ),
 ];
-
-const WHYS: [&str; 9] =
-    ["late", "late", "", "other_run", "unknown_intent", "malformed", "malformed", "low_confidence", "failed"];
 
 #[test]
 fn whatever_the_program_does_the_loop_goes_on_and_nothing_is_left_of_it() {
-    let names: Vec<&str> = MISCHIEF.iter().map(|(name, ..)| *name).chain(["steady", "dies"]).collect();
+    let names: Vec<&str> = MISCHIEF.iter().map(|mischief| mischief.agent).chain(["steady", "dies"]).collect();
     let stage = Stage::new("auto", &names);
-    stage.does(MISCHIEF[0].2);
+    stage.does(MISCHIEF[0].script);
     let (run, mut supervisor) = stage.supervised();
-    for (at, ((name, what, script, holds), why)) in MISCHIEF.into_iter().zip(WHYS).enumerate() {
+    for (at, Mischief { agent, what, script, why, holds }) in MISCHIEF.into_iter().enumerate() {
         let answers = || stage.advised();
         // Another thing is wrong with the run: it is asked about anew, and no old question is under way.
         let before = wait_for("quiet", PATIENCE, || {
@@ -249,7 +295,7 @@ fn whatever_the_program_does_the_loop_goes_on_and_nothing_is_left_of_it() {
             (open == answers().len()).then_some(open)
         });
         stage.does(script);
-        stage.kill(name);
+        stage.kill(agent);
         if at == 0 {
             // Somebody dies while the program hangs: that is seen before it is over.
             wait_for("the question", PATIENCE, || (!stage.asked().is_empty()).then_some(()));
@@ -294,7 +340,7 @@ fn whatever_the_program_does_the_loop_goes_on_and_nothing_is_left_of_it() {
 fn that_it_fails_again_and_again_is_told_once_until_it_works_again() {
     let stage = Stage::new("auto", &["one", "two"]);
     stage.does("echo nonsense");
-    let (_run, mut supervisor) = stage.supervised();
+    let (run, mut supervisor) = stage.supervised();
     stage.kill("one");
     let call = stage.call();
     assert_eq!((&call["run_id"], &call["target"]), (&Value::Null, &json!("adviser")), "{call}");
@@ -308,7 +354,7 @@ fn that_it_fails_again_and_again_is_told_once_until_it_works_again() {
 
     // One that is not asked any more is nobody's trouble.
     stage.does("echo nonsense");
-    stage.world.ask(&["restart", "--run-id", &_run, "--agent", "one"]);
+    stage.world.ask(&["restart", "--run-id", &run, "--agent", "one"]);
     stage.call();
     stage.world.metawsm(&["operator", "mode", "off"]).is(0);
     stage.until_no_call();
@@ -320,7 +366,7 @@ fn whoever_is_ended_while_it_asks_leaves_nothing_and_the_next_does_not_ask_again
     let stage = Stage::new("assist", &["calm", "doomed"]);
     stage.policy("assist", json!({ "timeout_seconds": 600, "min_interval_seconds": 600 }));
     stage.does("setsid sleep 600 & exec sleep 600");
-    let (_run, mut supervisor) = stage.supervised();
+    let (run, mut supervisor) = stage.supervised();
     stage.kill("doomed");
     wait_for("the question", PATIENCE, || (stage.asked().len() >= 2).then_some(()));
     // Told to end it takes the question along, and says so.
@@ -332,7 +378,7 @@ fn whoever_is_ended_while_it_asks_leaves_nothing_and_the_next_does_not_ask_again
 
     // The interval holds for whoever supervises.
     let mut next = stage.world.spawn(&["--headless"]);
-    stage.world.until_looked_at(&_run, "calm");
+    stage.world.until_looked_at(&run, "calm");
     assert_eq!(stage.world.metawsm(&["events", "--type", "operator.asked"]).is(0).lines().len(), 1);
 
     // Killed it can take nothing along; the next one does.
@@ -344,6 +390,5 @@ fn whoever_is_ended_while_it_asks_leaves_nothing_and_the_next_does_not_ask_again
     stage.policy("off", json!({}));
     let mut last = stage.world.spawn(&["--headless"]);
     stage.leaves_nothing();
-    let _ = Duration::ZERO;
     stage.over(&mut last);
 }

@@ -21,7 +21,7 @@ const A: &str = "agent:ws/a";
 
 fn adviser(wish: AdviserWish, ids: usize) -> Command {
     let escalation_ids = [format!("esc-q{ids}"), format!("esc-p{ids}")];
-    Command::Adviser { run_id: RUN.into(), wish: Box::new(wish), due_at: None, escalation_ids }
+    Command::Adviser { run_id: RUN.into(), wish, due_at: None, escalation_ids }
 }
 
 fn question(id: &str, about: &str) -> Asked {
@@ -67,7 +67,7 @@ fn told(stage: &Stage, id: &str, advice: Result<Advice, Rejection>) -> AdviserTo
 
 fn give(stage: &mut Stage, told: AdviserTold) -> Vec<Event> {
     let ids = stage.log.len();
-    stage.must(&adviser(AdviserWish::Told(told), ids))
+    stage.must(&adviser(AdviserWish::Told(told.into()), ids))
 }
 
 fn outcome(events: &[Event]) -> (Outcome, Option<Why>) {

@@ -424,7 +424,7 @@ fn advise(shop: &Shop, op: &Op, number: usize) -> Result<(), TestCaseError> {
                 6 => Err(Rejection::new(Why::OtherTarget, "it is not")),
                 _ => Err(Rejection::new(Why::Failed, "it is not there")),
             };
-            AdviserWish::Told(AdviserTold {
+            AdviserWish::Told(Box::new(AdviserTold {
                 asked: Asked { question_id: open.question_id, ..asked },
                 advice,
                 reply: None,
@@ -436,12 +436,12 @@ fn advise(shop: &Shop, op: &Op, number: usize) -> Result<(), TestCaseError> {
                 truncated: false,
                 duration_ms: 5,
                 bytes_out: 3,
-            })
+            }))
         }
         _ => AdviserWish::Ask { asked, interval_ms: 0 },
     };
     let escalation_ids = [format!("esc-q{number}"), format!("esc-p{number}")];
-    let command = Command::Adviser { run_id: key.run_id, wish: Box::new(wish), due_at: None, escalation_ids };
+    let command = Command::Adviser { run_id: key.run_id, wish, due_at: None, escalation_ids };
     match shop.give(&Actor::system("adviser"), None, &command) {
         Ok(_) | Err(StoreError::Refused(_)) => Ok(()),
         Err(other) => Err(TestCaseError::fail(format!("{command:?}: {other:?}"))),
