@@ -200,11 +200,16 @@ fn in_assist_its_answer_is_shown_and_nothing_comes_of_it() {
     let told = stage.world.ask(&["explain", "run", &run]);
     assert_eq!(told["explain"]["adviser"]["tally"]["questions"], 1, "{told}");
 
-    // Where a rule speaks it agrees, or is not heard.
-    stage.does("answer auto_stop_stale \"$(target calm)\"");
+    // Where a rule speaks it agrees, and that is shown beside what the rule decided.
+    stage.does("answer escalate_guidance \"$(printf '%s\\n' \"$said\" | grep -o 'thread:[^ ,.]*' | head -n 1)\"");
     stage.world.order("calm", 1, "$METAWSM_BIN forum ask --wait --timeout 600s --title 'which port?' --body why &");
     let answer = stage.answer(1);
-    assert_eq!((&answer["rejection"]["why"], &answer["rule"]), (&json!("differs"), &json!("noop")), "{answer}");
+    assert_eq!((&answer["outcome"], &answer["rule"]), (&json!("agrees"), &json!("escalate_guidance")), "{answer}");
+    let decided = stage.world.metawsm(&["events", "--type", "operator.decided"]).is(0).lines();
+    let about = |event: &&Value| event["payload"]["target"] == answer["advice"]["target"];
+    let seq = decided.iter().find(about).unwrap()["seq"].to_string();
+    let told = stage.world.metawsm(&["explain", "decision", &seq]).is(0).stdout;
+    assert!(told.contains("agrees (0.9 sure): it goes round"), "{told}");
     stage.over(&mut supervisor);
 }
 

@@ -68,7 +68,7 @@ struct Op {
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    (0_u8..49, 0_u8..2, 0_u8..2, 0_u8..12, 0_u8..8, proptest::bool::weighted(0.1))
+    (0_u8..54, 0_u8..2, 0_u8..2, 0_u8..12, 0_u8..8, proptest::bool::weighted(0.1))
         .prop_map(|(kind, run, which, x, actor, keyed)| Op { kind, run, which, x, actor, keyed })
 }
 
@@ -411,7 +411,7 @@ fn advise(shop: &Shop, op: &Op, number: usize) -> Result<(), TestCaseError> {
     };
     let open = reader.adviser(&key.run_id).unwrap().and_then(|kept| kept.open().cloned());
     let wish = match open {
-        Some(open) if op.kind == 46 => {
+        Some(open) if !op.kind.is_multiple_of(4) => {
             let agents = reader.agents(&key.run_id).unwrap();
             let agent = agents.iter().find(|agent| agent.key == key).unwrap();
             let (target, cause) = match op.actor {
