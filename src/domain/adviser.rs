@@ -334,16 +334,22 @@ impl Adviser {
     /// When the next question may be put; now where nothing stands against it.
     ///
     /// The same as before is asked less and less often: an answer to it is there, or none can be had.
-    pub fn next_at(&self, about: &str, interval: Duration) -> Moment {
-        let Some(asked) = &self.asked else { return Moment::default() };
+    pub fn next_at(&self, about: &str, interval: Duration, now: Moment) -> Moment {
+        let Some(asked) = self.asked_before(now) else { return Moment::default() };
         let same = asked.about == about;
         let times = if same { 2_u32.pow(asked.repeats.min(4)) } else { 1 };
         asked.at.plus(interval.max(SHORTEST_INTERVAL).saturating_mul(times))
     }
 
     /// The earliest time of a next question, whatever it is about.
-    pub fn not_before(&self, interval: Duration) -> Moment {
-        self.asked.as_ref().map_or_else(Moment::default, |asked| asked.at.plus(interval.max(SHORTEST_INTERVAL)))
+    pub fn not_before(&self, interval: Duration, now: Moment) -> Moment {
+        self.asked_before(now).map_or_else(Moment::default, |asked| asked.at.plus(interval.max(SHORTEST_INTERVAL)))
+    }
+
+    /// The last question. One that lies ahead was put before the clock was set back: how long ago is not known, and
+    /// nobody is to wait for that time to come again.
+    fn asked_before(&self, now: Moment) -> Option<&LastAsked> {
+        self.asked.as_ref().filter(|asked| asked.at <= now)
     }
 
     /// The question that has no answer yet. One whose supervisor was killed never gets one.
@@ -422,19 +428,26 @@ mod tests {
     #[test]
     fn the_same_is_asked_less_and_less_often_and_anything_else_after_the_interval() {
         let (mut kept, minute) = (Adviser::default(), Duration::from_secs(60));
-        assert_eq!(kept.next_at("a", minute), Moment::default());
-        let mut waits = Vec::new();
         let mut now = Moment::from_millis(0);
+        assert_eq!(kept.next_at("a", minute, now), Moment::default());
+        let mut waits = Vec::new();
         for _ in 0..7 {
             kept.note_asked(&asked("a"), now);
-            assert_eq!(kept.next_at("b", minute).since(now), minute);
-            waits.push(kept.next_at("a", minute).since(now).as_secs() / 60);
-            now = kept.next_at("a", minute);
+            assert_eq!(kept.next_at("b", minute, now).since(now), minute);
+            waits.push(kept.next_at("a", minute, now).since(now).as_secs() / 60);
+            now = kept.next_at("a", minute, now);
         }
         assert_eq!(waits, [1, 2, 4, 8, 16, 16, 16]);
         kept.note_asked(&asked("b"), now);
-        assert_eq!(kept.next_at("b", minute).since(now), minute);
-        assert_eq!(kept.next_at("a", Duration::ZERO).since(now), SHORTEST_INTERVAL, "never in a circle without rest");
+        assert_eq!(kept.next_at("b", minute, now).since(now), minute);
+        assert_eq!(
+            kept.next_at("a", Duration::ZERO, now).since(now),
+            SHORTEST_INTERVAL,
+            "never in a circle without rest"
+        );
+        let earlier = now.minus(Duration::from_secs(3_600));
+        assert!(kept.next_at("b", minute, earlier) <= earlier, "a clock that was set back holds nothing up");
+        assert!(kept.not_before(minute, earlier) <= earlier);
         assert_eq!((kept.tally.questions, kept.tally.bytes_in), (8, 80));
     }
 

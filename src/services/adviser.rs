@@ -113,11 +113,11 @@ impl Desk {
         let seconds = self.policy(run.id())?.operator.llm.min_interval_seconds;
         let interval = Duration::from_secs(u64::from(seconds));
         if let Some(kept) = reader.adviser(run.id())? {
-            let first = kept.not_before(interval);
+            let first = kept.not_before(interval, now);
             if now < first {
                 return Ok(Some(first));
             }
-            let next = kept.next_at(&about(run, &reader.agents(run.id())?, conclusions), interval);
+            let next = kept.next_at(&about(run, &reader.agents(run.id())?, conclusions), interval, now);
             if now < next {
                 return Ok(Some(next));
             }

@@ -44,7 +44,7 @@ pub(super) fn decide(
 fn ask(scene: &Scene, run: &Run, asked: &Asked, interval_ms: u64, now: Moment) -> Vec<Draft> {
     let kept = scene.advisers.get(run.id());
     let interval = Duration::from_millis(interval_ms);
-    if !run.status.at_work() || kept.is_some_and(|kept| now < kept.next_at(&asked.about, interval)) {
+    if !run.status.at_work() || kept.is_some_and(|kept| now < kept.next_at(&asked.about, interval, now)) {
         return Vec::new();
     }
     vec![Draft::new(run_subject(run.id()), Fact::OperatorAsked(asked.clone()))]

@@ -23,7 +23,8 @@ const WAITS_OUTSIDE: &str = "SELECT EXISTS (
      SELECT 1 FROM thread INDEXED BY thread_waits WHERE waiting_on = 'human' AND run_id IS NULL)";
 
 /// Whether an agent of a run is down or hangs.
-const ANY_ILL: &str = "SELECT EXISTS (SELECT 1 FROM agent WHERE run_id = :run AND ill IS NOT NULL)";
+const ANY_ILL: &str =
+    "SELECT EXISTS (SELECT 1 FROM agent INDEXED BY agent_ill WHERE run_id = :run AND ill IS NOT NULL)";
 
 /// Later than every time there is, as text.
 const LAST_TIME: &str = "~";
