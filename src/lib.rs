@@ -46,7 +46,8 @@
 //! What `doctor --runners` starts for a try is in `services/trial.rs`.
 //! Whether the tmux server answers, and who went with it, is watched in `services/server_watch.rs`.
 //! What is to be done outside once something has happened is named in `domain/outbox.rs`, kept in `store/outbox.rs` and
-//! carried out by `services/outbox.rs`; the entry in a ticket's changelog is `services/docs_sync.rs`.
+//! carried out by `services/outbox.rs`; the entry in a ticket's changelog is `services/docs_sync.rs`, the user's program that
+//! calls them `services/notifier.rs`. What happened while nobody looked is `domain/report.rs` and `services/report.rs`.
 //! Text for agents: its states and when it may be typed are in `domain/delivery.rs`, what their screens say about that in
 //! `domain/delivery/screen.rs`, what follows by itself in `domain/decide/delivery.rs`; `services/delivery/` types, and
 //! `services/tmux/typing.rs` is how.

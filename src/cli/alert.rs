@@ -1,7 +1,7 @@
 //! Calling a human: a line, the terminal's bell, a program of the user's choice.
 
 use std::io::{IsTerminal, Write};
-use std::time::Duration;
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
@@ -10,11 +10,10 @@ use super::print;
 use super::session::Session;
 use super::wrong;
 use crate::domain::policy::{Policy, rules};
-use crate::services::process::exec::Exec;
+use crate::services::notifier::{self, Notice};
+use crate::services::process::default_table;
+use crate::services::process::lease::read_holder;
 use crate::store::Reader;
-
-/// How long the user's program may take.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Something to tell.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,12 +28,18 @@ pub struct Alert {
     pub run_id: String,
     /// A command that leads on.
     pub hint: Option<String>,
+    /// It is an escalation: whoever supervises has the policy's program run for it.
+    pub escalation: bool,
 }
 
 /// How a human is called.
 #[derive(Debug, Clone)]
 pub struct Caller {
     argv: Vec<String>,
+    /// The program is one for this process, not the policy's.
+    asked: bool,
+    /// By this it is known whether anybody supervises.
+    lease: PathBuf,
     bell: bool,
     lines: bool,
 }
@@ -47,7 +52,13 @@ impl Caller {
             Some(text) => rules::argv(&Value::from(text))
                 .map_err(|rule| wrong(format!("--notify-cmd {rule}"), "or set notify.command in the policy"))?,
         };
-        Ok(Self { argv, bell: policy.notify.bell && !no_bell, lines: session.global.json })
+        Ok(Self {
+            argv,
+            asked: command.is_some(),
+            lease: session.home()?.supervisor_lease(),
+            bell: policy.notify.bell && !no_bell,
+            lines: session.global.json,
+        })
     }
 
     /// Tells one thing, and says whether anybody still reads.
@@ -75,23 +86,14 @@ impl Caller {
 
     /// What the program writes goes nowhere; that it failed is a warning.
     fn run(&self, reader: &Reader, alert: &Alert) {
-        let Some((program, args)) = self.argv.split_first() else { return };
+        if alert.escalation && !self.asked && read_holder(&self.lease, default_table().as_ref()).is_some() {
+            return;
+        }
         let run = reader.run(&alert.run_id).ok().flatten();
-        let status = run.as_ref().map_or("", |run| run.status.word());
-        let tickets = run.as_ref().map(|run| run.spec.tickets.join(",")).unwrap_or_default();
-        let done = Exec::new(program)
-            .args(args)
-            .env("METAWSM_EVENT", &alert.event)
-            .env("METAWSM_MESSAGE", &alert.message)
-            .env("METAWSM_RUN_ID", &alert.run_id)
-            .env("METAWSM_RUN_STATUS", status)
-            .env("METAWSM_TICKETS", tickets)
-            .timeout(PATIENCE)
-            .run();
-        match done {
-            Ok(out) if out.ok() => {}
-            Ok(out) => print::err(&format!("the notify command failed: {}", print::one_line(&out.complaint()))),
-            Err(error) => print::err(&format!("the notify command could not be run: {error}")),
+        let hint = alert.hint.as_deref().unwrap_or_default();
+        let notice = Notice { event: &alert.event, message: &alert.message, run_id: &alert.run_id, hint };
+        if let Err(why) = notifier::run(&self.argv, &notice, run.as_ref()) {
+            print::err(&print::one_line(&why));
         }
     }
 }

@@ -177,6 +177,9 @@ pub enum Command {
     /// Why something stands as it does: signals, the rule that fits, what was considered and why not
     #[command(subcommand, after_help = "Example: metawsm explain agent coder")]
     Explain(ExplainCommand),
+    /// What happened while you were away: finished, stuck, restarted, waiting, and what the operator did
+    #[command(after_help = "Example: metawsm report --since 8h")]
+    Report(ReportArgs),
     /// What an agent says of itself
     #[command(subcommand, after_help = "Example: metawsm agent quiet --for 20m --reason 'long build'")]
     Agent(AgentCommand),

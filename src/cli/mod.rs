@@ -28,6 +28,7 @@ mod outbox;
 mod policy;
 mod print;
 mod reply;
+mod report;
 mod select;
 mod send;
 mod session;
@@ -146,6 +147,7 @@ fn one_shot(session: &Session, command: Command) -> Result<Reply, Failure> {
         Command::Policy(args) => policy::run(session, &args),
         Command::PolicyInit(args) => policy::init(session, &args),
         Command::Doctor(args) => doctor::run(session, &args),
+        Command::Report(args) => report::run(session, &args),
         Command::Explain(command) => explain::run(session, &command),
         Command::Agent(args::AgentCommand::Quiet { which, span, reason }) => {
             agent::quiet(session, &which, span, &reason)

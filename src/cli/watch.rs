@@ -110,24 +110,23 @@ pub fn alerts(session: &Session, reader: &Reader, only: Option<&str>) -> Result<
 /// What an escalation says now, if it calls.
 fn of_escalation(escalation: &Escalation, now: Moment) -> Option<Alert> {
     let run_id = escalation.run_id.clone().unwrap_or_default();
-    let hint = match (&escalation.thread_id, &escalation.agent) {
-        (Some(thread), _) => format!("metawsm forum answer --thread-id {thread} --body TEXT"),
-        (None, Some(agent)) => format!("metawsm restart --run-id {run_id} --agent {agent}"),
-        (None, None) if run_id.is_empty() => "metawsm doctor".to_owned(),
-        (None, None) => format!("metawsm status --run-id {run_id}"),
-    };
+    let hint = escalation.leads_to();
     let key = match escalation.state {
         // Waiting for longer is news, once for each of its times.
         EscalationState::Open if escalation.kind == Kind::Sla => {
             format!("{} {} {}", escalation.kind, escalation.target, escalation.reason)
         }
-        EscalationState::Open => format!("{} {} {}", escalation.kind, escalation.target, escalation.cause),
+        // Nor is the first call another one than what it calls to, which is told without it.
+        EscalationState::Open if escalation.notified == 0 => {
+            format!("{} {} {}", escalation.kind, escalation.target, escalation.cause)
+        }
+        EscalationState::Open => format!("{} {}", escalation.escalation_id, escalation.notified),
         EscalationState::Acknowledged | EscalationState::Resolved => {
             format!("{} {:?}", escalation.escalation_id, escalation.due_at)
         }
     };
     let (event, message) = (escalation.kind.word().to_owned(), escalation.reason.clone());
-    escalation.calls(now).then_some(Alert { key, event, message, run_id, hint: Some(hint) })
+    escalation.calls(now).then_some(Alert { key, event, message, run_id, hint: Some(hint), escalation: true })
 }
 
 fn of_run(session: &Session, reader: &Reader, run: &Run, found: &mut Vec<Alert>) -> Result<(), StoreError> {
@@ -137,7 +136,7 @@ fn of_run(session: &Session, reader: &Reader, run: &Run, found: &mut Vec<Alert>)
     // What a human knows of is silent until it is due.
     let known_of = |target: &str| standing.iter().any(|known| known.target == target && !known.calls(session.now()));
     let mut add = |key: String, event: &str, message: String, hint: Option<String>| {
-        found.push(Alert { key, event: event.to_owned(), message, run_id: id.to_owned(), hint });
+        found.push(Alert { key, event: event.to_owned(), message, run_id: id.to_owned(), hint, escalation: false });
     };
     for suggestion in reader.suggestions(Some(id), true)? {
         let hint = format!("metawsm suggestions accept {}", suggestion.suggestion_id);

@@ -216,7 +216,7 @@ pub struct App {
     deep_in: Tab,
     paging: Option<i64>,
     seen: BTreeMap<String, i64>,
-    known: Option<BTreeSet<String>>,
+    known: Option<BTreeSet<(String, u32)>>,
     title: String,
     tokens: u64,
     interrupted: Option<Duration>,

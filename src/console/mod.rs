@@ -206,6 +206,7 @@ impl Running {
             }),
             Effect::Title(text) => terminal::title(&text),
             Effect::Bell => terminal::bell(),
+            Effect::Desktop(words) => terminal::desktop(&words),
             Effect::Quit | Effect::Redraw | Effect::Attach(_) | Effect::Edit(..) | Effect::Suspend => {}
         }
     }

@@ -75,6 +75,8 @@ pub enum Effect {
     Title(String),
     /// Ring the bell.
     Bell,
+    /// Show a notification on the desktop, where the terminal can.
+    Desktop(String),
     /// Suspend the program.
     Suspend,
     /// Draw everything again.

@@ -218,6 +218,16 @@ pub fn bell() {
     let _ = out.write_all(b"\x07").and_then(|()| out.flush());
 }
 
+/// So much of a notification is sent.
+const LONGEST_NOTICE: usize = 200;
+
+/// Shows a notification on the desktop: OSC 9, which terminals that do not know it leave out.
+pub fn desktop(words: &str) {
+    let words: String = one_line(words).chars().take(LONGEST_NOTICE).collect();
+    let mut out = io::stdout();
+    let _ = write!(out, "\x1b]9;{words}\x1b\\").and_then(|()| out.flush());
+}
+
 #[cfg(test)]
 mod tests {
     use ratatui::{TerminalOptions, Viewport};

@@ -245,6 +245,11 @@ pub enum EscalationWish {
         /// What is said to it.
         note: Option<String>,
     },
+    /// It is due: a human is called again.
+    CallAgain {
+        /// When the next time.
+        due_at: Option<Moment>,
+    },
     /// A human has settled it.
     Resolve {
         /// What is said to it.

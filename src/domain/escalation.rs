@@ -176,6 +176,12 @@ pub struct Escalation {
     pub opened_at: Moment,
     /// When it calls again.
     pub due_at: Option<Moment>,
+    /// How often it has called again.
+    #[serde(default, skip_serializing_if = "never")]
+    pub notified: u32,
+    /// When it did the last time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notified_at: Option<Moment>,
     /// Who knows of it.
     pub acknowledged_by: Option<String>,
     /// Who resolved it.
@@ -192,12 +198,28 @@ pub struct Escalation {
     pub by_human: bool,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+const fn never(times: &u32) -> bool {
+    *times == 0
+}
+
 impl Escalation {
     /// Whether it is not resolved.
     pub const fn stands(&self) -> bool {
         match self.state {
             EscalationState::Open | EscalationState::Acknowledged => true,
             EscalationState::Resolved => false,
+        }
+    }
+
+    /// A command that leads on to what it is about.
+    pub fn leads_to(&self) -> String {
+        let run_id = self.run_id.as_deref().unwrap_or_default();
+        match (&self.thread_id, &self.agent) {
+            (Some(thread), _) => format!("metawsm forum answer --thread-id {thread} --body TEXT"),
+            (None, Some(agent)) => format!("metawsm restart --run-id {run_id} --agent {agent}"),
+            (None, None) if run_id.is_empty() => "metawsm doctor".to_owned(),
+            (None, None) => format!("metawsm status --run-id {run_id}"),
         }
     }
 
@@ -210,6 +232,12 @@ impl Escalation {
             agent_name: self.agent.clone(),
             thread_id: self.thread_id.clone(),
         }
+    }
+
+    /// Whether it is due to call again. A thread that waits is told of again by its rule, with how long it waits.
+    pub fn is_due(&self, now: Moment) -> bool {
+        let by_its_rule = self.kind == Kind::Sla && self.state == EscalationState::Open;
+        self.stands() && !by_its_rule && self.due_at.is_some_and(|due| due <= now)
     }
 
     /// Whether it calls now: open, or acknowledged and due again.

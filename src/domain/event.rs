@@ -474,6 +474,17 @@ pub enum Fact {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         due_at: Option<Moment>,
     },
+    /// A human is called to it again: it was due, and nobody has settled it.
+    #[serde(rename = "escalation.notified")]
+    EscalationNotified {
+        /// Which.
+        escalation_id: String,
+        /// How often it has called again, this time too.
+        times: u32,
+        /// When it calls the next time.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        due_at: Option<Moment>,
+    },
     /// A human knows of it.
     #[serde(rename = "escalation.acknowledged")]
     EscalationAcknowledged {

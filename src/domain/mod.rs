@@ -17,6 +17,7 @@ pub mod plan;
 pub mod policy;
 pub mod prompt;
 pub mod refusal;
+pub mod report;
 pub mod run;
 pub mod runner;
 pub mod scene;

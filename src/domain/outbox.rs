@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::escalation::Kind;
 use super::event::{Event, Fact, Subject};
 use super::signal::{Signal, SignalType};
 use super::thread::ThreadState;
@@ -12,6 +13,11 @@ use super::time::Moment;
 
 /// Topic of the entries in a ticket's changelog.
 pub const DOCS_SYNC: &str = "forum.integration.docs_sync.requested";
+
+/// Topic of the user's program that calls a human.
+pub const NOTIFY: &str = "escalation.notify.requested";
+/// Topic of the entries about calls in a ticket's changelog.
+pub const CALL_NOTED: &str = "escalation.docs.requested";
 
 /// The pause after the first error; doubled with each.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -21,8 +27,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// Which side effects are wanted at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Wanted {
-    /// Answers are written into the ticket's changelog.
+    /// Answers and calls are written into the ticket's changelog.
     pub docs_sync: bool,
+    /// A program of the user's is to call.
+    pub notify: bool,
 }
 
 /// Where a letter stands.
@@ -137,12 +145,45 @@ pub fn letter_target(id: i64) -> String {
 
 /// Whether an event makes anything necessary outside, if that is wanted: most do not, and nobody is asked for them.
 pub fn may_have_letters(event: &Event) -> bool {
-    !letters_of(event, Wanted { docs_sync: true }).is_empty()
+    !letters_of(event, Wanted { docs_sync: true, notify: true }).is_empty()
 }
 
 /// What an event makes necessary outside.
 pub fn letters_of(event: &Event, wanted: Wanted) -> Vec<NewLetter> {
-    docs_sync(event).filter(|_| wanted.docs_sync).into_iter().collect()
+    let mut letters = Vec::new();
+    letters.extend(docs_sync(event).filter(|_| wanted.docs_sync));
+    letters.extend(called(event, NOTIFY).filter(|_| wanted.notify));
+    // What could not be written down is not written down as that either.
+    let lost = matches!(event.fact, Fact::EscalationOpened { kind: Kind::DeadLetter, .. });
+    let noted = called(event, CALL_NOTED).filter(|_| wanted.docs_sync && !lost);
+    letters.extend(noted.filter(|_| event.subject.run_id.is_some() && event.subject.ticket.is_some()));
+    letters
+}
+
+/// A human is called, or called again.
+fn called(event: &Event, topic: &'static str) -> Option<NewLetter> {
+    let (escalation_id, again) = match &event.fact {
+        // That nobody could be called is not called out: it would go round in a circle.
+        Fact::EscalationOpened { kind: Kind::DeadLetter, evidence, .. } if is_about_calling(evidence) => return None,
+        Fact::EscalationOpened { escalation_id, .. } => (escalation_id, false),
+        Fact::EscalationNotified { escalation_id, .. } => (escalation_id, true),
+        _ => return None,
+    };
+    let subject = &event.subject;
+    let payload = json!({
+        "escalation_id": escalation_id,
+        "again": again,
+        "event_id": event.event_id,
+        "run_id": subject.run_id,
+        "ticket": subject.ticket,
+        "workspace": subject.workspace,
+        "at": event.occurred_at,
+    });
+    Some(NewLetter { topic, key: escalation_id.clone(), payload })
+}
+
+fn is_about_calling(evidence: &Value) -> bool {
+    evidence["topic"].as_str().is_some_and(|topic| [NOTIFY, CALL_NOTED].contains(&topic))
 }
 
 /// A thread of a run that was answered or closed.

@@ -10,14 +10,15 @@ use serde::Deserialize;
 use super::engine::{Caller, Engine};
 use super::error::EngineError;
 use super::git::{blob_of, blob_of_bytes};
-use super::{own_work, tickets};
+use super::{notifier, own_work, tickets};
 use crate::domain::actor::Side;
 use crate::domain::command::{Command, RunWish};
+use crate::domain::escalation::Escalation;
 use crate::domain::event::{OwnFile, Worktree};
 use crate::domain::outbox::Letter;
 use crate::domain::run::{Run, RunStatus};
 use crate::domain::scene::Workspace;
-use crate::domain::thread::{Post, Thread};
+use crate::domain::thread::{LONGEST_TITLE, Post, Thread};
 use crate::domain::time::Moment;
 use crate::store::{Order, Reader};
 
@@ -64,6 +65,43 @@ pub fn consume_at_close(engine: &Engine, letter: &Letter) -> Result<Option<Strin
     consume_for(engine, letter, true)
 }
 
+/// The same for a call, which is written down below its ticket whether it is about a thread or not.
+///
+/// # Errors
+/// What may come through at another time; [`EngineError::Interrupted`] while the run is being closed.
+pub fn consume_call(engine: &Engine, letter: &Letter, closer: bool) -> Result<Option<String>, EngineError> {
+    let request = notifier::Request::of(letter)?;
+    let reader = engine.reader()?;
+    let Some(call) = reader.escalation(&request.escalation_id)? else {
+        return Ok(Some(format!("escalation {} is not there", request.escalation_id)));
+    };
+    let (Some(run_id), Some(ticket)) = (&call.run_id, &call.ticket) else {
+        return Ok(Some("it is about no ticket of a run".to_owned()));
+    };
+    let Some(run) = reader.run(run_id)? else { return Ok(Some(format!("run {run_id} is not there"))) };
+    let at = field(letter, "at").and_then(Moment::parse).unwrap_or(call.opened_at);
+    let entry = Entry {
+        ticket,
+        workspace: call.workspace.clone(),
+        thread_id: call.thread_id.as_deref().unwrap_or_default(),
+        event_id: &request.event_id,
+        heading: heading(at, if request.again { "called again" } else { "called" }, &call.reason),
+        text: words_of_call(&call, at),
+    };
+    write(engine, &reader, &run, &entry, (letter, closer))
+}
+
+fn field<'a>(letter: &'a Letter, name: &str) -> Option<&'a str> {
+    letter.payload.get(name).and_then(serde_json::Value::as_str)
+}
+
+/// Why a human was called. What is quoted ends with the quotation, whatever is in it.
+fn words_of_call(call: &Escalation, at: Moment) -> String {
+    let agent = call.agent.as_deref().map(|name| format!(" about **{}**", plain(name))).unwrap_or_default();
+    let thread = call.thread_id.as_deref().map(|id| format!(", thread `{}`", plain(id))).unwrap_or_default();
+    format!("A human was called{agent} ({}{thread}) at {at}:\n\n{}", call.kind, quoted(&call.reason))
+}
+
 fn consume_for(engine: &Engine, letter: &Letter, closer: bool) -> Result<Option<String>, EngineError> {
     let request: Request = match serde_json::from_value(letter.payload.clone()) {
         Ok(request) => request,
@@ -76,12 +114,42 @@ fn consume_for(engine: &Engine, letter: &Letter, closer: bool) -> Result<Option<
     let (Some(run), Some(thread)) = (reader.run(&request.run_id)?, reader.thread(&request.thread_id)?) else {
         return Ok(Some(format!("run {} or thread {} is not there", request.run_id, request.thread_id)));
     };
+    let entry = Entry {
+        ticket: &thread.ticket,
+        workspace: thread.workspace.clone(),
+        thread_id: &thread.thread_id,
+        event_id: &request.event_id,
+        heading: heading(request.at, &request.trigger, &thread.title),
+        text: text(&reader, &request, &thread)?,
+    };
+    write(engine, &reader, &run, &entry, (letter, closer))
+}
+
+/// What is written into a ticket's changelog.
+struct Entry<'a> {
+    ticket: &'a str,
+    workspace: Option<String>,
+    /// Empty where it is about none.
+    thread_id: &'a str,
+    event_id: &'a str,
+    heading: String,
+    text: String,
+}
+
+fn write(
+    engine: &Engine,
+    reader: &Reader,
+    run: &Run,
+    entry: &Entry<'_>,
+    (letter, closer): (&Letter, bool),
+) -> Result<Option<String>, EngineError> {
     match run.status {
         RunStatus::Closed => {
-            let (run, thread) = (run.id(), &thread.thread_id);
-            let note =
-                format!("run {run} is closed and its changelog with it: what was said stands in thread {thread}");
-            return Ok(Some(note));
+            let stands = match entry.thread_id {
+                "" => "the call stands in the journal".to_owned(),
+                thread => format!("what was said stands in thread {thread}"),
+            };
+            return Ok(Some(format!("run {} is closed and its changelog with it: {stands}", run.id())));
         }
         // Its own commit of the docs is just being made.
         RunStatus::Closing if !closer => {
@@ -89,7 +157,7 @@ fn consume_for(engine: &Engine, letter: &Letter, closer: bool) -> Result<Option<
         }
         _ => {}
     }
-    let place = match place(&reader, &run, &thread)? {
+    let place = match place(reader, run, entry)? {
         Ok(place) => place,
         Err(why_not) => return Ok(Some(why_not)),
     };
@@ -97,10 +165,9 @@ fn consume_for(engine: &Engine, letter: &Letter, closer: bool) -> Result<Option<
     let key = format!("docs-{mark}");
     let journaled = reader.has_event(&key)?;
     let dir = Path::new(&place.tree.path).join(&place.dir);
-    let entry = text(&reader, &request, &thread)?;
-    let written = tickets::append_entry(&dir, &heading(&request, &thread), &entry, &mark)?;
+    let written = tickets::append_entry(&dir, &entry.heading, &entry.text, &mark)?;
     if !journaled {
-        journal(engine, &reader, &run, &thread, &place, &request, &key)?;
+        journal(engine, reader, run, &place, entry, &key)?;
     }
     Ok((!written).then(|| "it was there already".to_owned()))
 }
@@ -113,14 +180,14 @@ pub fn mark(letter: &Letter) -> String {
     format!("evt-{}-{}", letter.seq, digest.get(..16).unwrap_or_default())
 }
 
-/// The ticket's directory in the thread's workspace, or why there can be none.
+/// The ticket's directory in the entry's workspace, or why there can be none.
 ///
 /// # Errors
 /// Where it should be there and is not.
-fn place(reader: &Reader, run: &Run, thread: &Thread) -> Result<Result<Place, String>, EngineError> {
-    let ticket = &thread.ticket;
-    let named = thread.workspace.clone();
-    let of_ticket = || run.spec.workspaces.iter().find(|found| found.ticket == *ticket).map(|found| found.name.clone());
+fn place(reader: &Reader, run: &Run, entry: &Entry<'_>) -> Result<Result<Place, String>, EngineError> {
+    let ticket = entry.ticket;
+    let named = entry.workspace.clone();
+    let of_ticket = || run.spec.workspaces.iter().find(|found| found.ticket == ticket).map(|found| found.name.clone());
     let Some(name) = named.or_else(of_ticket) else {
         return Ok(Err(format!("run {} has no workspace for {ticket}", run.id())));
     };
@@ -129,7 +196,7 @@ fn place(reader: &Reader, run: &Run, thread: &Thread) -> Result<Result<Place, St
         return Ok(Err(format!("workspace {name} is gone")));
     };
     let seeding =
-        reader.seedings(run.id())?.into_iter().find(|found| found.workspace == name && found.ticket == *ticket);
+        reader.seedings(run.id())?.into_iter().find(|found| found.workspace == name && found.ticket == ticket);
     let tree = seeding.as_ref().and_then(|found| workspace.worktrees.iter().find(|tree| tree.repo == found.repo));
     let (Some(seeding), Some(tree)) = (&seeding, tree) else {
         return Ok(Err(format!("workspace {name} has no docs of {ticket}")));
@@ -154,9 +221,8 @@ fn journal(
     engine: &Engine,
     reader: &Reader,
     run: &Run,
-    thread: &Thread,
     place: &Place,
-    request: &Request,
+    entry: &Entry<'_>,
     key: &str,
 ) -> Result<(), EngineError> {
     let path = place.dir.join(own_work::CHANGELOG);
@@ -167,12 +233,12 @@ fn journal(
     let file = ours.then(blob).transpose()?.map(|blob| OwnFile { path: path.display().to_string(), blob });
     let wish = RunWish::DocsSynced {
         workspace: place.workspace.name.clone(),
-        ticket: thread.ticket.clone(),
+        ticket: entry.ticket.to_owned(),
         repo: place.tree.repo.clone(),
         dir: place.dir.display().to_string(),
         file,
-        thread_id: thread.thread_id.clone(),
-        event_id: request.event_id.clone(),
+        thread_id: entry.thread_id.to_owned(),
+        event_id: entry.event_id.to_owned(),
     };
     let caller = Caller::system("docs");
     let command = Command::Run { run_id: run.id().to_owned(), wish };
@@ -180,11 +246,11 @@ fn journal(
     Ok(())
 }
 
-fn heading(request: &Request, thread: &Thread) -> String {
-    let (year, month, day) = request.at.date();
+fn heading(at: Moment, trigger: &str, title: &str) -> String {
+    let (year, month, day) = at.date();
     // A title is one line, and no comment that would hide what follows.
-    let title = tickets::frontmatter::body(&thread.title);
-    format!("{year:04}-{month:02}-{day:02} {}: {title}", request.trigger)
+    let title: String = tickets::frontmatter::body(title).chars().take(LONGEST_TITLE).collect();
+    format!("{year:04}-{month:02}-{day:02} {trigger}: {title}")
 }
 
 /// Who asked what and when, and who said what to it.
@@ -227,7 +293,12 @@ fn text(reader: &Reader, request: &Request, thread: &Thread) -> Result<String, E
 
 /// The words of a post as a quotation: whatever is in them, it ends with them.
 fn said(post: &Post, what: &str) -> String {
-    let body = tickets::frontmatter::body(&post.body);
+    let (name, at) = (plain(&post.author_name), post.created_at);
+    format!("\n**{name}** ({}) {what} at {at}:\n\n{}", post.author_type, quoted(&post.body))
+}
+
+fn quoted(body: &str) -> String {
+    let body = tickets::frontmatter::body(body);
     let mut end = body.len().min(LONGEST);
     while !body.is_char_boundary(end) {
         end -= 1;
@@ -241,7 +312,7 @@ fn said(post: &Post, what: &str) -> String {
     if end < body.len() {
         quoted.push_str(&format!(">\n> … {} bytes more in the forum.\n", body.len() - end));
     }
-    format!("\n**{}** ({}) {what} at {}:\n\n{quoted}", plain(&post.author_name), post.author_type, post.created_at)
+    quoted
 }
 
 /// A name within a line of Markdown: without what would be more than a name there.

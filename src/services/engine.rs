@@ -137,7 +137,7 @@ impl Engine {
         let asked = home.clone();
         let ledger = ledger.wanting(move || {
             let policy = asked.load_policy(&[]).map_or_else(|_| Policy::default(), |live| live.policy);
-            Wanted { docs_sync: policy.forum.docs_sync.enabled }
+            Wanted { docs_sync: policy.forum.docs_sync.enabled, notify: !policy.notify.command.is_empty() }
         });
         let git = Git::new(home.lock_dir());
         Ok(Self {

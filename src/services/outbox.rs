@@ -13,10 +13,12 @@ use super::docs_sync;
 use super::engine::{Caller, Engine};
 use super::error::EngineError;
 use super::log::Log;
+use super::notifier;
 use crate::domain::command::{Command, OutboxWish};
-use crate::domain::outbox::{DOCS_SYNC, Letter, pause_after};
+use crate::domain::outbox::{CALL_NOTED, DOCS_SYNC, Letter, NOTIFY, pause_after};
 use crate::domain::policy::Policy;
 use crate::domain::time::Moment;
+pub use crate::store::outbox::Lane;
 
 /// So long a worker has a letter; after that it counts as lost with its worker. Consumers are quicker by far.
 pub const CLAIM: Duration = Duration::from_secs(60);
@@ -48,6 +50,8 @@ impl Consume for Consumers {
     fn consume(&self, engine: &Engine, letter: &Letter) -> Result<Option<String>, EngineError> {
         match letter.topic.as_str() {
             DOCS_SYNC => docs_sync::consume(engine, letter),
+            CALL_NOTED => docs_sync::consume_call(engine, letter, false),
+            NOTIFY => notifier::consume(engine, letter),
             other => {
                 let hint = "was it written by a newer metawsm?";
                 Err(EngineError::not_found(format!("nobody carries out {other}"), hint))
@@ -64,6 +68,7 @@ impl Consume for Closer {
     fn consume(&self, engine: &Engine, letter: &Letter) -> Result<Option<String>, EngineError> {
         match letter.topic.as_str() {
             DOCS_SYNC => docs_sync::consume_at_close(engine, letter),
+            CALL_NOTED => docs_sync::consume_call(engine, letter, true),
             _ => Consumers.consume(engine, letter),
         }
     }
@@ -85,8 +90,8 @@ pub struct Round {
 ///
 /// # Errors
 /// When the store cannot be used; what went wrong with a letter stands in its row.
-pub fn work_off(engine: &Engine, consume: &dyn Consume) -> Result<Round, EngineError> {
-    match engine.ledger.claim_letters(CLAIM, 1)?.pop() {
+pub fn work_off(engine: &Engine, lane: Lane, consume: &dyn Consume) -> Result<Round, EngineError> {
+    match engine.ledger.claim_letters(lane, CLAIM, 1)?.pop() {
         Some(letter) => carry_out(engine, consume, &letter),
         None => Ok(Round::default()),
     }
@@ -178,10 +183,10 @@ pub struct Worker {
 
 impl Worker {
     /// Begins.
-    pub fn begin(engine: &Arc<Engine>, consume: Box<dyn Consume>) -> Self {
+    pub fn begin(engine: &Arc<Engine>, lane: Lane, consume: Box<dyn Consume>) -> Self {
         let ending = Arc::new(AtomicBool::new(false));
         let (of_worker, told) = (Arc::clone(engine), Arc::clone(&ending));
-        let work = move || serve(&of_worker, consume.as_ref(), &told);
+        let work = move || serve(&of_worker, lane, consume.as_ref(), &told);
         let spawned = std::thread::Builder::new().name("outbox".to_owned()).spawn(work);
         if let Err(error) = &spawned {
             let words = format!("nobody works off the outbox: no thread could be started: {error}");
@@ -207,13 +212,13 @@ impl Drop for Worker {
     }
 }
 
-fn serve(engine: &Engine, consume: &dyn Consume, ending: &AtomicBool) {
+fn serve(engine: &Engine, lane: Lane, consume: &dyn Consume, ending: &AtomicBool) {
     let log = Log::new(&engine.home);
     let (mut pruned, mut told) = (None::<Instant>, Instant::now());
     let mut sum = Round::default();
     let mut said = String::new();
     while !ending.load(Ordering::SeqCst) {
-        let trouble = match turn(engine, consume, &mut pruned) {
+        let trouble = match turn(engine, lane, consume, &mut pruned) {
             Ok(round) => {
                 sum = Round {
                     sent: sum.sent + round.sent,
@@ -240,13 +245,22 @@ fn serve(engine: &Engine, consume: &dyn Consume, ending: &AtomicBool) {
     }
 }
 
-fn turn(engine: &Engine, consume: &dyn Consume, pruned: &mut Option<Instant>) -> Result<Round, EngineError> {
-    if pruned.is_none_or(|at| at.elapsed() >= PRUNE_EVERY) {
+fn turn(
+    engine: &Engine,
+    lane: Lane,
+    consume: &dyn Consume,
+    pruned: &mut Option<Instant>,
+) -> Result<Round, EngineError> {
+    if lane == Lane::Files && pruned.is_none_or(|at| at.elapsed() >= PRUNE_EVERY) {
         *pruned = Some(Instant::now());
         prune(engine)?;
     }
     // Looking takes no lock; claiming does.
-    if engine.reader()?.letters_due(engine.now())? { work_off(engine, consume) } else { Ok(Round::default()) }
+    if engine.reader()?.letters_due(lane, engine.now())? {
+        work_off(engine, lane, consume)
+    } else {
+        Ok(Round::default())
+    }
 }
 
 /// Removes letters that were sent longer ago than the policy keeps them.

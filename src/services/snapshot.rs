@@ -254,6 +254,8 @@ pub struct EscalationRow {
     pub opened_at: Moment,
     /// Until when.
     pub due_at: Option<Moment>,
+    /// How often it has called again.
+    pub notified: u32,
 }
 
 impl EscalationRow {
@@ -469,6 +471,8 @@ pub struct Facts {
     pub operator: String,
     /// Whether the bell may ring.
     pub bell: bool,
+    /// Whether calls may show on the desktop.
+    pub desktop: bool,
     /// What is wrong, most pressing first.
     pub troubles: BTreeSet<Trouble>,
 }

@@ -16,7 +16,7 @@ use super::error::EngineError;
 use super::indexing;
 use super::launcher::read_record;
 use super::operator::{Conduct, Operator};
-use super::outbox::{Consumers, Worker};
+use super::outbox::{Consumers, Lane, Worker};
 use super::process::default_ends;
 use super::process::lease::{Lease, LeaseError};
 use super::progress::Progress;
@@ -45,8 +45,8 @@ const SAME_BLOW: Duration = Duration::from_secs(10);
 
 /// The holder of the right to observe and act by rule.
 pub struct Supervisor {
-    /// Works off the outbox beside us. It stands first because it is to end before the lease does.
-    _outbox: Worker,
+    /// They work off the outbox beside us, and stand first because they are to end before the lease does.
+    _outbox: [Worker; 2],
     /// Types to agents, and ends before the lease as well.
     _typist: Typist,
     /// Asks the adviser, and ends before the lease as well.
@@ -108,7 +108,7 @@ impl Supervisor {
         let adviser = Adviser::begin(engine, conduct.clone());
         let desk = adviser.desk();
         Ok(Some(Self {
-            _outbox: Worker::begin(engine, Box::new(Consumers)),
+            _outbox: [Lane::Files, Lane::Calls].map(|lane| Worker::begin(engine, lane, Box::new(Consumers))),
             _typist: Typist::begin(engine),
             _adviser: adviser,
             indexing: indexing::begin(&engine.home, &ending),

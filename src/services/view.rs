@@ -361,6 +361,8 @@ pub fn escalation(escalation: &Escalation) -> Value {
     let mut out = serde_json::to_value(escalation).unwrap_or(Value::Null);
     if let Some(fields) = out.as_object_mut() {
         fields.shift_remove("by_human");
+        fields.insert("notified".to_owned(), json!(escalation.notified));
+        fields.insert("notified_at".to_owned(), json!(escalation.notified_at));
         fields.insert("next".to_owned(), json!(escalation.state.next_commands()));
     }
     out

@@ -58,6 +58,7 @@ pub fn words_of(event: &Event) -> String {
         }
         Fact::SuggestionSettled { to, .. } => format!("the suggestion was {}", to.word()),
         Fact::EscalationOpened { reason, .. } => format!("a human was called: {reason}"),
+        Fact::EscalationNotified { times, .. } => format!("a human was called again ({times}×)"),
         Fact::EscalationAcknowledged { note, .. } => {
             because(&format!("{who} acknowledged the call"), note.as_deref().unwrap_or_default())
         }

@@ -216,6 +216,21 @@ impl Ledger {
         Ok(value)
     }
 
+    /// Keeps a value of `meta`, which is no projection.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn set_meta(&self, key: &str, value: &str) -> Result<(), StoreError> {
+        self.beside(|tx| {
+            tx.prepare_cached(
+                "INSERT INTO meta (key, value) VALUES (:key, :value)
+                 ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            )?
+            .execute(named_params! { ":key": key, ":value": value })
+        })?;
+        Ok(())
+    }
+
     /// The value of a fact about the file itself, made by `make` when there is none yet.
     ///
     /// # Errors

@@ -27,6 +27,25 @@ const DUE: &str = "due.status IN ('pending', 'processing') AND due.due_at <= :no
          WHERE before.status IN ('pending', 'processing')
            AND before.key = due.key AND before.topic = due.topic AND before.id < due.id)";
 
+/// Which letters a worker takes: the user's own program may take its time, and keeps nothing else waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// Those that the user's program carries out.
+    Calls,
+    /// All others.
+    Files,
+}
+
+impl Lane {
+    /// The condition, on the table under the name `due`.
+    const fn sql(self) -> &'static str {
+        match self {
+            Self::Calls => "due.topic = 'escalation.notify.requested'",
+            Self::Files => "due.topic <> 'escalation.notify.requested'",
+        }
+    }
+}
+
 /// The run a letter is about.
 const RUN_ID: &str = "payload ->> '$.run_id'";
 
@@ -193,28 +212,30 @@ impl Ledger {
     ///
     /// # Errors
     /// [`StoreError`] from the database.
-    pub fn claim_letters(&self, hold: Duration, most: usize) -> Result<Vec<Letter>, StoreError> {
-        self.claim(None, hold, most)
+    pub fn claim_letters(&self, lane: Lane, hold: Duration, most: usize) -> Result<Vec<Letter>, StoreError> {
+        self.claim(None, lane, hold, most)
     }
 
-    /// The same for one letter of a run.
+    /// The same for one letter of a run that is no call.
     ///
     /// # Errors
     /// [`StoreError`] from the database.
     pub fn claim_letter_of(&self, run_id: &str, hold: Duration) -> Result<Option<Letter>, StoreError> {
-        Ok(self.claim(Some(run_id), hold, 1)?.pop())
+        Ok(self.claim(Some(run_id), Lane::Files, hold, 1)?.pop())
     }
 
-    fn claim(&self, run_id: Option<&str>, hold: Duration, most: usize) -> Result<Vec<Letter>, StoreError> {
+    fn claim(&self, run_id: Option<&str>, lane: Lane, hold: Duration, most: usize) -> Result<Vec<Letter>, StoreError> {
         let now = self.clock().now();
         let most = i64::try_from(most).unwrap_or(i64::MAX);
         self.beside(|tx| {
             let sql = format!(
                 "UPDATE outbox SET status = 'processing', attempts = attempts + 1, claimed_until = :until
                  WHERE id IN (
-                     SELECT id FROM outbox AS due WHERE {DUE} AND (:run_id IS NULL OR due.{RUN_ID} = :run_id)
+                     SELECT id FROM outbox AS due
+                     WHERE {DUE} AND {} AND (:run_id IS NULL OR due.{RUN_ID} = :run_id)
                      ORDER BY due_at, id LIMIT :most)
-                 RETURNING {COLUMNS}"
+                 RETURNING {COLUMNS}",
+                lane.sql()
             );
             let mut update = tx.prepare_cached(&sql)?;
             let params = named_params! {
@@ -384,9 +405,9 @@ impl Reader {
     ///
     /// # Errors
     /// [`StoreError`] from the database.
-    pub fn letters_due(&self, now: Moment) -> Result<bool, StoreError> {
+    pub fn letters_due(&self, lane: Lane, now: Moment) -> Result<bool, StoreError> {
         self.with(|conn| {
-            conn.prepare_cached(&format!("SELECT EXISTS (SELECT 1 FROM outbox AS due WHERE {DUE})"))?
+            conn.prepare_cached(&format!("SELECT EXISTS (SELECT 1 FROM outbox AS due WHERE {DUE} AND {})", lane.sql()))?
                 .query_row(named_params! { ":now": now.millis() }, |row| row.get(0))
         })
     }
@@ -399,8 +420,9 @@ impl Reader {
         self.with(|conn| {
             let sql = format!(
                 "SELECT EXISTS (
-                     SELECT 1 FROM outbox
-                     WHERE status = 'processing' AND claimed_until > :now AND {RUN_ID} = :run_id)"
+                     SELECT 1 FROM outbox AS due
+                     WHERE status = 'processing' AND claimed_until > :now AND {RUN_ID} = :run_id AND {})",
+                Lane::Files.sql()
             );
             conn.prepare_cached(&sql)?
                 .query_row(named_params! { ":now": now.millis(), ":run_id": run_id }, |row| row.get(0))

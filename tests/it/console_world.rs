@@ -184,6 +184,7 @@ pub fn snapshot() -> Snapshot {
             thread_id: None,
             opened_at: before(240),
             due_at: None,
+            notified: 0,
         }],
         suggestions: vec![SuggestionRow {
             id: "s1".to_owned(),
@@ -212,6 +213,7 @@ pub fn snapshot() -> Snapshot {
             viewer: "kim".to_owned(),
             operator: "assist".to_owned(),
             bell: true,
+            desktop: true,
             troubles: Default::default(),
         },
     }

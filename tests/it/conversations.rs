@@ -85,6 +85,8 @@ fn who_goes_with_the_tmux_server_comes_back_to_its_own_conversation() {
     world.tmux(&["kill-server"]);
     for (name, id) in NAMES.iter().zip(&began) {
         assert_eq!(said(&world, &run, name, "resumed"), *id);
+        // The program may speak before its start is written down.
+        world.until_agent(&run, name, "running");
         assert_eq!(reasons(&world, name), [format!("started, launch 2: its conversation {id} goes on")]);
     }
 }

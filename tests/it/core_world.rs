@@ -232,6 +232,8 @@ pub struct Stage {
     pub scene: Scene,
     pub log: Vec<Event>,
     pub minutes: i64,
+    /// Milliseconds beyond the minutes.
+    pub millis: i64,
 }
 
 impl Stage {
@@ -262,12 +264,22 @@ impl Stage {
         Context { now: self.now(), actor, identity }
     }
 
-    fn now(&self) -> Moment {
-        Moment::from_millis(START + self.minutes * 60_000)
+    pub fn now(&self) -> Moment {
+        Moment::from_millis(START + self.minutes * 60_000 + self.millis)
     }
 
     pub fn give(&mut self, actor: Actor, identity: Option<AgentKey>, command: &Command) -> Result<Vec<Event>, Refusal> {
         self.minutes += 1;
+        self.give_now(actor, identity, command)
+    }
+
+    /// The same, at once.
+    pub fn give_now(
+        &mut self,
+        actor: Actor,
+        identity: Option<AgentKey>,
+        command: &Command,
+    ) -> Result<Vec<Event>, Refusal> {
         let decided = decide(&self.scene, command, &self.context(actor.clone(), identity))?;
         let first = self.log.len();
         self.apply(decided.drafts, &actor);

@@ -43,6 +43,7 @@ fn name(fact: &Fact) -> &'static str {
         Fact::OperatorSuggested { .. } => "operator.suggested",
         Fact::SuggestionSettled { .. } => "operator.suggestion_settled",
         Fact::EscalationOpened { .. } => "escalation.opened",
+        Fact::EscalationNotified { .. } => "escalation.notified",
         Fact::EscalationAcknowledged { .. } => "escalation.acknowledged",
         Fact::EscalationResolved { .. } => "escalation.resolved",
         Fact::DeliveryQueued { .. } => "delivery.queued",
@@ -65,7 +66,7 @@ fn name(fact: &Fact) -> &'static str {
     }
 }
 
-const VARIANTS: usize = 44;
+const VARIANTS: usize = 45;
 
 fn author() -> Option<Author> {
     Some(Author { author_type: ActorType::Agent, author_name: "planner".into() })
@@ -293,6 +294,7 @@ fn facts() -> Vec<Fact> {
             evidence: serde_json::json!({ "signal": "question" }),
             due_at: Some(Moment::from_millis(START)),
         },
+        Fact::EscalationNotified { escalation_id: "esc-1".into(), times: 2, due_at: Some(Moment::from_millis(START)) },
         Fact::EscalationAcknowledged {
             escalation_id: "esc-1".into(),
             due_at: Some(Moment::from_millis(START)),

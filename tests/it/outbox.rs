@@ -12,7 +12,7 @@ use metawsm::domain::outbox::{DOCS_SYNC, Letter, LetterStatus, Wanted};
 use metawsm::services::engine::{Caller, Engine, Surroundings};
 use metawsm::services::error::EngineError;
 use metawsm::services::home::{Home, HomeArgs};
-use metawsm::services::outbox::{CLAIM, Consume, Round, prune, settle, work_off, work_off_run};
+use metawsm::services::outbox::{CLAIM, Consume, Lane, Round, prune, settle, work_off, work_off_run};
 use metawsm::store::ids::CountingIds;
 use metawsm::store::outbox::LetterFilter;
 use metawsm::store::{Ledger, Order};
@@ -33,7 +33,7 @@ impl Office {
         let mut engine = Engine::open(Home::at(dir.path(), &HomeArgs::default()), Surroundings::default()).unwrap();
         let clock = Arc::new(HandClock::default());
         let ledger = Ledger::open(&engine.home.db, clock.clone(), Arc::new(CountingIds::default())).unwrap();
-        engine.ledger = ledger.wanting(|| Wanted { docs_sync: true });
+        engine.ledger = ledger.wanting(|| Wanted { docs_sync: true, notify: false });
         std::fs::write(&engine.home.policy, json!({ "version": 3, "outbox": { "max_attempts": 3 } }).to_string())
             .unwrap();
         let office = Self { engine, clock, _dir: dir };
@@ -70,7 +70,7 @@ impl Office {
     pub fn work(&self, consumer: &dyn Consume) -> Round {
         let mut sum = Round::default();
         loop {
-            let round = work_off(&self.engine, consumer).unwrap();
+            let round = work_off(&self.engine, Lane::Files, consumer).unwrap();
             if round == Round::default() {
                 return sum;
             }
@@ -162,14 +162,14 @@ fn a_claim_is_one_workers_until_it_runs_out_and_the_late_one_changes_nothing() {
     let office = Office::new();
     office.answered("t1");
     let ledger = &office.engine.ledger;
-    let first = ledger.claim_letters(CLAIM, 9).unwrap();
+    let first = ledger.claim_letters(Lane::Files, CLAIM, 9).unwrap();
     assert_eq!(first.len(), 1);
-    assert!(ledger.claim_letters(CLAIM, 9).unwrap().is_empty());
+    assert!(ledger.claim_letters(Lane::Files, CLAIM, 9).unwrap().is_empty());
     // The worker is gone: nobody says how it ended.
     office.pass(CLAIM - Duration::from_millis(1));
-    assert!(ledger.claim_letters(CLAIM, 9).unwrap().is_empty());
+    assert!(ledger.claim_letters(Lane::Files, CLAIM, 9).unwrap().is_empty());
     office.pass(Duration::from_millis(1));
-    let second = ledger.claim_letters(CLAIM, 9).unwrap();
+    let second = ledger.claim_letters(Lane::Files, CLAIM, 9).unwrap();
     assert_eq!((second.len(), second[0].attempts), (1, 2));
     assert!(!ledger.letter_sent(&first[0], None).unwrap());
     assert!(!ledger.letter_failed(&first[0], "late", Duration::ZERO).unwrap());
@@ -196,7 +196,7 @@ fn two_workers_at_once_never_have_the_same_letter() {
                     let ledger = Ledger::open(&office.engine.home.db, clock, Arc::new(CountingIds::default())).unwrap();
                     let mut mine = Vec::new();
                     loop {
-                        let letters = ledger.claim_letters(CLAIM, 3).unwrap();
+                        let letters = ledger.claim_letters(Lane::Files, CLAIM, 3).unwrap();
                         if letters.is_empty() {
                             return mine;
                         }
@@ -223,7 +223,10 @@ fn letters_of_one_thread_go_in_order_and_others_pass_by() {
     assert_eq!(office.work(&consumer), Round { sent: 1, failed: 1, dead: 0 });
     assert_eq!(consumer.seen(), ["t1 1", "t2 1"]);
     assert_eq!(office.work(&consumer), Round::default(), "the second of t1 waits for the first");
-    assert!(!office.engine.reader().unwrap().letters_due(office.engine.now()).unwrap(), "and no lock is taken for it");
+    assert!(
+        !office.engine.reader().unwrap().letters_due(Lane::Files, office.engine.now()).unwrap(),
+        "and no lock is taken for it"
+    );
     office.pass(Duration::from_secs(1));
     assert_eq!(office.work(&consumer).sent, 2);
     assert_eq!(consumer.seen()[2..], ["t1 2", "t1 1"]);
@@ -280,7 +283,7 @@ fn a_letter_that_takes_its_worker_down_each_time_is_given_up_too() {
     let office = Office::new();
     office.answered("t1");
     for _ in 0..3 {
-        assert_eq!(office.engine.ledger.claim_letters(CLAIM, 9).unwrap().len(), 1);
+        assert_eq!(office.engine.ledger.claim_letters(Lane::Files, CLAIM, 9).unwrap().len(), 1);
         office.pass(CLAIM);
     }
     let consumer = Scripted::default();
@@ -311,8 +314,8 @@ fn a_defect_is_its_letters_trouble_alone() {
     let office = Office::new();
     office.answered("t1");
     office.answered("t2");
-    assert!(office.engine.reader().unwrap().letters_due(office.engine.now()).unwrap());
-    work_off(&office.engine, &Scripted::default()).unwrap();
+    assert!(office.engine.reader().unwrap().letters_due(Lane::Files, office.engine.now()).unwrap());
+    work_off(&office.engine, Lane::Files, &Scripted::default()).unwrap();
     assert_eq!(office.letters()[1].attempts, 0);
 }
 
@@ -331,7 +334,7 @@ fn what_it_is_too_early_for_waits_and_costs_no_attempt() {
     office.answered("t1");
     for _ in 0..5 {
         assert_eq!(office.work(&TooEarly), Round::default());
-        assert!(!office.engine.reader().unwrap().letters_due(office.engine.now()).unwrap());
+        assert!(!office.engine.reader().unwrap().letters_due(Lane::Files, office.engine.now()).unwrap());
         office.pass(Duration::from_secs(1));
     }
     let health = office.engine.reader().unwrap().outbox_health().unwrap();
@@ -357,7 +360,7 @@ fn what_is_dropped_is_gone_and_what_is_done_or_in_hand_is_not_touched() {
     assert!(
         matches!(settle(&office.engine, &caller(), ids[2], OutboxWish::Drop), Err(error) if error.refusal().is_some())
     );
-    let claimed = office.engine.ledger.claim_letters(CLAIM, 1).unwrap();
+    let claimed = office.engine.ledger.claim_letters(Lane::Files, CLAIM, 1).unwrap();
     assert_eq!(claimed[0].id, ids[0]);
     for wish in [OutboxWish::Drop, OutboxWish::Retry] {
         assert!(settle(&office.engine, &caller(), ids[0], wish).is_err());
@@ -374,7 +377,7 @@ fn what_is_dropped_is_gone_and_what_is_done_or_in_hand_is_not_touched() {
 fn a_new_holder_of_the_lease_takes_the_claims_of_the_last_one_back() {
     let office = Office::new();
     office.answered("t1");
-    office.engine.ledger.claim_letters(CLAIM, 9).unwrap();
+    office.engine.ledger.claim_letters(Lane::Files, CLAIM, 9).unwrap();
     assert_eq!(office.engine.ledger.release_letters().unwrap(), 1);
     let consumer = Scripted::default();
     assert_eq!(office.work(&consumer).sent, 1);
@@ -386,7 +389,7 @@ fn what_was_sent_long_ago_is_removed_and_nothing_else() {
     let office = Office::new();
     office.answered("t1");
     office.answered("t2");
-    let first = office.engine.ledger.claim_letters(CLAIM, 1).unwrap();
+    let first = office.engine.ledger.claim_letters(Lane::Files, CLAIM, 1).unwrap();
     office.engine.ledger.letter_sent(&first[0], None).unwrap();
     assert_eq!(prune(&office.engine).unwrap(), 0);
     office.pass(Duration::from_secs(73 * 3_600));
@@ -407,7 +410,7 @@ fn each_state_is_listed_by_its_name() {
     assert_eq!(office.work(&consumer), Round { sent: 2, failed: 1, dead: 0 });
     office.answered("t4");
     office.answered("t5");
-    office.engine.ledger.claim_letters(CLAIM, 1).unwrap();
+    office.engine.ledger.claim_letters(Lane::Files, CLAIM, 1).unwrap();
     let reader = office.engine.reader().unwrap();
     let keys = |filter| -> Vec<String> {
         reader.letters(Some(filter), None, 9).unwrap().letters.into_iter().map(|letter| letter.key).collect()

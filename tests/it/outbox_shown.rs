@@ -16,7 +16,7 @@ use crate::world::World;
 fn pages_of_letters_make_up_the_whole_and_a_cursor_belongs_to_its_list() {
     let world = World::new(&[]);
     world.ask(&["forum", "ask", "--ticket", "T-1", "--title", "t", "--body", "b"]);
-    let ledger = crate::store_crash::ledger(&world.db()).wanting(|| Wanted { docs_sync: true });
+    let ledger = crate::store_crash::ledger(&world.db()).wanting(|| Wanted { docs_sync: true, notify: false });
     let give = |command| drop(ledger.execute(&Order::new(&command, &human())).unwrap());
     give(Plan::of(&["a"]).create());
     for n in 0..7 {
@@ -61,7 +61,7 @@ fn pages_of_letters_make_up_the_whole_and_a_cursor_belongs_to_its_list() {
 fn a_letter_looks_the_same_wherever_it_is_shown() {
     let world = World::new(&[]);
     world.ask(&["forum", "ask", "--ticket", "T-1", "--title", "t", "--body", "b"]);
-    let ledger = crate::store_crash::ledger(&world.db()).wanting(|| Wanted { docs_sync: true });
+    let ledger = crate::store_crash::ledger(&world.db()).wanting(|| Wanted { docs_sync: true, notify: false });
     for command in [Plan::of(&["a"]).create(), ask("t1", "a", "which port?", false), answer("t1", human(), None)] {
         ledger.execute(&Order::new(&command, &human())).unwrap();
     }

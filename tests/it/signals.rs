@@ -45,7 +45,7 @@ fn never() -> Value {
 
 impl World {
     #[track_caller]
-    fn until(&self, run: &str, agent: &str, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+    pub fn until(&self, run: &str, agent: &str, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
         wait_for(&format!("{agent}: {what}; it is {}", self.agent(run, agent)), PATIENCE, || {
             Some(self.agent(run, agent)).filter(&fits)
         })

@@ -301,7 +301,7 @@ impl Told {
                 );
                 self.escalations.insert(escalation_id.clone(), true);
             }
-            Fact::EscalationAcknowledged { escalation_id, .. } => {
+            Fact::EscalationNotified { escalation_id, .. } | Fact::EscalationAcknowledged { escalation_id, .. } => {
                 prop_assert_eq!(self.escalations.get(escalation_id), Some(&true));
             }
             Fact::EscalationResolved { escalation_id, .. } => {

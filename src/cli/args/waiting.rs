@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{OperatorWord, Selector, SelectorAll};
-use crate::domain::time::parse_duration;
+use crate::domain::time::{Moment, parse_duration};
 
 /// Options of the lists of escalations and suggestions.
 #[derive(Debug, Clone, Default, Args)]
@@ -190,4 +190,38 @@ pub enum LetterWord {
     Sent,
     /// Given up.
     Dead,
+}
+
+/// Options of `report`.
+#[derive(Debug, Clone, Args)]
+pub struct ReportArgs {
+    /// Which run (default: all).
+    #[command(flatten)]
+    pub selector: Selector,
+    /// From when on: a time (2026-11-21T08:00:00Z), so long ago (8h), or when you were told last (the first time: 24h)
+    #[arg(long, value_name = "TIME|last", default_value = "last", value_parser = since)]
+    pub since: Since,
+}
+
+/// From when on a report goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    /// From this moment on.
+    At(Moment),
+    /// From so long ago on.
+    Ago(Duration),
+    /// From the last report on.
+    Last,
+}
+
+fn since(text: &str) -> Result<Since, String> {
+    if text == "last" {
+        return Ok(Since::Last);
+    }
+    if let Some(moment) = Moment::parse(text) {
+        return Ok(Since::At(moment));
+    }
+    parse_duration(text)
+        .map(Since::Ago)
+        .map_err(|_| "a time like 2026-11-21T08:00:00Z, 8h, or last is wanted".to_owned())
 }

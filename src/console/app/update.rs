@@ -1,7 +1,5 @@
 //! What comes in, and what follows from it.
 
-use std::collections::BTreeSet;
-
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::digest::Digest;
@@ -257,16 +255,21 @@ impl App {
 
     /// Once for each escalation, and not for those that are looked at.
     fn ring(&mut self, snapshot: &Snapshot, effects: &mut Vec<Effect>) {
-        let ids: BTreeSet<String> = snapshot.escalations.iter().map(|row| row.id.clone()).collect();
+        let calls = snapshot.escalations.iter().map(|row| ((row.id.clone(), row.notified), &row.reason));
         let looking = self.page == Page::Home && self.focus == Pane::Attention;
-        if let Some(known) = &self.known
-            && ids.iter().any(|id| !known.contains(id))
-            && snapshot.facts.bell
-            && !looking
-        {
-            effects.push(Effect::Bell);
+        let known = self.known.as_ref();
+        let news: Vec<&String> = calls
+            .clone()
+            .filter(|(call, _)| known.is_some_and(|known| !known.contains(call)))
+            .map(|(_, reason)| reason)
+            .collect();
+        if let Some(first) = news.first().filter(|_| !looking) {
+            effects.extend(snapshot.facts.bell.then_some(Effect::Bell));
+            let more = if news.len() > 1 { format!(" (and {} more)", news.len() - 1) } else { String::new() };
+            effects.extend(snapshot.facts.desktop.then(|| Effect::Desktop(format!("metawsm: {first}{more}"))));
         }
-        self.known.get_or_insert_default().extend(ids);
+        let calls: Vec<(String, u32)> = calls.map(|(call, _)| call).collect();
+        self.known.get_or_insert_default().extend(calls);
     }
 
     /// The agent in view is looked at again when it has written something or turned into something else.

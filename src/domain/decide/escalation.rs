@@ -31,6 +31,13 @@ pub(super) fn decide(
             .hint("metawsm escalations --open lists those that stand"));
         }
         EscalationWish::Resolve { .. } if !escalation.stands() => return Ok(Vec::new()),
+        // Another supervisor, or a human, was quicker.
+        EscalationWish::CallAgain { .. } if !escalation.is_due(context.now) => return Ok(Vec::new()),
+        EscalationWish::CallAgain { due_at } => Fact::EscalationNotified {
+            escalation_id: escalation_id.to_owned(),
+            times: escalation.notified.saturating_add(1),
+            due_at: due_at.filter(|due| *due > context.now),
+        },
         EscalationWish::Acknowledge { until, note: words } => {
             let due_at = until.or_else(|| escalation.due_at.filter(|due| *due > context.now));
             let same = escalation.state == EscalationState::Acknowledged && escalation.due_at == due_at;

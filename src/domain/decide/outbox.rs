@@ -61,7 +61,7 @@ fn give_up(scene: &Scene, letter: &Letter, error: &str, due_at: Option<Moment>, 
             "{} for {} was given up after {} attempts: {error}",
             letter.topic, letter.key, letter.attempts
         ),
-        evidence: json!({ "signal": "dead_letter", "source": "outbox", "outbox_id": letter.id, "error": error }),
+        evidence: json!({ "signal": "dead_letter", "source": "outbox", "outbox_id": letter.id, "topic": letter.topic, "error": error }),
         due_at,
     };
     let called = call_human(scene, call, new_id);

@@ -74,6 +74,7 @@ impl Scene {
             | Fact::OperatorSuggested { .. }
             | Fact::SuggestionSettled { .. }
             | Fact::EscalationOpened { .. }
+            | Fact::EscalationNotified { .. }
             | Fact::EscalationAcknowledged { .. }
             | Fact::EscalationResolved { .. }
             | Fact::DeliveryQueued { .. }

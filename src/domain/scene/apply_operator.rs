@@ -26,6 +26,15 @@ impl Scene {
                 }
             }
             Fact::EscalationOpened { escalation_id, .. } => self.escalate(event, escalation_id),
+            Fact::EscalationNotified { escalation_id, times, due_at } => {
+                if let Some(escalation) = self.escalations.touch(escalation_id) {
+                    // Who knew of it wanted to be told again now.
+                    escalation.state = EscalationState::Open;
+                    escalation.due_at = *due_at;
+                    escalation.notified = *times;
+                    escalation.notified_at = Some(event.occurred_at);
+                }
+            }
             Fact::EscalationAcknowledged { escalation_id, due_at, note } => {
                 if let Some(escalation) = self.escalations.touch(escalation_id) {
                     escalation.state = EscalationState::Acknowledged;
@@ -131,6 +140,8 @@ impl Scene {
             evidence: evidence.clone(),
             opened_at: event.occurred_at,
             due_at: *due_at,
+            notified: 0,
+            notified_at: None,
             acknowledged_by: None,
             resolved_by: None,
             resolved_at: None,

@@ -113,6 +113,7 @@ impl Source {
             }
         }
         facts.bell = self.policy.notify.bell;
+        facts.desktop = self.policy.notify.desktop;
         facts.operator = serde_json::to_value(self.policy.operator.llm.mode)
             .ok()
             .and_then(|mode| mode.as_str().map(str::to_owned))
@@ -447,6 +448,7 @@ fn attention(reader: &Reader) -> Result<(Vec<EscalationRow>, Vec<SuggestionRow>)
         thread_id: escalation.thread_id,
         opened_at: escalation.opened_at,
         due_at: escalation.due_at,
+        notified: escalation.notified,
     });
     let suggestions = reader.suggestions(None, true)?.into_iter().map(|suggestion| SuggestionRow {
         offer: offer(&suggestion),

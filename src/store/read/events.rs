@@ -5,10 +5,29 @@ use rusqlite::ToSql;
 use super::{EventFilter, Reader};
 use crate::domain::agent::AgentKey;
 use crate::domain::event::Event;
+use crate::domain::time::Moment;
 use crate::store::error::StoreError;
 use crate::store::journal;
 
 impl Reader {
+    /// The last event before a moment, 0 where there is none. Where the clock was set back it is one of those that may
+    /// be meant: it is looked for as if events stood in order of their times.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn seq_before(&self, moment: Moment) -> Result<i64, StoreError> {
+        let (mut below, mut above) = (0, self.last_seq()?);
+        while below < above {
+            let middle = below + (above - below) / 2;
+            let next = self.events(middle, &EventFilter::default(), 1)?;
+            match next.first() {
+                Some(event) if event.occurred_at < moment => below = event.seq,
+                Some(_) | None => above = middle,
+            }
+        }
+        Ok(below)
+    }
+
     /// Events after `since`, oldest first, at most `limit`.
     ///
     /// # Errors

@@ -1,0 +1,130 @@
+//! What happened while nobody looked, and what waits now.
+
+use serde_json::{Value, json};
+
+use super::error::EngineError;
+use crate::domain::agent::AgentStatus;
+use crate::domain::escalation::{Escalation, Kind};
+use crate::domain::event::Subject;
+use crate::domain::operator::{agent_target, question_target};
+use crate::domain::report::{Line, Report};
+use crate::domain::run::RunStatus;
+use crate::domain::time::Moment;
+use crate::store::Reader;
+use crate::store::read::EventFilter;
+
+/// So many events are read at a time.
+const PAGE: usize = 2_000;
+
+/// The report of a home since a moment.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// From when on.
+    pub since: Moment,
+    /// Until when.
+    pub until: Moment,
+    /// What happened.
+    pub report: Report,
+    /// What stands still and waits for nobody's word alone.
+    pub stuck: Vec<Line>,
+    /// What waits for a human's word.
+    pub waiting: Vec<Line>,
+}
+
+impl Told {
+    /// The shape of `report --json`.
+    pub fn json(&self) -> Value {
+        json!({
+            "since": self.since,
+            "until": self.until,
+            "finished": self.report.finished,
+            "stuck": self.stuck,
+            "restarted": self.report.restarted,
+            "waiting": self.waiting,
+            "operator": self.report.operator,
+        })
+    }
+
+    /// Whether there is nothing to say.
+    pub fn is_empty(&self) -> bool {
+        let Report { finished, restarted, .. } = &self.report;
+        finished.is_empty() && restarted.is_empty() && self.stuck.is_empty() && self.waiting.is_empty()
+    }
+}
+
+/// Reads the journal since a moment, of one run or of all, and what waits now.
+///
+/// # Errors
+/// [`EngineError::Store`].
+pub fn report(reader: &Reader, run_id: Option<&str>, since: Moment, until: Moment) -> Result<Told, EngineError> {
+    let mut report = Report::default();
+    let filter = EventFilter { run_id: run_id.map(str::to_owned), ..EventFilter::default() };
+    let mut seq = reader.seq_before(since)?;
+    loop {
+        let events = reader.events(seq, &filter, PAGE)?;
+        let Some(last) = events.last() else { break };
+        seq = last.seq;
+        events.iter().filter(|event| event.occurred_at >= since).for_each(|event| report.take(event));
+    }
+    let (mut stuck, mut waiting) = (Vec::new(), Vec::new());
+    let calls: Vec<Escalation> = reader.escalations(run_id, true)?;
+    for call in &calls {
+        let line = Line {
+            id: Some(call.escalation_id.clone()),
+            ..Line::about(&call.subject(), call.kind.word(), call.opened_at, &call.reason)
+        };
+        let asks = matches!(call.kind, Kind::Guidance | Kind::Sla | Kind::Input | Kind::Limit);
+        if asks { waiting.push(line) } else { stuck.push(line) }
+    }
+    unwatched(reader, run_id, &calls, (&mut stuck, &mut waiting))?;
+    for offer in reader.suggestions(run_id, true)? {
+        waiting.push(Line {
+            id: Some(offer.suggestion_id.clone()),
+            ..Line::about(&offer.subject(), "suggestion", offer.created_at, &offer.reason)
+        });
+    }
+    stuck.sort_by_key(|line| line.at);
+    waiting.sort_by_key(|line| line.at);
+    Ok(Told { since, until, report, stuck, waiting })
+}
+
+/// What needs a human although nobody supervised and called one.
+fn unwatched(
+    reader: &Reader,
+    only: Option<&str>,
+    calls: &[Escalation],
+    (stuck, waiting): (&mut Vec<Line>, &mut Vec<Line>),
+) -> Result<(), EngineError> {
+    let called = |target: &str| calls.iter().any(|call| call.target == target);
+    for run in reader.runs_in(&[RunStatus::Running, RunStatus::AwaitingGuidance, RunStatus::Failed])? {
+        if only.is_some_and(|only| only != run.id()) {
+            continue;
+        }
+        for thread in reader.blocking_threads(Some(run.id()))?.iter().filter(|thread| thread.waits_for_human()) {
+            if !called(&question_target(&thread.thread_id, None)) {
+                let subject = Subject {
+                    run_id: thread.run_id.clone(),
+                    ticket: Some(thread.ticket.clone()),
+                    workspace: thread.workspace.clone(),
+                    agent_name: thread.agent_name.clone(),
+                    thread_id: Some(thread.thread_id.clone()),
+                };
+                waiting.push(Line::about(&subject, "question", thread.waits_since(), &thread.title));
+            }
+        }
+        for agent in reader.agents(run.id())? {
+            let down = matches!(agent.status, AgentStatus::Dead | AgentStatus::Failed | AgentStatus::Stalled);
+            if down && !agent.start_due() && !called(&agent_target(&agent.key)) {
+                let subject = Subject {
+                    run_id: Some(run.id().to_owned()),
+                    ticket: Some(agent.spec.ticket.clone()),
+                    workspace: Some(agent.key.workspace.clone()),
+                    agent_name: Some(agent.key.name.clone()),
+                    thread_id: None,
+                };
+                stuck.push(Line::about(&subject, agent.status.word(), agent.since, &agent.reason));
+            }
+        }
+    }
+    Ok(())
+}
