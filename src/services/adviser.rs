@@ -20,7 +20,7 @@ use crate::domain::agent::AgentKey;
 use crate::domain::command::{AdviserTold, AdviserWish, Command, EscalationWish};
 use crate::domain::escalation::{Escalation, Kind};
 use crate::domain::operator::{Conclusion, Measure, RUN_TARGET};
-use crate::domain::policy::{OperatorMode, Policy};
+use crate::domain::policy::{LlmPolicy, OperatorMode, Policy};
 use crate::domain::run::Run;
 use crate::domain::time::Moment;
 use crate::store::Reader;
@@ -110,14 +110,14 @@ impl Desk {
         if mode == OperatorMode::Off || !run.status.at_work() {
             return Ok(None);
         }
-        let seconds = self.policy(run.id())?.operator.llm.min_interval_seconds;
-        let interval = Duration::from_secs(u64::from(seconds));
+        let llm = self.policy(run.id())?.operator.llm;
+        let interval = Duration::from_secs(u64::from(llm.min_interval_seconds));
         if let Some(kept) = reader.adviser(run.id())? {
             let first = kept.not_before(interval, now);
             if now < first {
                 return Ok(Some(first));
             }
-            let next = kept.next_at(&about(run, &reader.agents(run.id())?, conclusions), interval, now);
+            let next = kept.next_at(&about(run, &reader.agents(run.id())?, conclusions, &llm), interval, now);
             if now < next {
                 return Ok(Some(next));
             }
@@ -181,9 +181,9 @@ impl Desk {
     /// One question, from what is so to what comes of the answer.
     fn ask(&self, run_id: &str, overdue: &[AgentKey]) -> Result<(), EngineError> {
         let engine = &self.engine;
-        let Some(request) = self.request(run_id, overdue)? else { return Ok(()) };
         let policy = engine.policy_of(run_id)?;
         let llm = &policy.operator.llm;
+        let Some(request) = self.request(run_id, overdue, llm)? else { return Ok(()) };
         let prompt = request.prompt();
         let asked = Asked {
             question_id: engine.ledger.new_id("q"),
@@ -221,7 +221,7 @@ impl Desk {
     }
 
     /// The question as things stand; none where the run is gone.
-    fn request(&self, run_id: &str, overdue: &[AgentKey]) -> Result<Option<Request>, EngineError> {
+    fn request(&self, run_id: &str, overdue: &[AgentKey], llm: &LlmPolicy) -> Result<Option<Request>, EngineError> {
         let (engine, now) = (&self.engine, self.engine.now());
         let reader = engine.reader()?;
         let Some(run) = reader.run(run_id)? else { return Ok(None) };
@@ -234,8 +234,14 @@ impl Desk {
             .collect();
         let questions = questions(&reader, &run, &agents)?;
         let conclusions = conclude(&reader, &run, &measure, overdue, now)?;
-        let facts =
-            Facts { run: &run, agents: &agents, output: &output, questions: &questions, conclusions: &conclusions };
+        let facts = Facts {
+            run: &run,
+            agents: &agents,
+            output: &output,
+            questions: &questions,
+            conclusions: &conclusions,
+            llm,
+        };
         Ok(Some(Request::of(&facts, now)))
     }
 

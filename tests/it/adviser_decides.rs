@@ -11,7 +11,7 @@ use metawsm::domain::command::{AdviserTold, AdviserWish, Command, EscalationWish
 use metawsm::domain::escalation::{Escalation, Kind};
 use metawsm::domain::event::{Event, Fact};
 use metawsm::domain::operator::{Action, Intent, Question, agent_cause};
-use metawsm::domain::policy::OperatorMode;
+use metawsm::domain::policy::{OperatorMode, Policy};
 use metawsm::domain::runner::PROMPT_ARGUMENT_MAX;
 use metawsm::domain::time::Moment;
 
@@ -244,6 +244,7 @@ fn request(agents: &[Agent], text: &str, questions: usize) -> Request {
         output: &BTreeMap::new(),
         questions: &questions,
         conclusions: &[],
+        llm: &Policy::default().operator.llm,
     };
     Request::of(&facts, Moment::from_millis(START + 60_000))
 }

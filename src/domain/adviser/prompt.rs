@@ -10,6 +10,7 @@ use crate::domain::agent::{Agent, AgentKey};
 use crate::domain::operator::{
     Conclusion, Intent, Question, RUN_TARGET, agent_cause, agent_target, is_unhealthy, question_target,
 };
+use crate::domain::policy::LlmPolicy;
 use crate::domain::run::{Run, RunStatus};
 use crate::domain::thread::fingerprint;
 use crate::domain::time::Moment;
@@ -36,6 +37,8 @@ pub struct Facts<'a> {
     pub questions: &'a [Question],
     /// What the rules say.
     pub conclusions: &'a [Conclusion],
+    /// Who is asked.
+    pub llm: &'a LlmPolicy,
 }
 
 /// A question to the adviser.
@@ -96,7 +99,7 @@ impl Request {
         let mut agents: Vec<&Agent> = facts.agents.iter().collect();
         agents.sort_by_key(|agent| (!is_unhealthy(agent), &agent.key));
         let says: Vec<RuleSays> = facts.conclusions.iter().filter_map(RuleSays::of).collect();
-        let about = about(facts.run, facts.agents, facts.conclusions);
+        let about = about(facts.run, facts.agents, facts.conclusions, facts.llm);
         let told = &agents[..agents.len().min(MOST_AGENTS)];
         let rules: Vec<RuleNow> = facts.conclusions.iter().filter_map(rule_now).take(MOST_RULES).collect();
         let questions: Vec<QuestionNow> =
@@ -194,15 +197,16 @@ pub fn as_of(about: &str) -> String {
     format!("as of {about}")
 }
 
-/// A fingerprint of what is wrong, and of nothing that merely passes: neither ages, nor who is well.
-pub fn about(run: &Run, agents: &[Agent], conclusions: &[Conclusion]) -> String {
+/// A fingerprint of what is wrong and of who is asked, and of nothing that merely passes: neither ages, nor who is well.
+pub fn about(run: &Run, agents: &[Agent], conclusions: &[Conclusion], llm: &LlmPolicy) -> String {
     let said = conclusions.iter().filter_map(|conclusion| {
         let (says, decision) = (RuleSays::of(conclusion)?, &conclusion.decision);
         Some(format!("{} {} {} {}", says.target, says.wants.word(), says.action.word(), decision.cause))
     });
     let ill = agents.iter().filter(|agent| is_unhealthy(agent));
     let ill = ill.map(|agent| format!("{} {}", agent_target(&agent.key), agent_cause(agent)));
-    fingerprint(run.id(), &said.chain(ill).collect::<Vec<_>>().join("\n"))
+    let asks = format!("{:?} {:?} {}", llm.command, llm.args, llm.model);
+    fingerprint(run.id(), &said.chain(ill).chain([asks]).collect::<Vec<_>>().join("\n"))
 }
 
 fn agent_now(agent: &Agent, output: &BTreeMap<AgentKey, Moment>, now: Moment) -> AgentNow {
