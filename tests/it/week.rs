@@ -521,6 +521,7 @@ impl Week {
                 open.iter().any(|open| Some(&open.agent_name) == call.agent.as_ref())
             }
             Kind::Stale | Kind::Failed => true,
+            Kind::NotActed => self.measure.mode == OperatorMode::Assist,
             other => panic!("nobody called for {other}"),
         };
         assert!(so, "{:?} is not so any more: {call:?}", truth);

@@ -120,7 +120,9 @@ fn cause_holds(scene: &Scene, escalation: &Escalation) -> bool {
         Kind::Stale => run_id.and_then(|id| scene.runs.get(id)).is_some_and(|run| stays_stopped(scene, run)),
         Kind::Sla => may_wait(scene, run_id) && thread_waits(scene, escalation.thread_id.as_ref()),
         Kind::Delivery => open_run(scene, run_id).is_some() && delivery::cause_holds(scene, escalation),
-        Kind::TmuxUnreachable | Kind::TmuxServerLost | Kind::DeadLetter | Kind::NotActed => true,
+        // Until it is done, or a human says that it need not be.
+        Kind::NotActed => open_run(scene, run_id).is_some(),
+        Kind::TmuxUnreachable | Kind::TmuxServerLost | Kind::DeadLetter => true,
         Kind::Adviser => adviser::cause_holds(scene, escalation),
     }
 }

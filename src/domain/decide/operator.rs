@@ -32,7 +32,11 @@ pub(super) fn decide(scene: &Scene, conclusion: &Conclusion, ids: &NewIds<'_>) -
     }
     let effects = match (decision.action, run) {
         (Action::Act, Some(run)) => act(scene, run, &conclusion.about, decision)?,
-        (Action::Suggest, _) => suggest(scene, &conclusion.about, decision, ids.suggestion),
+        (Action::Suggest, _) => {
+            let offered = suggest(scene, &conclusion.about, decision, ids.suggestion);
+            let unheeded = not_acted(scene, conclusion, ids.escalation).filter(|_| !offered.is_empty());
+            offered.into_iter().chain(unheeded).collect()
+        }
         (Action::Act | Action::Escalate | Action::Nothing, _) => Vec::new(),
     };
     let call = conclusion.call.filter(|_| decision.action != Action::Nothing);
@@ -154,6 +158,38 @@ fn suggest(scene: &Scene, about: &Subject, decision: &Decision, id: &str) -> Vec
     vec![Draft::new(about.clone(), fact)]
 }
 
+/// So many times in a row the same may be offered and not done before that itself is told.
+const UNHEEDED: usize = 5;
+
+/// "Decided N times, acted 0": a human is called to what was offered about a subject again and again since it was last
+/// done, and never taken up.
+fn not_acted(scene: &Scene, conclusion: &Conclusion, new_id: &str) -> Option<Draft> {
+    let (about, decision) = (&conclusion.about, &conclusion.decision);
+    let same = |offer: &&Suggestion| {
+        (&offer.run_id, &offer.target, offer.intent) == (&about.run_id, &decision.target, decision.intent)
+    };
+    let done = scene.suggestions.iter().filter(same).filter(|offer| offer.state == SuggestionState::Accepted);
+    let done = done.map(|offer| offer.created_at).max();
+    let unheeded: Vec<&Suggestion> =
+        scene.suggestions.iter().filter(same).filter(|offer| done.is_none_or(|done| offer.created_at > done)).collect();
+    // The one that is just made is not among them yet.
+    let times = unheeded.len() + 1;
+    let first = unheeded.iter().map(|offer| offer.created_at).min()?;
+    if times < UNHEEDED {
+        return None;
+    }
+    let call = Call {
+        about,
+        kind: Kind::NotActed,
+        target: &decision.target,
+        cause: &format!("not done since {first}"),
+        reason: &format!("{} was suggested {times} times and never done: {}", decision.intent.word(), decision.reason),
+        evidence: serde_json::json!({ "signal": "suggestions", "source": "journal", "times": times, "since": first }),
+        due_at: None,
+    };
+    call_human(scene, call, new_id)
+}
+
 /// What a human is called to.
 pub(super) struct Call<'a> {
     pub about: &'a Subject,
@@ -238,6 +274,13 @@ fn accept(scene: &Scene, suggestion: &Suggestion, cooldown_until: Option<Moment>
     };
     let mut drafts =
         vec![escalation::settled(suggestion, SuggestionState::Accepted, None), Draft::new(about.clone(), acted)];
+    let called = scene.escalations.iter().filter(|call| call.stands() && call.kind == Kind::NotActed);
+    drafts.extend(called.filter(|call| call.run_id == suggestion.run_id && call.target == suggestion.target).map(
+        |call| {
+            let fact = Fact::EscalationResolved { escalation_id: call.escalation_id.clone(), note: None };
+            Draft::new(call.subject(), fact).by_system()
+        },
+    ));
     drafts.extend(effect(scene, run, &about, suggestion.intent, &suggestion.reason, cooldown_until)?);
     Ok(drafts)
 }
