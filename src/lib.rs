@@ -40,8 +40,8 @@
 //! the one loop over the journal is in `services/feed.rs`: streams, watched plans and headless differ in what they do
 //! with an event.
 //! The supervisor's look is in `services/supervisor/`: what should be in `standing`, one agent in `observe`, its screen in
-//! `screens`, its end in `farewell`, unfinished work in `carry`; who ended is told by `services/process/ends.rs`, who moves
-//! on by `services/progress.rs`. What is made of an agent's signals is in `domain/health.rs`, of its screen in
+//! `screens`, whether it was stopped in `stops`, its end in `farewell`, unfinished work in `carry`, what a clock that is
+//! set changes in `steady`; who ended is told by `services/process/ends.rs`, who moves on by `services/progress.rs`. What is made of an agent's signals is in `domain/health.rs`, of its screen in
 //! `domain/screen.rs`; why something stands as it does is told by `services/explain.rs`, for every face.
 //! What `doctor --runners` starts for a try is in `services/trial.rs`.
 //! Whether the tmux server answers, and who went with it, is watched in `services/server_watch.rs`.
@@ -49,8 +49,9 @@
 //! carried out by `services/outbox.rs`; the entry in a ticket's changelog is `services/docs_sync.rs`, the user's program that
 //! calls them `services/notifier.rs`. What happened while nobody looked is `domain/report.rs` and `services/report.rs`.
 //! Text for agents: its states and when it may be typed are in `domain/delivery.rs`, what their screens say about that in
-//! `domain/delivery/screen.rs`, what follows by itself in `domain/decide/delivery.rs`; `services/delivery/` types, and
-//! `services/tmux/typing.rs` is how.
+//! `domain/delivery/screen.rs`, where a text stands on them in `domain/delivery/place.rs`, what follows by itself in
+//! `domain/decide/delivery.rs`; `services/delivery/` types, its keys are in `keys.rs` there, and `services/tmux/typing.rs`
+//! is how.
 
 pub mod cli;
 pub mod console;

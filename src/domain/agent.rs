@@ -244,7 +244,7 @@ pub struct Exit {
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Moment>,
-    /// Who saw it: `launcher`, `record`, `tmux`, `missing`.
+    /// Who saw it: `launcher`, `record`, `tmux`, `missing`, `process table`.
     pub source: String,
     /// Whether its terminal was taken away before it ended.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

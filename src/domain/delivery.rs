@@ -1,5 +1,5 @@
-//! Text on its way into an agent's session: where it stands, what is typed of it, whose turn it is, and when it may be
-//! typed (spec 2.5 "Delivery", 7 "Sending text").
+//! Text on its way into an agent's session: where it stands, what is typed of it, whose turn it is, and (below) when it
+//! may be typed (spec 2.5 "Delivery", 7 "Sending text").
 //!
 //! A text is typed once at most. That it is going to be typed is written down before, what came of it after; where
 //! that is not known it stays `typed`, a human is called, and nobody types it again.
@@ -16,18 +16,16 @@ use super::runner::SHELL;
 use super::thread::Priority;
 use super::time::Moment;
 
+pub use moment::{Cue, Hold, Seen, may_type};
+
+mod moment;
+pub mod place;
 pub mod screen;
 
 /// A text that was typed and not seen to be taken for so long is in doubt.
 pub const IN_DOUBT_AFTER: Duration = Duration::from_secs(60);
 /// An agent that waits in the forum takes a post there within this; what nobody took is typed.
 pub const TAKEN_WITHIN: Duration = Duration::from_secs(3);
-/// An agent that has printed nothing for so long is quiet.
-pub const QUIET_AFTER: Duration = Duration::from_secs(5);
-/// Where nothing says whether the program is at work, a person's text waits for this much silence.
-const STILL_FOR: Duration = Duration::from_secs(1);
-/// Somebody attached to the session who has pressed a key since then is typing there.
-const KEYS_WITHIN: Duration = Duration::from_secs(5);
 /// A terminal that edits lines itself keeps no more than this of one, in bytes.
 pub const LONGEST_COOKED_LINE: usize = 4094;
 
@@ -216,105 +214,10 @@ pub fn too_long_for_cooked(text: &str) -> Option<usize> {
     text.lines().map(str::len).find(|length| *length > LONGEST_COOKED_LINE)
 }
 
-/// What was seen of a session before something is typed into it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
-    /// What its screen says.
-    pub shows: screen::Shows,
-    /// Whether the runner's data says how its composer looks.
-    pub knows_composer: bool,
-    /// Whether somebody attached is scrolling in it.
-    pub scrolling: bool,
-    /// How long ago somebody attached pressed a key in it.
-    pub keys: Option<Duration>,
-    /// For how long it has printed nothing.
-    pub quiet: Duration,
-}
-
-/// Why a text is not typed yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Hold {
-    /// A dialog is open: what is typed into it answers it.
-    Dialog(String),
-    /// A turn runs.
-    Busy(String),
-    /// The place to type in is not there.
-    NoComposer,
-    /// Somebody's words stand there, and what is typed would join them.
-    Draft,
-    /// Somebody scrolls in the session.
-    Scrolling,
-    /// Somebody types in the session.
-    Keys,
-    /// It printed something just now.
-    NotQuiet,
-}
-
-impl Hold {
-    /// The word in JSON.
-    pub const fn word(&self) -> &'static str {
-        match self {
-            Self::Dialog(_) => "dialog",
-            Self::Busy(_) => "busy",
-            Self::NoComposer => "no_composer",
-            Self::Draft => "draft",
-            Self::Scrolling => "scrolling",
-            Self::Keys => "keys",
-            Self::NotQuiet => "not_quiet",
-        }
-    }
-
-    /// The reason in words, of agent `name`.
-    pub fn words(&self, name: &str) -> String {
-        match self {
-            Self::Dialog(asks) => format!("{name} shows a dialog: {asks}"),
-            Self::Busy(line) => format!("{name} is at work: {line}"),
-            Self::NoComposer => format!("{name} shows no place to type in"),
-            Self::Draft => format!("somebody's unsent text stands in the composer of {name}"),
-            Self::Scrolling => format!("somebody scrolls in the session of {name}"),
-            Self::Keys => format!("somebody types in the session of {name}"),
-            Self::NotQuiet => format!("{name} is not quiet yet"),
-        }
-    }
-}
-
-/// Whether text of this author may be typed into what was seen.
-///
-/// Nothing is ever typed into a dialog, over somebody's shoulder, or where the composer should be and is not. A turn
-/// that runs is interrupted by what is urgent alone. Otherwise text of a person goes in as soon as there is a place for
-/// it, other text when the agent has been quiet for a while.
-///
-/// # Errors
-/// Why not yet.
-pub fn may_type(from: ActorType, urgent: bool, seen: &Seen) -> Result<(), Hold> {
-    use screen::Shows;
-    if let Shows::Dialog(asks) = &seen.shows {
-        return Err(Hold::Dialog(asks.clone()));
-    }
-    if seen.scrolling {
-        return Err(Hold::Scrolling);
-    }
-    if seen.keys.is_some_and(|age| age < KEYS_WITHIN) {
-        return Err(Hold::Keys);
-    }
-    match &seen.shows {
-        Shows::Busy(line) if !urgent => return Err(Hold::Busy(line.clone())),
-        Shows::Draft => return Err(Hold::Draft),
-        Shows::Unclear if seen.knows_composer => return Err(Hold::NoComposer),
-        Shows::Unclear if !urgent && seen.quiet < STILL_FOR => return Err(Hold::NotQuiet),
-        Shows::Busy(_) | Shows::Unclear | Shows::Ready | Shows::Dialog(_) => {}
-    }
-    if !urgent && from != ActorType::Human && seen.quiet < QUIET_AFTER {
-        return Err(Hold::NotQuiet);
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::screen::Shows;
     use super::*;
 
     fn delivery(seq: i64, kind: ActorType) -> Delivery {
@@ -341,10 +244,6 @@ mod tests {
 
     fn human(seq: i64) -> Delivery {
         delivery(seq, ActorType::Human)
-    }
-
-    fn calm(shows: Shows) -> Seen {
-        Seen { shows, knows_composer: true, scrolling: false, keys: None, quiet: Duration::from_secs(60) }
     }
 
     #[test]
@@ -385,50 +284,6 @@ mod tests {
         let post = Delivery { post_id: Some("e1.post".into()), ..human(1) };
         assert!(next([&post], Moment::from_millis(2_999)).is_none());
         assert!(next([&post], Moment::from_millis(3_000)).is_some());
-    }
-
-    #[test]
-    fn when_it_may_be_typed() {
-        let (person, operator) = ((ActorType::Human, false), (ActorType::Operator, false));
-        let urgent = (ActorType::Operator, true);
-        let busy = || Shows::Busy("esc to interrupt".into());
-        let word = |(from, urgent), seen: Seen| match may_type(from, urgent, &seen) {
-            Ok(()) => "now",
-            Err(hold) => hold.word(),
-        };
-        let fresh = |shows| Seen { quiet: Duration::ZERO, ..calm(shows) };
-        let table: Vec<String> = [
-            ("ready", calm(Shows::Ready)),
-            ("ready, just printed", fresh(Shows::Ready)),
-            ("busy", fresh(busy())),
-            ("dialog", calm(Shows::Dialog("Proceed?".into()))),
-            ("draft", calm(Shows::Draft)),
-            ("no composer", calm(Shows::Unclear)),
-            ("unknown program", Seen { knows_composer: false, ..calm(Shows::Unclear) }),
-            ("unknown program, printing", Seen { knows_composer: false, ..fresh(Shows::Unclear) }),
-            ("scrolled", Seen { scrolling: true, ..calm(Shows::Ready) }),
-            ("typed in", Seen { keys: Some(Duration::from_secs(1)), ..calm(Shows::Ready) }),
-            ("typed in before", Seen { keys: Some(Duration::from_secs(9)), ..calm(Shows::Ready) }),
-        ]
-        .into_iter()
-        .map(|(name, seen)| {
-            let [a, b, c] = [person, operator, urgent].map(|text| word(text, seen.clone()));
-            format!("{name}: {a}, {b}, {c}")
-        })
-        .collect();
-        insta::assert_snapshot!(table.join("\n"), @r"
-        ready: now, now, now
-        ready, just printed: now, not_quiet, now
-        busy: busy, busy, now
-        dialog: dialog, dialog, dialog
-        draft: draft, draft, draft
-        no composer: no_composer, no_composer, no_composer
-        unknown program: now, now, now
-        unknown program, printing: not_quiet, not_quiet, now
-        scrolled: scrolling, scrolling, scrolling
-        typed in: keys, keys, keys
-        typed in before: now, now, now
-        ");
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub struct Signals<'a> {
     pub screen: Option<&'a Sign>,
     /// The silence it announced.
     pub quiet: Option<&'a Quiet>,
+    /// Its program, where that was stopped.
+    pub stopped: Option<u32>,
 }
 
 /// What shows that an agent moves on.
@@ -204,7 +206,7 @@ impl Signals<'_> {
             Rule::Stuck => {
                 self.announced().is_none() && past(self.progress.map(|(at, _)| at), thresholds.progress_stalled_seconds)
             }
-            Rule::Idle => past(self.output_at, thresholds.idle_seconds),
+            Rule::Idle => self.stopped.is_some() || past(self.output_at, thresholds.idle_seconds),
             Rule::Healthy => true,
         }
     }
@@ -218,13 +220,15 @@ impl Signals<'_> {
     fn reason(&self, rule: Rule, thresholds: &Thresholds) -> String {
         let span = |seconds: u32| span(Duration::from_secs(u64::from(seconds)));
         let screen = self.screen.map(Sign::words).unwrap_or_default();
+        let stopped = if self.stopped.is_some() { ": its program is stopped" } else { "" };
         match rule {
             Rule::Unreachable => "its screen could not be looked at".to_owned(),
             Rule::Guidance => "waits for an answer in the forum".to_owned(),
             Rule::Limit => format!("its model is out of reach or its limit spent: {screen}"),
             Rule::Input => format!("waits for a key: {screen}"),
-            Rule::Silent => format!("no output for over {}", span(thresholds.activity_stalled_seconds)),
-            Rule::Stuck => format!("no progress for over {}", span(thresholds.progress_stalled_seconds)),
+            Rule::Silent => format!("no output for over {}{stopped}", span(thresholds.activity_stalled_seconds)),
+            Rule::Stuck => format!("no progress for over {}{stopped}", span(thresholds.progress_stalled_seconds)),
+            Rule::Idle if self.stopped.is_some() => "its program is stopped".to_owned(),
             Rule::Idle | Rule::Healthy if self.announced().is_some() => {
                 self.announced().map(Quiet::words).unwrap_or_default()
             }
@@ -239,6 +243,7 @@ impl Signals<'_> {
             Rule::Unreachable => "none",
             Rule::Guidance => "question",
             Rule::Limit | Rule::Input => "screen",
+            Rule::Silent | Rule::Stuck | Rule::Idle if self.stopped.is_some() => "program",
             Rule::Stuck => "progress",
             Rule::Idle | Rule::Healthy if self.announced().is_some() => "quiet",
             Rule::Silent | Rule::Idle | Rule::Healthy => "output",
@@ -253,6 +258,7 @@ impl Signals<'_> {
             "progress" => (self.progress.map_or("none", |(_, source)| source.word()), self.progress.map(|(at, _)| at)),
             "question" => ("forum", None),
             "quiet" => ("agent", self.quiet.map(|quiet| quiet.since)),
+            "program" => ("process table", self.output_at),
             _ => ("tmux", self.output_at),
         };
         let mut evidence = json!({
@@ -267,6 +273,9 @@ impl Signals<'_> {
             fields.insert("line".to_owned(), sign.line.as_str().into());
             fields.insert("question".to_owned(), json!(sign.question));
             fields.insert("pattern".to_owned(), sign.pattern.as_str().into());
+        }
+        if let (Some(pid), Some(fields)) = (self.stopped.filter(|_| signal == "program"), evidence.as_object_mut()) {
+            fields.insert("stopped_pid".to_owned(), pid.into());
         }
         Verdict { rule, reason: self.reason(rule, thresholds), evidence }
     }
@@ -296,7 +305,11 @@ impl Signals<'_> {
             Rule::Limit | Rule::Input => match self.screen {
                 Some(sign) => format!("its screen shows something else: {}", sign.words()),
                 None if self.output_at.is_some_and(|at| self.now.since(at) < STILL) => {
-                    "its screen is still changing".to_owned()
+                    format!(
+                        "its screen had changed {} before: it is read when it has stood still for {}",
+                        since(self.output_at),
+                        span(STILL)
+                    )
                 }
                 None => "its screen shows none of its runner's patterns".to_owned(),
             },
@@ -364,6 +377,8 @@ mod tests {
             ),
             (blind, Rule::Unreachable, Health::Unknown, WaitingFor::None),
             (Signals { asks: true, ..blind }, Rule::Unreachable, Health::Unknown, WaitingFor::None),
+            (Signals { stopped: Some(7), ..seen(6, 0) }, Rule::Idle, Health::Idle, WaitingFor::None),
+            (Signals { stopped: Some(7), ..seen(900, 0) }, Rule::Silent, Health::Stalled, WaitingFor::None),
         ] {
             let found = given.judge(&LIMITS).rule;
             assert_eq!((found, found.health(), found.waiting_for()), (rule, health, waiting), "{given:?}");
@@ -414,6 +429,19 @@ mod tests {
     }
 
     #[test]
+    fn a_stopped_program_is_named_whatever_it_comes_to() {
+        for (given, reason) in [
+            (seen(6, 0), "its program is stopped"),
+            (seen(900, 0), "no output for over 15m: its program is stopped"),
+            (seen(6, 1200), "no progress for over 20m: its program is stopped"),
+        ] {
+            let verdict = Signals { stopped: Some(7), ..given }.judge(&LIMITS);
+            assert_eq!(verdict.reason, reason);
+            assert_eq!((&verdict.evidence["signal"], &verdict.evidence["stopped_pid"]), (&json!("program"), &json!(7)));
+        }
+    }
+
+    #[test]
     fn what_was_considered_is_told_up_to_the_rule_that_fits() {
         let told: Vec<String> = seen(900, 0)
             .weigh(&LIMITS)
@@ -433,7 +461,7 @@ mod tests {
         #[test]
         fn exactly_one_rule_counts_and_the_lowest_that_fits(
             output in proptest::option::of(0_u64..2_000), progress in proptest::option::of(0_u64..2_000),
-            asks: bool, screen in 0_u8..3, announced: bool, idle in 0_u32..1_000, silent in 0_u32..1_000, stuck in 0_u32..1_000,
+            asks: bool, screen in 0_u8..3, announced: bool, stopped: bool, idle in 0_u32..1_000, silent in 0_u32..1_000, stuck in 0_u32..1_000,
         ) {
             let limits = Thresholds { idle_seconds: idle, activity_stalled_seconds: silent, progress_stalled_seconds: stuck };
             let sign = match screen { 0 => None, 1 => Some(sign(Shows::Limit)), _ => Some(sign(Shows::Input)) };
@@ -445,6 +473,7 @@ mod tests {
                 asks,
                 screen: sign.as_ref(),
                 quiet: announced.then_some(&quiet),
+                stopped: stopped.then_some(7),
             };
             let rule = given.rule(&limits);
             let weighed = given.weigh(&limits);

@@ -66,9 +66,18 @@ pub fn agent_prompt(input: &PromptInputs) -> String {
     parts.join("\n\n") + "\n"
 }
 
+/// The words with which every prompt begins.
+const WHO: &str = "You are the agent ";
+
+/// Where in a text a prompt begins, whoever's it is.
+pub fn begins(text: &str) -> Option<usize> {
+    let names = |at: usize| text[at + WHO.len()..].split_once(' ').is_some_and(|(_, rest)| rest.starts_with("of run "));
+    text.match_indices(WHO).map(|(at, _)| at).find(|at| names(*at))
+}
+
 /// The words with which a prompt begins; no other agent's begins so.
 pub fn who(agent: &str, run_id: &str, ticket: &str, workspace: &str) -> String {
-    format!("You are the agent {agent} of run {run_id}. You work on ticket {ticket} in the workspace {workspace}.")
+    format!("{WHO}{agent} of run {run_id}. You work on ticket {ticket} in the workspace {workspace}.")
 }
 
 fn identity(input: &PromptInputs) -> String {

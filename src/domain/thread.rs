@@ -289,17 +289,25 @@ pub fn check_title(title: &str) -> Result<(), Refusal> {
 
 /// Checks a body: not blank, no NUL, at most 1 MiB.
 pub fn check_body(body: &str) -> Result<(), Refusal> {
-    if body.trim().is_empty() {
-        return Err(
-            Refusal::invalid("the body is empty").hint("give the text with --body, or --body - and standard input")
-        );
+    let mends = [
+        "give the text with --body, or --body - and standard input",
+        "posts are text; attach binary data as a file",
+        "put it into a file in the worktree and post its path",
+    ];
+    check_text("body", body, mends)
+}
+
+/// Checks a text, with what to do about one that is blank, holds a NUL, or has more than 1 MiB.
+pub fn check_text(what: &str, text: &str, [blank, nul, long]: [&str; 3]) -> Result<(), Refusal> {
+    if text.trim().is_empty() {
+        return Err(Refusal::invalid(format!("the {what} is empty")).hint(blank));
     }
-    if body.contains('\0') {
-        return Err(Refusal::invalid("the body holds a NUL byte").hint("posts are text; attach binary data as a file"));
+    if text.contains('\0') {
+        return Err(Refusal::invalid(format!("the {what} holds a NUL byte")).hint(nul));
     }
-    if body.len() > LONGEST_BODY {
-        return Err(Refusal::invalid(format!("the body has {} bytes, {LONGEST_BODY} are allowed", body.len()))
-            .hint("put it into a file in the worktree and post its path"));
+    if text.len() > LONGEST_BODY {
+        let message = format!("the {what} has {} bytes, {LONGEST_BODY} are allowed", text.len());
+        return Err(Refusal::invalid(message).hint(long));
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use super::error::EngineError;
 use super::home::Home;
 use super::home::{make_dir, write_private};
 use super::launcher::{LaunchSpec, MARKER_ENV, Record, read_record};
-use super::process::{EndReport, Processes, Tree, end_tree};
+use super::process::{EndReport, Processes, Tree, end_tree, kill, let_go_on};
 use super::skills;
 use super::tmux::{Extent, NewSession, Tmux, TmuxError, without_note};
 use crate::domain::agent::{Agent, Exit};
@@ -26,6 +26,8 @@ use crate::domain::time::Moment;
 
 /// How long a launcher may take to write down that it began.
 const RECORD_PATIENCE: Duration = Duration::from_secs(15);
+/// How long a launcher may take to write down an end that was commanded, with its own tries where it cannot.
+const END_PATIENCE: Duration = Duration::from_secs(6);
 /// The size of a session nobody looks at.
 const WIDTH: u16 = 160;
 /// Its height in lines.
@@ -97,7 +99,12 @@ pub fn start(
     let files = LaunchFiles::new(engine, &agent.spec.session, n);
     let policy = engine.policy_of(run.id())?;
     let tmux = engine.tmux(&policy)?;
-    if read_record(&files.record)?.is_none() {
+    let begun = read_record(&files.record)?;
+    if !begun.as_ref().is_some_and(|record| may_yet_tell(engine, record)) {
+        if begun.is_some() {
+            // Its launcher ended before it could say whether it had started anybody.
+            end_launch(engine, agent, n, Duration::ZERO)?;
+        }
         clear_session(engine, tmux, agent, n)?;
         launch(engine, tmux, &policy, run, agent, n, &files)?;
     }
@@ -105,7 +112,11 @@ pub fn start(
     let record = match record {
         Ok(record) => record,
         Err(error) => {
-            let _ = end_launch(engine, agent, n, Duration::from_secs(1));
+            let left = end_launch(engine, agent, n, Duration::from_secs(1));
+            if let Ok(Some(record)) = left {
+                // Or it would start the agent some time later, when nobody reckons with it any more.
+                kill(engine.processes.as_ref(), record.launcher());
+            }
             return Err(error);
         }
     };
@@ -138,6 +149,12 @@ pub fn start(
             }
         }
     }
+}
+
+/// Whether a record tells of a start, or its launcher may yet tell of one.
+fn may_yet_tell(engine: &Engine, record: &Record) -> bool {
+    let (pid, start) = record.launcher();
+    record.agent_pid.is_some() || record.ended_at_ms.is_some() || engine.processes.alive(pid, start)
 }
 
 /// The time between TERM and KILL.
@@ -505,10 +522,18 @@ pub fn end(engine: &Engine, agent: &Agent) -> Result<(), EngineError> {
 /// The launcher writes how its agent ended; its session is not removed from under it.
 fn await_end_record(engine: &Engine, agent: &Agent, n: u32) {
     let path = LaunchFiles::new(engine, &agent.spec.session, n).record;
-    let deadline = Instant::now() + Duration::from_secs(3);
+    let deadline = Instant::now() + END_PATIENCE;
+    let processes = engine.processes.as_ref();
     while let Ok(Some(record)) = read_record(&path) {
-        let launcher_lives = engine.processes.alive(record.launcher_pid, record.launcher_start);
-        if !launcher_lives || Instant::now() >= deadline {
+        if !processes.alive(record.launcher_pid, record.launcher_start) {
+            break;
+        }
+        // One that was stopped cannot write, and one that hangs would be left behind.
+        let_go_on(processes, record.launcher());
+        if Instant::now() >= deadline {
+            if record.ended_at_ms.is_none() {
+                kill(processes, record.launcher());
+            }
             break;
         }
         std::thread::sleep(Duration::from_millis(5));

@@ -17,6 +17,7 @@ use super::process::exec::Exec;
 use crate::domain::conversation::{
     Candidate, Continuation, Conversation, id_of_file, listed, names_directory, of_launch, own,
 };
+use crate::domain::prompt::begins;
 use crate::domain::runner::Runner;
 
 /// How long a program may take to list its conversations: some need long to start on a busy machine.
@@ -214,7 +215,7 @@ impl Search {
         let Ok(file) = File::open(path) else { return false };
         let mut lines = BufReader::new(file.take(HEAD)).lines().map_while(Result::ok);
         let about = lines.next().and_then(|line| serde_json::from_str::<Value>(&line).ok());
-        about.is_some_and(|about| self.is_here(&about)) && lines.any(|line| self.is_marked(&line))
+        about.is_some_and(|about| self.is_here(&about)) && lines.find_map(|line| self.is_ours(&line)) == Some(true)
     }
 
     fn is_here(&self, about: &Value) -> bool {
@@ -222,8 +223,14 @@ impl Search {
         [Some(&self.directory), real.as_ref()].into_iter().flatten().any(|here| names_directory(about, here))
     }
 
-    fn is_marked(&self, text: &str) -> bool {
-        self.marks.iter().any(|mark| text.contains(mark.as_str()))
+    /// Whether it is our prompt that a text begins with; `None` where it holds nobody's. Further down it may quote the
+    /// prompts of others: agents who work side by side read and write of each other.
+    fn is_ours(&self, text: &str) -> Option<bool> {
+        let ours = self.marks.iter().filter_map(|mark| text.find(mark.as_str())).min();
+        match (ours, begins(text)) {
+            (None, None) => None,
+            (ours, any) => Some(ours.is_some_and(|ours| any.is_none_or(|any| ours <= any))),
+        }
     }
 
     fn in_list(&self, span: Span, environment: &Environment) -> Outcome {
@@ -244,7 +251,7 @@ impl Search {
         for candidate in &mut candidates {
             let argv: Vec<String> = self.show.iter().map(|word| word.replace("{session_id}", &candidate.id)).collect();
             match self.ask(&argv, environment) {
-                Ok(text) => candidate.ours = Some(self.is_marked(&text)),
+                Ok(text) => candidate.ours = Some(self.is_ours(&text) == Some(true)),
                 Err(error) => return Outcome::Unable(error),
             }
             if candidate.ours == Some(true) {

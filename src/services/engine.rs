@@ -20,7 +20,7 @@ use crate::domain::outbox::Wanted;
 use crate::domain::policy::Policy;
 use crate::domain::run::Run;
 use crate::domain::time::Moment;
-use crate::store::ids::{RandomIds, SystemClock};
+use crate::store::ids::{Clock, RandomIds, SystemClock};
 use crate::store::{Ledger, Order, Reader, Receipt};
 
 /// What of the caller's environment matters.
@@ -132,8 +132,16 @@ impl Engine {
     /// # Errors
     /// [`EngineError`] names what is in the way.
     pub fn open(home: Home, surroundings: Surroundings) -> Result<Self, EngineError> {
+        Self::open_by(home, surroundings, Arc::new(SystemClock))
+    }
+
+    /// The same, by another clock than the machine's.
+    ///
+    /// # Errors
+    /// [`EngineError`] names what is in the way.
+    pub fn open_by(home: Home, surroundings: Surroundings, clock: Arc<dyn Clock>) -> Result<Self, EngineError> {
         home.make()?;
-        let ledger = Ledger::open(&home.db, Arc::new(SystemClock), Arc::new(RandomIds::default()))?;
+        let ledger = Ledger::open(&home.db, clock, Arc::new(RandomIds::default()))?;
         let asked = home.clone();
         let ledger = ledger.wanting(move || {
             let policy = asked.load_policy(&[]).map_or_else(|_| Policy::default(), |live| live.policy);

@@ -16,6 +16,7 @@ use signal_hook::iterator::Signals;
 use thiserror::Error;
 
 use super::conversation::{Environment, Outcome, Search, Span, keep};
+use super::process::ends::Life;
 use super::process::{Processes, Tree, become_subreaper, default_table, end_tree, own_pid, own_session};
 use crate::domain::conversation::{Continuation, Conversation};
 
@@ -116,6 +117,16 @@ pub struct Record {
 }
 
 impl Record {
+    /// The launcher, by pid and start time.
+    pub fn launcher(&self) -> Life {
+        (self.launcher_pid, self.launcher_start)
+    }
+
+    /// The agent's own program, once it runs.
+    pub fn program(&self) -> Option<Life> {
+        self.agent_pid.zip(self.agent_start)
+    }
+
     /// The tmux server of this launch, if exactly that one does not run any more.
     pub fn server_gone(&self, procs: &dyn Processes) -> Option<String> {
         let pid = self.server_pid?;

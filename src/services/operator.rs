@@ -86,6 +86,11 @@ impl Operator {
         Self { conduct, adviser, caller, seq: -1, next: Moment::default() }
     }
 
+    /// The clock was set: when to look again is not known any more.
+    pub fn jumped(&mut self) {
+        self.next = Moment::default();
+    }
+
     /// Evaluates the rules when something happened, something is due, or the interval is over.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::engine::Engine;
 use super::error::EngineError;
 use super::own_work;
+use super::supervisor::{Jump, Pendulum, Steady};
 use crate::domain::agent::{Agent, AgentKey, AgentStatus};
 use crate::domain::health::Source;
 use crate::domain::run::Run;
@@ -72,6 +73,8 @@ pub struct Progress {
     watched: HashMap<String, HashMap<String, Watched>>,
     answers: Arc<Mutex<Answers>>,
     asker: Option<Sender<Workspace>>,
+    /// The newest progress of each agent.
+    newest: Steady<AgentKey>,
     /// The workspace of which git was asked longest ago, among those where that is worth it.
     next: Option<(Moment, Workspace)>,
 }
@@ -86,7 +89,7 @@ impl Progress {
         workspaces: &[Workspace],
         (output_at, limit): (impl Fn(&Agent) -> Option<Moment>, impl Fn(&Agent) -> Duration),
         engine: &Arc<Engine>,
-        now: Moment,
+        (now, clock): (Moment, &Pendulum),
     ) -> Vec<AgentKey> {
         let mut working: HashMap<&str, (Vec<&Agent>, Option<Moment>)> = HashMap::new();
         for agent in agents.iter().filter(|agent| run.status.at_work() && agent.status.working()) {
@@ -102,6 +105,9 @@ impl Progress {
                 moved.extend(those.iter().map(|agent| agent.key.clone()));
             }
             for agent in those {
+                if let Some((told, _)) = self.told(agent) {
+                    self.newest.at(&agent.key, told, false, clock);
+                }
                 self.want(agent, workspace, limit(agent), *printed, (engine, now));
             }
         }
@@ -198,8 +204,23 @@ impl Progress {
         }
     }
 
-    /// The newest progress that is known.
+    /// The clock was set.
+    pub fn jumped(&mut self, jump: Jump) {
+        self.newest.jumped(jump);
+        for watched in self.watched.values_mut().flat_map(HashMap::values_mut) {
+            watched.looked_at = jump.carry(watched.looked_at);
+        }
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.known.values_mut().for_each(|asked| asked.at = jump.carry(asked.at));
+    }
+
+    /// The newest progress that is known, in the time that is in force now.
     pub fn newest(&self, agent: &Agent) -> Option<(Moment, Source)> {
+        let (told, source) = self.told(agent)?;
+        Some((self.newest.known(&agent.key, told), source))
+    }
+
+    fn told(&self, agent: &Agent) -> Option<(Moment, Source)> {
         let said = agent.last_progress_at.map(|at| (at, Source::Journal));
         said.max(self.in_worktrees(&agent.key))
     }

@@ -2,11 +2,11 @@
 //!
 //! It takes no input and keeps nothing that matters: another process may take over at any tick.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::adviser::Adviser;
 use super::agents::LaunchFiles;
@@ -21,6 +21,7 @@ use super::process::default_ends;
 use super::process::lease::{Lease, LeaseError};
 use super::progress::Progress;
 use super::server_watch::ServerWatch;
+use super::tmux::Panes;
 use crate::domain::agent::{Agent, AgentKey, AgentStatus, Exit};
 use crate::domain::command::{AgentWish, Command};
 use crate::domain::time::Moment;
@@ -29,12 +30,15 @@ use carry::Carrier;
 use farewell::Farewells;
 use observe::{Eye, Shown, last_output};
 use standing::{Open, Standing};
+pub use steady::{Jump, Pendulum, Steady};
 
 mod carry;
 mod farewell;
 mod observe;
 mod screens;
 mod standing;
+mod steady;
+mod stops;
 
 /// Vitals are rewritten at most this often.
 const VITALS_EVERY: Duration = Duration::from_secs(5);
@@ -67,6 +71,9 @@ pub struct Supervisor {
     farewells: Farewells,
     carrier: Carrier,
     progress: Progress,
+    clock: Pendulum,
+    /// When each session last printed something.
+    printed: Steady<String>,
     /// The launch of each agent as last seen, and whether it had ended.
     noted: BTreeMap<AgentKey, (u32, bool)>,
 }
@@ -125,6 +132,8 @@ impl Supervisor {
             server: ServerWatch::default(),
             standing: Standing::default(),
             progress: Progress::default(),
+            clock: Pendulum::default(),
+            printed: Steady::default(),
             noted: BTreeMap::new(),
         }))
     }
@@ -148,6 +157,9 @@ impl Supervisor {
     /// wrong there is returned as words.
     pub fn tick(&mut self) -> Result<Vec<String>, EngineError> {
         let now = self.engine.now();
+        if let Some(jump) = self.clock.look(now, Instant::now()) {
+            self.jumped(jump);
+        }
         if let Err(error) = self.lease.touch(now.millis()) {
             return Err(EngineError::Lease(error));
         }
@@ -164,13 +176,24 @@ impl Supervisor {
         Ok(complaints)
     }
 
+    /// The clock was set: whoever remembers moments carries them over.
+    fn jumped(&mut self, jump: Jump) {
+        self.printed.jumped(jump);
+        self.eye.jumped(jump);
+        self.progress.jumped(jump);
+        self.operator.jumped();
+        // What was seen is not to look as if it had been an hour ago, or to come.
+        (self.vitals_at, self.checkpoint_at) = (Moment::default(), jump.carry(self.checkpoint_at));
+    }
+
     fn look(&mut self, standing: &Standing, now: Moment) -> Result<Vec<String>, EngineError> {
         let mut complaints = self.carrier.troubles();
         complaints.extend(self.farewells.troubles());
         self.eye.open(standing.agents().filter(|agent| agent.program_may_live()));
         self.look_after_the_gone(standing, now, &mut complaints);
         let needed = standing.agents().any(|agent| agent.program_may_live() || self.has_last_words(agent));
-        let panes = self.server.look(&self.engine, &self.caller, needed, &mut complaints)?;
+        let mut panes = self.server.look(&self.engine, &self.caller, needed, &mut complaints)?;
+        panes.iter_mut().for_each(|panes| self.in_force(panes));
         let shown = panes.as_ref().map(Shown::of);
         if let Some(shown) = &shown {
             let (server, engine) = (&mut self.server, &self.engine);
@@ -182,7 +205,7 @@ impl Supervisor {
                 complaints.push(format!("run {run_id}: {error}"));
             }
         }
-        self.eye.note_strays(now);
+        self.eye.note_strays();
         self.progress.looked(&self.engine);
         // Before the rules: what went with the server is back a moment after they looked.
         self.server.reckon(&self.engine, &self.caller, self.eye.orphans)?;
@@ -198,11 +221,22 @@ impl Supervisor {
         for open in standing.runs.values() {
             for agent in open.agents.iter().filter(|agent| agent.program_may_live()) {
                 if self.eye.is_gone(agent) {
-                    let with = (&mut self.farewells, &self.progress);
+                    let with = (&mut self.farewells, &self.progress, &self.clock);
                     let looked = self.eye.look(open, agent, None, with, now);
                     complaints.extend(looked.err().map(|error| format!("agent {}: {error}", agent.key.name)));
                 }
             }
+        }
+    }
+
+    /// tmux tells by the clock as it was then.
+    fn in_force(&mut self, panes: &mut Panes) {
+        for pane in &mut panes.panes {
+            pane.activity = self.printed.at(&pane.session, last_output(pane), true, &self.clock).seconds();
+        }
+        if self.printed.count() > panes.panes.len() {
+            let there: HashSet<&str> = panes.panes.iter().map(|pane| pane.session.as_str()).collect();
+            self.printed.keep(|session| there.contains(session.as_str()));
         }
     }
 
@@ -214,7 +248,7 @@ impl Supervisor {
         vitals: &mut Vec<(AgentKey, Vitals)>,
     ) -> Result<(), EngineError> {
         for agent in open.agents.iter().filter(|agent| agent.program_may_live()) {
-            let with = (&mut self.farewells, &self.progress);
+            let with = (&mut self.farewells, &self.progress, &self.clock);
             if let Some(seen) = self.eye.look(open, agent, shown, with, now)? {
                 vitals.push((agent.key.clone(), seen));
             }
@@ -285,7 +319,8 @@ impl Supervisor {
             Duration::from_secs(health.map_or(0, |health| u64::from(health.progress_stalled_seconds)))
         };
         let how = (output_at, limit);
-        let moved = self.progress.look(&open.run, &open.agents, &open.workspaces, how, &self.engine, now);
+        let moved =
+            self.progress.look(&open.run, &open.agents, &open.workspaces, how, &self.engine, (now, &self.clock));
         for key in moved {
             let wish = AgentWish::Progressed { source: "head".to_owned(), note: None, percent: None };
             self.engine.order_agent(&self.caller, &key, wish)?;

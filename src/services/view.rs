@@ -214,8 +214,18 @@ impl<'a> View<'a> {
 
     /// When an agent that is looked after was last looked at; `None` where that is too long ago to mean anything.
     pub fn seen_at(&self, agent: &Agent, vitals: Option<&Vitals>) -> Option<Moment> {
-        let seen = vitals.map(|vitals| vitals.last_seen_at).unwrap_or(agent.since).max(agent.since);
-        (self.now.since(seen).as_secs() <= SEEN_WITHIN_SECONDS).then_some(seen)
+        let last = self.last_seen(agent, vitals);
+        last.filter(|seen| self.now.since(*seen).as_secs() <= SEEN_WITHIN_SECONDS)
+    }
+
+    /// When it was last looked at. What lies ahead was told before the clock was set back: it says nothing.
+    fn last_seen(&self, agent: &Agent, vitals: Option<&Vitals>) -> Option<Moment> {
+        let ahead = self.now.plus(Duration::from_secs(SEEN_WITHIN_SECONDS));
+        [vitals.map(|vitals| vitals.last_seen_at), Some(agent.since)]
+            .into_iter()
+            .flatten()
+            .filter(|at| *at <= ahead)
+            .max()
     }
 
     /// What nobody has looked at for ten seconds is not known; the last value is said with its age.
@@ -223,8 +233,8 @@ impl<'a> View<'a> {
         if !agent.status.working() || self.seen_at(agent, vitals).is_some() {
             return (agent.health, agent.evidence.clone());
         }
-        let seen = vitals.map(|vitals| vitals.last_seen_at).unwrap_or(agent.since).max(agent.since);
-        let age = self.now.since(seen).as_secs();
+        let seen = self.last_seen(agent, vitals);
+        let age = seen.map(|seen| self.now.since(seen).as_secs());
         let evidence = json!({
             "signal": "none",
             "source": "no supervisor",

@@ -1,5 +1,6 @@
 //! An agent that is started again goes on with its own conversation, or it is said that it does not (spec 2.4, 7).
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -7,10 +8,10 @@ use serde_json::{Value, json};
 use crate::harness::signal;
 use crate::world::{PATIENCE, World, wait_for};
 
-const NAMES: [&str; 2] = ["one", "two"];
+pub const NAMES: [&str; 2] = ["one", "two"];
 
 /// A world in which two agents of a program work in the same directory.
-fn world(program: &str) -> World {
+pub fn world(program: &str) -> World {
     let world = World::bare();
     let talks = world.root.join("talks");
     std::fs::create_dir_all(&talks).unwrap();
@@ -40,7 +41,7 @@ fn world(program: &str) -> World {
 }
 
 /// What the program of a launch said: the word, and the id behind it.
-fn said(world: &World, run: &str, name: &str, word: &str) -> String {
+pub fn said(world: &World, run: &str, name: &str, word: &str) -> String {
     let session = world.agent(run, name)["session"].as_str().unwrap().to_owned();
     wait_for(&format!("{name} to say {word}"), PATIENCE, || {
         let screen = world.screen(&session).replace('\n', " ");
@@ -54,7 +55,7 @@ fn kept(world: &World, run: &str, name: &str) -> PathBuf {
     world.home().join(".metawsm/agents").join(session).join("conversation")
 }
 
-fn until_begun(world: &World, run: &str, name: &str, id: &str) {
+pub fn until_begun(world: &World, run: &str, name: &str, id: &str) {
     wait_for(&format!("{id} to be known"), PATIENCE, || {
         let kept: Value = serde_json::from_slice(&std::fs::read(kept(world, run, name)).ok()?).ok()?;
         (kept == json!({ "id": id, "begun": true })).then_some(())
@@ -62,7 +63,7 @@ fn until_begun(world: &World, run: &str, name: &str, id: &str) {
 }
 
 /// Why each later launch of an agent stands where it does.
-fn reasons(world: &World, name: &str) -> Vec<String> {
+pub fn reasons(world: &World, name: &str) -> Vec<String> {
     let events = world.metawsm(&["events", "--type", "agent.transitioned"]).is(0).lines();
     let again = |event: &&Value| event["agent_name"] == name && event["payload"]["launch"].as_u64() > Some(1);
     events.iter().filter(again).map(|event| event["payload"]["reason"].as_str().unwrap().to_owned()).collect()
@@ -146,4 +147,42 @@ fn where_the_conversation_is_not_known_the_restart_says_so() {
     world.ask(&["restart", "--run-id", &run, "--agent", "one"]);
     assert_ne!(said(&world, &run, "one", "began"), began);
     assert_eq!(reasons(&world, "one"), ["started, launch 2: with a new conversation: codex had begun none before"]);
+}
+
+#[test]
+fn conversations_that_quote_each_other_are_not_mixed_up() {
+    for program in ["codex", "opencode"] {
+        let world = world(program);
+        let run = world.run(&[]);
+        let began = NAMES.map(|name| said(&world, &run, name, "began"));
+        NAMES.iter().zip(&began).for_each(|(name, id)| until_begun(&world, &run, name, id));
+        // Each has read what the other was told, from the first word to the file it stands in.
+        let files = began.clone().map(|id| match program {
+            "codex" => {
+                world.root.join(format!("talks/codex/sessions/2026/11/21/rollout-2026-11-21T10-00-00-{id}.jsonl"))
+            }
+            _ => world.root.join(format!("talks/{id}.text")),
+        });
+        let prompts =
+            files.clone().map(|file| std::fs::read_to_string(file).unwrap().lines().nth(1).unwrap().to_owned());
+        for (at, file) in files.iter().enumerate() {
+            let other = kept(&world, &run, NAMES[1 - at]).with_file_name("prompt.md");
+            assert!(other.is_file());
+            let text = std::fs::read_to_string(file).unwrap();
+            let quoted = format!("{text}{}\n{{\"tool\":\"cat {}\"}}\n", prompts[1 - at], other.display());
+            let created = std::fs::metadata(file).unwrap().created().ok();
+            std::fs::OpenOptions::new()
+                .write(true)
+                .open(file)
+                .and_then(|mut file| file.write_all(quoted.as_bytes()))
+                .unwrap();
+            assert_eq!(std::fs::metadata(file).unwrap().created().ok(), created);
+            // Nobody has kept whose is whose.
+            std::fs::remove_file(kept(&world, &run, NAMES[at])).unwrap();
+        }
+        for (name, id) in NAMES.iter().zip(&began) {
+            world.ask(&["restart", "--run-id", &run, "--agent", name]);
+            assert_eq!(said(&world, &run, name, "resumed"), *id, "{program}: {name}");
+        }
+    }
 }

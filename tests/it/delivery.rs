@@ -2,40 +2,35 @@
 
 use std::process::Stdio;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use metawsm::domain::actor::Actor;
 use metawsm::domain::command::{Command, DeliveryWish};
 use metawsm::domain::time::Moment;
-use metawsm::services::delivery::attempt::{Ended, Point, attempt, no_drill};
-use metawsm::services::delivery::queue;
-use metawsm::services::engine::Caller;
 use metawsm::services::tmux::TmuxError;
-use metawsm::services::tmux::typing::Guarded;
+use metawsm::services::tmux::typing::{Aim, Cursor, Guarded, Mark};
 use metawsm::store::ids::{Clock, RandomIds, SystemClock};
 use metawsm::store::{Ledger, Order};
 use serde_json::{Value, json};
 
-use crate::crash::{caller, engine};
 use crate::harness::{Server, os};
 use crate::tui::{answered, received, sent, set, turn, world};
 use crate::world::{Live, PATIENCE, World, wait_for};
 
-const HEAD: &str = "[from human:tester]\n";
+pub const HEAD: &str = "[from human:tester]\n";
 
-fn send(world: &World, more: &[&str]) -> crate::world::Output {
+pub fn send(world: &World, more: &[&str]) -> crate::world::Output {
     world.metawsm(&[&["send", "--agent", "coder", "--json"], more].concat())
 }
 
 /// The states that the journal tells of deliveries, in order.
-fn told(world: &World) -> Vec<String> {
+pub fn told(world: &World) -> Vec<String> {
     let events = world.verified();
     let of = |event: &Value| event["event_type"].as_str().unwrap().strip_prefix("delivery.").map(str::to_owned);
     events.iter().filter_map(of).collect()
 }
 
 #[track_caller]
-fn until_state(world: &World, id: &str, state: &str) -> Value {
+pub fn until_state(world: &World, id: &str, state: &str) -> Value {
     wait_for(&format!("{id} to be {state}"), PATIENCE, || {
         let reader = metawsm::store::Reader::open(&world.db()).unwrap();
         let delivery = reader.delivery(id).unwrap()?;
@@ -121,15 +116,6 @@ fn a_turn_that_runs_is_interrupted_by_what_is_urgent_alone() {
 }
 
 #[test]
-fn the_key_is_pressed_again_only_while_the_text_still_stands() {
-    let (world, _) = world("drowsy");
-    let _live = world.spawn(&["--headless"]);
-    let out = send(&world, &["--timeout", "30s", "wake up"]).is(0).json();
-    assert_eq!(out["delivery"]["evidence"]["presses"], 2);
-    assert_eq!(sent(&world), [format!("{HEAD}wake up")]);
-}
-
-#[test]
 fn what_was_not_seen_to_be_taken_stays_typed_and_is_never_typed_again() {
     let (world, _) = world("deaf");
     let _live = world.spawn(&["--headless"]);
@@ -154,6 +140,20 @@ fn a_program_that_does_not_read_has_not_taken_anything() {
     let id = error["details"]["delivery"]["delivery_id"].as_str().unwrap().to_owned();
     until_state(&world, &id, "submitted");
     assert_eq!(sent(&world), [format!("{HEAD}hello")]);
+}
+
+#[test]
+fn what_cannot_be_sent_is_refused_in_words_about_sending() {
+    let (world, _) = world("ready");
+    let long = "x".repeat(1024 * 1024 + 1);
+    for (text, says, hint) in [("", "empty", "standard input"), (&long, "bytes", "path"), ("a\0b", "NUL", "path")] {
+        let command = world.program(&["send", "--agent", "coder", "--json", "-"]);
+        let error = world.output(command, text).is(2).error();
+        let word = |key: &str| error[key].as_str().unwrap().to_owned();
+        assert!(word("message").starts_with("the text ") && word("message").contains(says), "{error}");
+        assert!(word("hint").contains(hint) && !word("hint").contains("--body"), "{error}");
+    }
+    assert!(told(&world).is_empty());
 }
 
 #[test]
@@ -322,43 +322,6 @@ fn a_shell_carries_out_a_line_and_a_line_too_long_for_its_terminal_is_not_typed(
     assert_eq!(error["details"]["state"], "typed");
 }
 
-/// Wherever whoever types is killed, the text is typed once at most.
-#[test]
-fn a_crash_between_any_two_steps_never_types_twice() {
-    for point in [Point::Recorded, Point::Pasted, Point::Pressed, Point::Seen] {
-        let (world, run) = world("ready");
-        turn(&world, "ready");
-        let (dead, heir) = (engine(&world), engine(&world));
-        let key = dead.reader().unwrap().agents(&run).unwrap()[0].key.clone();
-        let wish = DeliveryWish::Queue { key, text: "once".to_owned(), urgent: false };
-        let (id, _) = queue(&dead, &caller(), wish, None).unwrap();
-        let typist = Caller::system("typist");
-        let hit = AtomicBool::new(false);
-        let drill = |at| {
-            hit.fetch_or(at == point, Ordering::SeqCst);
-            at != point
-        };
-        let never = AtomicBool::new(false);
-        let delivery = || heir.reader().unwrap().delivery(&id).unwrap().unwrap();
-        // A screen that has just changed may not be looked at as quiet.
-        wait_for("the attempt", PATIENCE, || {
-            let ended = attempt(&dead, &typist, &delivery(), &never, &drill).unwrap();
-            (ended == Ended::Settled).then_some(())
-        });
-        drop(dead);
-        assert!(hit.load(Ordering::SeqCst), "{point:?} was never reached");
-        assert_eq!(delivery().state.word(), "typed", "{point:?}");
-        let again = attempt(&heir, &typist, &delivery(), &never, &no_drill);
-        assert!(matches!(again, Ok(Ended::NotYet)), "{point:?}: {again:?}");
-        let _live = world.spawn(&["--headless"]);
-        world.until_looked_at(&run, "coder");
-        assert_eq!(delivery().state.word(), "typed", "{point:?}");
-        let expected = matches!(point, Point::Pressed | Point::Seen);
-        wait_for("what was pressed", PATIENCE, || (sent(&world).len() == usize::from(expected)).then_some(()));
-        assert_eq!(told(&world), ["queued", "typed"], "{point:?}");
-    }
-}
-
 /// A clock that is two minutes late.
 struct Late;
 
@@ -402,6 +365,37 @@ fn what_is_in_doubt_calls_a_human_until_the_session_is_gone() {
     assert_eq!(told(&world), ["queued", "typed", "queued", "typed", "submitted", "failed"]);
 }
 
+const MARK: Mark = Mark { launch: 1, seq: 7, presses: 0 };
+
+#[test]
+fn a_key_goes_where_the_cursor_still_stands_and_the_pane_keeps_what_was_typed() {
+    let server = Server::new();
+    let made = server.session("agent", &os(&["sh", "-c", "stty -echo; printf 'two\nlines'; exec sleep 1000"]));
+    let look = || server.tmux.look("agent").unwrap();
+    let looked = wait_for("its words", PATIENCE, || Some(look()).filter(|looked| looked.screen.contains("lines")));
+    assert_eq!((looked.cursor, looked.mark), (Cursor { column: 5, row: 1, shown: true }, None));
+    let aim = |cursor, presses| Aim {
+        session: "agent",
+        pid: made.pane_pid,
+        cursor: Some(cursor),
+        mark: Mark { presses, ..MARK },
+    };
+    assert_eq!(server.tmux.paste(&aim(looked.cursor, 0), "b1", "text").unwrap(), Guarded::Done);
+    assert_eq!(look().mark, Some(MARK));
+    for moved in [
+        Cursor { column: 4, ..looked.cursor },
+        Cursor { row: 2, ..looked.cursor },
+        Cursor { shown: false, ..looked.cursor },
+    ] {
+        assert_eq!(server.tmux.press(&aim(moved, 1), "Enter").unwrap(), Guarded::Refused);
+        assert_eq!(server.tmux.paste(&aim(moved, 1), "b1", "text").unwrap(), Guarded::Refused);
+    }
+    assert_eq!(look().mark, Some(MARK), "what was refused was not typed");
+    assert_eq!(server.tmux.press(&aim(looked.cursor, 1), "Enter").unwrap(), Guarded::Done);
+    assert_eq!(look().mark, Some(Mark { presses: 1, ..MARK }));
+    assert_eq!(server.raw(&["list-buffers"]).trim(), "");
+}
+
 #[test]
 fn nothing_is_pasted_into_a_dead_pane_or_another_process_and_the_server_lives_on() {
     let server = Server::new();
@@ -409,8 +403,9 @@ fn nothing_is_pasted_into_a_dead_pane_or_another_process_and_the_server_lives_on
     server.session("other", &os(&["sleep", "1000"]));
     wait_for("its end", PATIENCE, || server.tmux.look("agent").unwrap().dead.then_some(()));
     let refused = |session: &str, pid: u32| {
-        assert_eq!(server.tmux.paste(session, pid, "b1", "text").unwrap(), Guarded::Refused);
-        assert_eq!(server.tmux.press(session, pid, "Enter").unwrap(), Guarded::Refused);
+        let aim = Aim { session, pid, cursor: None, mark: MARK };
+        assert_eq!(server.tmux.paste(&aim, "b1", "text").unwrap(), Guarded::Refused);
+        assert_eq!(server.tmux.press(&aim, "Enter").unwrap(), Guarded::Refused);
     };
     refused("agent", made.pane_pid);
     refused("other", made.pane_pid);
@@ -429,7 +424,8 @@ fn a_megabyte_goes_into_a_raw_terminal_byte_for_byte() {
     wait_for("its start", PATIENCE, || server.tmux.look("agent").unwrap().screen.contains("ready").then_some(()));
     let text: String = (0..50_000).map(|n| format!("{n} é 漢字 🎉\t;\n")).collect();
     assert!(text.len() > 1_000_000);
-    assert_eq!(server.tmux.paste("agent", made.pane_pid, "b1", &text).unwrap(), Guarded::Done);
+    let aim = Aim { session: "agent", pid: made.pane_pid, cursor: None, mark: MARK };
+    assert_eq!(server.tmux.paste(&aim, "b1", &text).unwrap(), Guarded::Done);
     wait_for("all of it", PATIENCE, || (std::fs::metadata(&file).ok()?.len() >= text.len() as u64).then_some(()));
     assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
 }

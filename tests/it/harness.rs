@@ -37,6 +37,30 @@ pub fn state(pid: u32) -> String {
     String::from_utf8_lossy(&out.stdout).trim().to_owned()
 }
 
+/// A process that is stopped; it goes on with its handle, whatever becomes of the test.
+pub struct Stopped(u32);
+
+impl Stopped {
+    pub fn new(pid: u32) -> Self {
+        signal(pid, "STOP");
+        Self(pid)
+    }
+
+    /// The same, and it is sure to stand still: nobody lets it go on.
+    pub fn for_certain(pid: u32) -> Self {
+        let stopped = Self::new(pid);
+        wait_for("it to be stopped", || state(pid).starts_with('T').then_some(()));
+        stopped
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        // It may have been ended, or let go on by somebody else.
+        let _ = Command::new("kill").args(["-CONT", "--", &self.0.to_string()]).stderr(Stdio::null()).status();
+    }
+}
+
 pub struct Server {
     pub tmux: Tmux,
     dir: tempfile::TempDir,
@@ -137,7 +161,7 @@ impl Server {
             .to_owned()
     }
 
-    /// All that was printed: tmux scrolls a dead pane by one line to say that it is dead.
+    /// All that was printed: a tmux before 3.3 scrolls a dead pane by one line to say that it is dead.
     pub fn screen(&self, session: &str) -> String {
         String::from_utf8(self.tmux.capture(session, Extent::WholeScrollback, false).unwrap()).unwrap()
     }

@@ -1,11 +1,13 @@
 //! The one integration test program.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test is what a broken expectation should be")]
 
+mod adoption;
 mod adviser;
 mod adviser_decides;
 mod aftermath;
 mod bad_luck;
 mod calls;
+mod clock;
 mod console_delivery;
 mod console_e2e;
 mod console_forum;
@@ -22,6 +24,7 @@ mod crash;
 mod deaths;
 mod defects;
 mod delivery;
+mod delivery_keys;
 mod docs_sync;
 mod doctor;
 mod domain_control;
@@ -58,6 +61,7 @@ mod screens;
 mod server_lost;
 mod signals;
 mod sla;
+mod stopped;
 mod store_crash;
 mod store_drill;
 mod store_files;
@@ -69,5 +73,6 @@ mod story;
 mod tickets;
 mod tmux;
 mod tui;
+mod unruly;
 mod week;
 mod world;

@@ -190,6 +190,22 @@ fn the_second_restart_waits_for_the_cooldown_which_doubles_up_to_sixteen_times()
 }
 
 #[test]
+fn no_cooldown_outlasts_a_clock_that_is_set_back() {
+    let measure = off();
+    let mut seen = Seen::of(&["a"]);
+    let hour = 3_600;
+    let agent = seen.put(0, AgentStatus::Dead, hour);
+    agent.restarts.used = 1;
+    agent.restarts.cooldown_until = Some(at(hour + 60));
+    // An hour and a bit is more than it can be: it began by another clock.
+    assert_eq!(seen.evaluate(&measure, 100)[0].decision.action, Action::Act);
+    let agent = seen.put(0, AgentStatus::Dead, 70);
+    agent.restarts.used = 1;
+    agent.restarts.cooldown_until = Some(at(160));
+    assert_eq!(seen.evaluate(&measure, 100)[0].decision.action, Action::Nothing, "as long as it may be it is kept");
+}
+
+#[test]
 fn a_spent_budget_is_escalated_after_the_same_confirmations() {
     let mut seen = Seen::of(&["a", "b"]);
     seen.put(0, AgentStatus::Failed, 0).restarts.used = 3;
@@ -373,11 +389,17 @@ proptest! {
             prop_assert!(targets.insert(&conclusion.decision.target), "one decision a subject");
             let named = |agent: &&Agent| conclusion.about.agent_name.as_ref() == Some(&agent.key.name);
             let Some(agent) = seen.agents.iter().find(named) else { continue };
-            let confirmed = at(now) >= agent.since.plus(Duration::from_secs(15));
+            // What cannot be that far ahead was written down before the clock was set back.
+            let over = |until: Moment, longest: Duration| {
+                at(now) >= until || until > at(now).plus(longest).plus(Duration::from_secs(60))
+            };
+            let confirming = Duration::from_secs(15);
+            let confirmed = over(agent.since.plus(confirming), confirming);
             match (conclusion.decision.intent, conclusion.decision.action) {
                 (Intent::AutoRestart, Action::Act) => {
                     prop_assert!(confirmed && agent.restarts.used < agent.restarts.budget);
-                    prop_assert!(agent.restarts.cooldown_until.is_none_or(|cool| at(now) >= cool));
+                    let cooldown = off().cooldown_after(agent.restarts.used);
+                    prop_assert!(agent.restarts.cooldown_until.is_none_or(|cool| over(cool, cooldown)));
                     prop_assert!(agent.status != AgentStatus::Stalled || seen.overdue.contains(&agent.key));
                 }
                 (Intent::EscalateBlocked, Action::Escalate) => prop_assert!(confirmed),

@@ -182,3 +182,27 @@ fn ends_are_told_by_either_form() {
     }
     woken.recv_timeout(Duration::from_secs(10)).expect("the native form wakes who waits");
 }
+
+#[test]
+fn the_end_of_one_who_is_watched_aside_is_told_and_wakes_nobody() {
+    let (told, woken) = std::sync::mpsc::channel();
+    let mut ends = default_ends(move || {
+        let _ = told.send(());
+    });
+    let kill = |ends: &mut Box<dyn Ends>, aside: bool| {
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let life = (child.id(), default_table().start_time(child.id()).unwrap());
+        if aside {
+            assert!(ends.watch_aside(life), "there is room");
+        } else {
+            ends.watch(life);
+        }
+        child.kill().unwrap();
+        wait_for("its end", || ends.ended(life).then_some(()));
+        child.wait().unwrap();
+    };
+    kill(&mut ends, true);
+    assert!(woken.try_recv().is_err());
+    kill(&mut ends, false);
+    woken.recv_timeout(Duration::from_secs(10)).unwrap();
+}

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use metawsm::domain::delivery::place::{Earlier, ends_of};
 use metawsm::domain::delivery::screen as delivery;
 use metawsm::domain::runner::builtin;
 use metawsm::domain::screen::{Patterns, Shows, compile, end_of};
@@ -13,6 +14,8 @@ struct Taken {
     title: String,
     means: String,
     cursor: u16,
+    /// How many rows there are below the cursor.
+    rows_below: usize,
     dead: bool,
     text: String,
 }
@@ -28,12 +31,15 @@ fn all() -> Vec<Taken> {
                 let line = whole.lines().take(5).find_map(|line| line.strip_prefix(&format!("# {name}:")));
                 line.unwrap_or_else(|| panic!("{}: no {name}", path.display())).trim().to_owned()
             };
+            let (column, row) = head("cursor").split_once(',').map(|(x, y)| (x.to_owned(), y.to_owned())).unwrap();
+            let rows: usize = if path.to_string_lossy().contains("160x45") { 45 } else { 24 };
             all.push(Taken {
                 name: path.strip_prefix(runner.parent().unwrap()).unwrap().display().to_string(),
                 runner: runner.file_name().unwrap().to_str().unwrap().to_owned(),
                 title: head("title"),
                 means: head("means"),
-                cursor: head("cursor").split(',').next().unwrap().parse().unwrap(),
+                cursor: column.parse().unwrap(),
+                rows_below: rows - 1 - row.parse::<usize>().unwrap(),
                 dead: head("dead") != "no",
                 text: whole.lines().skip(5).map(|line| format!("{line}\n")).collect(),
             });
@@ -131,6 +137,55 @@ fn nothing_is_typed_into_a_screen_that_is_not_ready_for_it() {
         };
         if !right {
             wrong.push(format!("{}: {} taken for {shows:?}", taken.name, taken.means));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn what_stands_in_a_composer_is_told_from_what_stands_above_it() {
+    let long = format!("{}{}", "x\n".repeat(41), "y".repeat(1606 - 82));
+    let mut wrong = Vec::new();
+    for taken in all().into_iter().filter(|taken| taken.name.contains("/composer") && !taken.dead) {
+        let text = match taken.name.split(['/', '.']).nth(1).unwrap() {
+            "composer" => "an unsent line",
+            "composer-lines" => "first line\nsecond line\nthird line",
+            "composer-long" => &long,
+            other => panic!("{other}"),
+        };
+        // The files end with the last line that holds something.
+        let rows = if taken.name.contains("160x45") { 45 } else { 24 };
+        let blank = rows - taken.text.lines().count();
+        let screen = format!("{}{}", taken.text, "\n".repeat(blank));
+        let end = ends_of(&screen, text).first().copied();
+        let stands = |column: usize| end.is_some_and(|end| end.before_cursor(text, column, taken.rows_below));
+        let column = usize::from(taken.cursor);
+        if !stands(column) || stands(column - 2) || stands(column + 2) {
+            wrong.push(format!("{}: {end:?}", taken.name));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn real_programs_show_what_they_have_taken() {
+    let told = "[from human:ana · thread ft-12] Which colour shall it have?\nBlue would go with the till.\n\
+                Please answer in the thread.";
+    let shown = |screen: &str, text: &str| Earlier::on("", text).once_more_on(screen, text, false);
+    let mut wrong = Vec::new();
+    for taken in all() {
+        let stands = match taken.name.split(['/', '.']).nth(1).unwrap() {
+            "delivered" => shown(&taken.text, told),
+            // Sent during a turn, after which it runs.
+            "queued" => {
+                let texts = ["A message while it thinks", "And a second message"];
+                texts.iter().any(|text| shown(&taken.text, text))
+            }
+            "approval" | "idle" => !shown(&taken.text, told),
+            _ => true,
+        };
+        if !stands {
+            wrong.push(taken.name);
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -12,7 +12,7 @@ use metawsm::domain::time::Moment;
 use serde_json::{Value, json};
 
 use crate::core_world::*;
-use crate::harness::signal;
+use crate::harness::{Stopped, signal};
 use crate::world::{PATIENCE, World, wait_for};
 
 /// An end by the terminal's going, as the launcher saw it.
@@ -247,22 +247,6 @@ fn a_killed_server_takes_nobodys_restarts_and_everybody_comes_back() {
         (told.len() == 2 && told.iter().all(|found| found["state"] == "resolved")).then_some(())
     });
     world.verified();
-}
-
-/// Lets a stopped process go on, whatever becomes of the test.
-struct Stopped(u32);
-
-impl Stopped {
-    fn new(pid: u32) -> Self {
-        signal(pid, "STOP");
-        Self(pid)
-    }
-}
-
-impl Drop for Stopped {
-    fn drop(&mut self) {
-        signal(self.0, "CONT");
-    }
 }
 
 #[test]

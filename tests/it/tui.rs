@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::termios::{OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
 use serde_json::{Value, json};
@@ -43,7 +44,10 @@ pub fn world(mode: &str) -> (World, String) {
 }
 
 /// How the program is to behave: `ready`, `busy`, `dialog`, `blank`, `deaf` (Enter does nothing), `drowsy` (the next
-/// Enter does nothing), `hung` (it reads nothing).
+/// Enter is a line break), `hung` (it reads nothing). `late` opens a dialog half a second after a text was put in,
+/// before it reads on. `stalls MS` stops for so long when it is given a text and then opens a dialog; `takes MS` reads
+/// on meanwhile, and deals with it afterwards; `asks MS` shows what it was told above its dialog, the others do not.
+/// `mute` takes a text and shows nothing of it.
 pub fn set(world: &World, mode: &str) {
     let file = world.home().join("mode");
     std::fs::write(file.with_extension("tmp"), mode).unwrap();
@@ -66,6 +70,11 @@ pub fn sent(world: &World) -> Vec<String> {
     (1..).map_while(|n| std::fs::read_to_string(world.home().join(format!("sent-{n}"))).ok()).collect()
 }
 
+/// How often Enter was pressed while no dialog was open.
+pub fn enters(world: &World) -> usize {
+    std::fs::read(world.home().join("enters")).unwrap_or_default().len()
+}
+
 /// What was typed into a dialog, which nobody ever may.
 pub fn answered(world: &World) -> bool {
     world.home().join("answered").exists()
@@ -80,6 +89,8 @@ struct Program {
     pasting: bool,
     pending: Vec<u8>,
     woken: bool,
+    /// It has opened a dialog by itself.
+    asks: bool,
 }
 
 /// Not a test of its own: the program.
@@ -104,6 +115,7 @@ fn the_program_in_the_pane() {
         pasting: false,
         pending: Vec::new(),
         woken: false,
+        asks: false,
     };
     let mut input = stdin.lock();
     let mut chunk = [0_u8; 4096];
@@ -115,7 +127,7 @@ fn the_program_in_the_pane() {
         }
         let count = input.read(&mut chunk).unwrap();
         if count > 0 {
-            program.take(&chunk[..count]);
+            program.take(&chunk[..count], &mut input);
             program.draw();
         }
     }
@@ -126,43 +138,92 @@ impl Program {
         let mode = std::fs::read_to_string(self.home.join("mode")).unwrap_or_else(|_| "ready".to_owned());
         if mode != self.mode {
             self.mode = mode;
-            self.woken = false;
+            (self.woken, self.asks) = (false, false);
             self.draw();
             std::fs::write(self.home.join("shown"), &self.mode).unwrap();
         }
     }
 
-    fn take(&mut self, bytes: &[u8]) {
+    fn take(&mut self, bytes: &[u8], input: &mut impl Read) {
         self.pending.extend_from_slice(bytes);
         while !self.pending.is_empty() {
             let marks: [&[u8]; 2] = [b"\x1b[200~", b"\x1b[201~"];
             if let Some(mark) = marks.iter().find(|mark| self.pending.starts_with(mark)) {
                 self.pasting = *mark == marks[0];
                 self.pending.drain(..6);
+                if !self.pasting && self.mode == "late" {
+                    self.draw();
+                    std::thread::sleep(Duration::from_millis(500));
+                    self.asks = true;
+                    self.draw();
+                }
             } else if self.pending[0] == 0x1b && self.pending.len() < 6 {
                 return;
             } else {
                 let byte = self.pending.remove(0);
-                self.byte(byte);
+                self.byte(byte, input);
             }
         }
     }
 
-    fn byte(&mut self, byte: u8) {
+    fn byte(&mut self, byte: u8, input: &mut impl Read) {
         match (self.mode.as_str(), byte) {
             ("blank", _) => {}
             ("dialog", b'\r') => std::fs::write(self.home.join("answered"), "").unwrap(),
+            // Whoever answers it with the text in the composer loses that.
+            (_, b'\r') if self.asks => {
+                std::fs::write(self.home.join("answered"), "").unwrap();
+                self.asks = false;
+                self.composer.clear();
+            }
             ("dialog", _) => {}
-            (_, b'\r') if !self.pasting => self.enter(),
+            _ if self.asks => {}
+            (_, b'\r') if !self.pasting => {
+                self.log_enter();
+                self.enter(input);
+            }
             (_, byte) => self.composer.push(byte),
         }
     }
 
-    fn enter(&mut self) {
-        if self.mode == "deaf" || (self.mode == "drowsy" && !std::mem::replace(&mut self.woken, true)) {
+    /// How often Enter was read while no dialog was open.
+    fn log_enter(&self) {
+        let file = self.home.join("enters");
+        let before = std::fs::read(&file).unwrap_or_default().len();
+        std::fs::write(file, "x".repeat(before + 1)).unwrap();
+    }
+
+    fn enter(&mut self, input: &mut impl Read) {
+        if self.mode == "deaf" {
+            return;
+        }
+        if self.mode == "drowsy" && !std::mem::replace(&mut self.woken, true) {
+            self.composer.push(b'\n');
             return;
         }
         if self.composer.is_empty() {
+            return;
+        }
+        if let Some((how, time)) = self.mode.clone().split_once(' ') {
+            let until = Instant::now() + Duration::from_millis(time.parse().unwrap());
+            while Instant::now() < until {
+                let mut chunk = [0_u8; 4096];
+                match how {
+                    "takes" => {
+                        let count = input.read(&mut chunk).unwrap();
+                        self.pending.extend_from_slice(&chunk[..count]);
+                    }
+                    _ => std::thread::sleep(Duration::from_millis(10)),
+                }
+            }
+            self.asks = true;
+            if how != "asks" {
+                self.composer.clear();
+                return;
+            }
+        }
+        if self.mode == "mute" {
+            self.composer.clear();
             return;
         }
         let text = std::mem::take(&mut self.composer);
@@ -179,12 +240,17 @@ impl Program {
         let mut lines: Vec<String> = self.history[self.history.len().saturating_sub(20)..].to_vec();
         match self.mode.as_str() {
             "blank" => lines.clear(),
-            "dialog" => lines.extend(["Do you want to proceed?", "❯ 1. Yes", "  2. No"].map(str::to_owned)),
+            mode if mode == "dialog" || self.asks => {
+                lines.extend(["Do you want to proceed?", "❯ 1. Yes", "  2. No"].map(str::to_owned));
+            }
             mode => {
                 lines.push("─".repeat(40));
                 let text = shown_as(&self.composer);
                 lines.push(format!("❯\u{a0}{}", text.first().cloned().unwrap_or_default()));
                 lines.extend(text.iter().skip(1).map(|line| format!("  {line}")));
+                let broken = self.composer.ends_with(b"\n");
+                lines.extend(broken.then(|| "  ".to_owned()));
+                let text = if broken { Vec::new() } else { text };
                 // Wide enough for these tests, whose texts end in plain letters.
                 cursor = Some((lines.len(), 3 + text.last().map_or(0, |line| line.chars().count())));
                 lines.push("─".repeat(40));

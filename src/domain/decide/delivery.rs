@@ -15,7 +15,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::run::{Run, RunStatus};
 use crate::domain::scene::Scene;
 use crate::domain::signal::SignalType;
-use crate::domain::thread::{Post, check_body};
+use crate::domain::thread::{Post, check_text};
 use crate::domain::time::Moment;
 
 /// The cause of a call to a text that cannot be delivered; one in doubt has the moment it was typed.
@@ -92,7 +92,8 @@ fn queue(
     }
     epoch_of(scene, key)?;
     let Some(agent) = scene.agents.get(key) else { return Ok(Vec::new()) };
-    check_body(text)?;
+    let file = "put it into a file that the agent can read, and send the file's path";
+    check_text("text", text, ["say what is to be typed; with - it is read from standard input", file, file])?;
     if clean(text).trim().is_empty() {
         return Err(Refusal::invalid("the text holds nothing but control characters"));
     }

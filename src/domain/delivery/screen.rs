@@ -4,11 +4,6 @@
 use crate::domain::runner::Runner;
 use crate::domain::screen::{self, BadPattern, end_of};
 
-/// So many letters of a text's end are looked for on the screen.
-const TAIL: usize = 24;
-/// How programs show a longer paste that they keep folded.
-const FOLDED: &str = "[Pasted";
-
 /// A screen at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Screen<'a> {
@@ -56,6 +51,11 @@ impl Patterns {
         self.signs.know_ready()
     }
 
+    /// Whether the composer is there and nothing stands in it.
+    pub fn see_empty_composer(&self, screen: &Screen<'_>) -> bool {
+        self.home == Some(screen.cursor) && self.signs.ready(&end_of(screen.text, screen.title))
+    }
+
     /// Reads a screen.
     pub fn read(&self, screen: &Screen<'_>) -> Shows {
         let end = end_of(screen.text, screen.title);
@@ -73,31 +73,6 @@ impl Patterns {
             (false, None) => Shows::Unclear,
         }
     }
-}
-
-fn lines(screen: &str) -> Vec<&str> {
-    screen.lines().filter(|line| !line.trim().is_empty()).collect()
-}
-
-/// How far above the screen's end the end of a text stands, in lines that are not blank; `None` where it is not seen.
-///
-/// Programs wrap and indent as they like: letters and digits are compared, and nothing else. A paste that is shown
-/// folded counts as the text.
-pub fn place_of(screen: &str, text: &str) -> Option<usize> {
-    let mut tail: Vec<char> = text.chars().rev().filter(|c| c.is_alphanumeric()).take(TAIL).collect();
-    tail.reverse();
-    let lines = lines(screen);
-    let mut letters = Vec::new();
-    for (at, line) in lines.iter().enumerate() {
-        letters.extend(line.chars().filter(|c| c.is_alphanumeric()).map(|c| (c, at)));
-    }
-    let fits = |window: &&[(char, usize)]| window.iter().map(|(c, _)| c).eq(&tail);
-    let whole = match tail.len() {
-        0 => None,
-        length => letters.windows(length).rev().find(|window| fits(window)).and_then(|window| window.last()),
-    };
-    let folded = lines.iter().rposition(|line| line.contains(FOLDED));
-    whole.map(|(_, at)| *at).max(folded).map(|at| lines.len() - 1 - at)
 }
 
 #[cfg(test)]
@@ -145,30 +120,11 @@ mod tests {
         assert_eq!(shows("claude", &long_ago), "unclear");
     }
 
-    #[test]
-    fn a_text_is_found_where_it_stands_however_it_is_wrapped() {
-        let text = "[from human:bo]\nplease look at\nthe README file, ok?";
-        let composer = "old\n❯ [from human:bo]\n  please look at\n  the READ\n  ME file, ok?\n────\n  ctrl+g";
-        assert_eq!(place_of(composer, text), Some(2));
-        let gone =
-            "❯ [from human:bo]\n  please look at\n  the README file, ok?\n\n● Understood\n────\n❯\u{a0}\n────\n  ?";
-        assert_eq!(place_of(gone, text), Some(5));
-        assert_eq!(place_of("❯\u{a0}[Pasted text #1 +3 lines]\n───\n footer", text), Some(2));
-        assert_eq!(place_of("nothing of it", text), None);
-        assert_eq!(place_of("", "…"), None);
-    }
-
     proptest! {
         #[test]
         fn a_dialog_below_everything_is_never_overlooked(above in "[a-z❯› \u{a0}\n]{0,60}", below in "[ \n]{0,20}") {
             let screen = format!("{above}\n Esc to cancel · Tab to amend\n{below}");
             prop_assert!(shows("claude", &screen).starts_with("dialog"));
-        }
-
-        #[test]
-        fn a_text_at_the_end_is_found_at_the_end(above in "(?s).{0,60}", text in "(?s)[a-z].{0,60}[a-z]") {
-            let screen = format!("{above}\n{text}");
-            prop_assert_eq!(place_of(&screen, &text), Some(0));
         }
 
         #[test]

@@ -14,13 +14,16 @@ use super::error::EngineError;
 use super::log::Log;
 use crate::domain::agent::AgentKey;
 use crate::domain::command::{Command, DeliveryWish};
-use crate::domain::delivery::next;
+use crate::domain::delivery::{Delivery, DeliveryState, next};
 use crate::domain::policy::Policy;
-use attempt::{Ended, attempt};
+use crate::domain::time::Moment;
+use attempt::{Ended, attempt, resume};
 
 pub use attempt::in_the_way;
 
 pub mod attempt;
+mod keys;
+mod place;
 mod tty;
 
 /// How often the table is looked at.
@@ -162,15 +165,18 @@ impl Desk {
         let open = self.engine.reader()?.open_deliveries()?;
         let now = self.engine.now();
         self.doubted.retain(|id| open.iter().any(|delivery| delivery.delivery_id == *id));
+        let mut new = BTreeSet::new();
         for doubtful in open.iter().filter(|delivery| delivery.in_doubt(now)) {
             if self.doubted.insert(doubtful.delivery_id.clone()) {
+                new.insert(&doubtful.key);
                 order(&self.engine, &self.caller, &doubtful.delivery_id, DeliveryWish::Doubt)?;
             }
         }
         let agents: BTreeSet<&AgentKey> = open.iter().map(|delivery| &delivery.key).collect();
         for key in agents {
-            let waits = next(open.iter().filter(|delivery| delivery.key == *key), now).is_some();
-            if waits && !self.hands.contains_key(key) {
+            let of_agent = || open.iter().filter(|delivery| delivery.key == *key);
+            let waits = next(of_agent(), now).is_some() || of_agent().any(|delivery| unsettled(delivery, now));
+            if (waits || new.contains(key)) && !self.hands.contains_key(key) {
                 self.lend_a_hand(key);
             }
         }
@@ -198,6 +204,11 @@ impl Desk {
     }
 }
 
+/// Whether a text was typed of which more may be known soon.
+fn unsettled(delivery: &Delivery, now: Moment) -> bool {
+    delivery.state == DeliveryState::Typed && !delivery.in_doubt(now)
+}
+
 /// Types to one agent until nothing waits for it.
 struct Hand {
     engine: Arc<Engine>,
@@ -213,9 +224,23 @@ impl Hand {
         while !self.ending.load(Ordering::SeqCst) {
             // Anew each time: something more urgent may have come, or the agent may have taken it by itself.
             let open = self.engine.reader()?.open_deliveries()?;
-            let of_agent = open.iter().filter(|delivery| delivery.key == self.key);
-            let Some(delivery) = next(of_agent, self.engine.now()) else { return Ok(()) };
-            match attempt(&self.engine, &self.caller, delivery, &self.ending, &attempt::no_drill)? {
+            let of_agent = || open.iter().filter(|delivery| delivery.key == self.key);
+            let now = self.engine.now();
+            // What somebody typed who was killed before the key; nobody else of this process types to this agent.
+            let begun = of_agent().filter(|delivery| delivery.state == DeliveryState::Typed);
+            let begun = begun.max_by_key(|delivery| delivery.typed_at);
+            if let Some(delivery) = begun
+                && resume(&self.engine, &self.caller, delivery, &self.ending, &attempt::no_drill)? == Ended::Settled
+            {
+                pause = FIRST_PAUSE;
+                continue;
+            }
+            let ended = match next(of_agent(), now) {
+                Some(delivery) => attempt(&self.engine, &self.caller, delivery, &self.ending, &attempt::no_drill)?,
+                None if of_agent().any(|delivery| unsettled(delivery, now)) => Ended::NotYet,
+                None => return Ok(()),
+            };
+            match ended {
                 Ended::Settled => pause = FIRST_PAUSE,
                 Ended::NotYet => {
                     self.rest(pause.max(self.slot()));

@@ -165,8 +165,15 @@ impl Known<'_> {
             asks: self.asks,
             screen: self.screen.as_ref(),
             quiet: self.agent.quiet.as_ref(),
+            stopped: self.stopped(),
         };
         signals.weigh(&self.thresholds)
+    }
+
+    /// Its program, where the last look found it stopped.
+    fn stopped(&self) -> Option<u32> {
+        let pid = self.agent.evidence.get("stopped_pid").and_then(Value::as_u64).filter(|_| self.looked_after())?;
+        u32::try_from(pid).ok()
     }
 
     fn ended(&self) -> Weighed {
@@ -220,6 +227,9 @@ impl Known<'_> {
             (None, Some(pid)) => line("program", format!("{launch}: launcher {pid} lives (launch record)")),
             (None, None) => line("program", format!("{launch}: no process is known")),
         });
+        if let Some(pid) = self.stopped() {
+            lines.push(line("stopped", format!("{pid} does nothing until `kill -CONT {pid}` (process table)")));
+        }
         lines
     }
 
@@ -250,6 +260,12 @@ impl Known<'_> {
         signals.push(signal("screen", "tmux", read_at.filter(|_| self.screen.is_some()), json!(self.screen)));
         signals.push(signal("quiet", "agent", agent.quiet.as_ref().map(|quiet| quiet.since), json!(agent.quiet)));
         signals.push(signal("said", "agent", agent.said.as_ref().map(|said| said.at), json!(agent.said)));
+        signals.push(signal(
+            "stopped",
+            "process table",
+            read_at.filter(|_| self.stopped().is_some()),
+            json!(self.stopped()),
+        ));
         let source = agent.exit.as_ref().map_or("launch record", |exit| exit.source.as_str());
         let ended_at = agent.exit.as_ref().and_then(|exit| exit.at);
         signals.push(signal("exit", source, ended_at, json!(agent.exit)));

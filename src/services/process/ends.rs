@@ -13,6 +13,10 @@ pub trait Ends: Send {
     /// From now on the end of this process is told. To watch it twice is to watch it once.
     fn watch(&mut self, life: Life);
 
+    /// The same for one whose end others mostly tell: only where there is plenty of room, and it wakes nobody. Whether
+    /// it is watched.
+    fn watch_aside(&mut self, life: Life) -> bool;
+
     /// Looks around once: what is said until the next time is as of now, where it is not better known.
     fn look(&mut self);
 
@@ -57,6 +61,11 @@ impl ListedEnds {
 impl Ends for ListedEnds {
     fn watch(&mut self, life: Life) {
         self.watched.insert(life);
+    }
+
+    fn watch_aside(&mut self, life: Life) -> bool {
+        self.watch(life);
+        true
     }
 
     fn look(&mut self) {
@@ -104,6 +113,8 @@ mod linux {
     const SPARED: u64 = 400;
     /// The key of the word to stop.
     const STOP: u64 = 0;
+    /// In the key of a process whose end wakes nobody.
+    const ASIDE: u64 = 1 << 63;
 
     /// Each process watched by a descriptor of its own: its end costs nothing until it comes.
     pub struct PidfdEnds {
@@ -147,8 +158,9 @@ mod linux {
                 if keys.contains(&STOP) {
                     return;
                 }
-                if !keys.is_empty() {
-                    self.ended().extend(keys);
+                let wakes = keys.iter().any(|key| key & ASIDE == 0);
+                self.ended().extend(keys);
+                if wakes {
                     wake();
                 }
             }
@@ -183,16 +195,14 @@ mod linux {
                 Err(error) => Err(error),
             }
         }
-    }
 
-    impl Ends for PidfdEnds {
-        fn watch(&mut self, life: Life) {
+        fn begin_watch(&mut self, life: Life, aside: u64) {
             if self.watched.contains_key(&life) || self.watched.len() >= self.room {
                 return;
             }
             match Self::open(life) {
                 Ok(Some(fd)) => {
-                    let key = self.next;
+                    let key = self.next | aside;
                     self.next += 1;
                     let once = EventFlags::IN | EventFlags::ONESHOT;
                     if epoll::add(&self.told.epoll, &fd, EventData::new_u64(key), once).is_ok() {
@@ -203,6 +213,19 @@ mod linux {
                 // Too many descriptors, or a system without them: it is looked up.
                 Err(_) => {}
             }
+        }
+    }
+
+    impl Ends for PidfdEnds {
+        fn watch(&mut self, life: Life) {
+            self.begin_watch(life, 0);
+        }
+
+        fn watch_aside(&mut self, life: Life) -> bool {
+            if self.watched.len() < self.room / 3 {
+                self.begin_watch(life, ASIDE);
+            }
+            self.watched.contains_key(&life)
         }
 
         fn look(&mut self) {}

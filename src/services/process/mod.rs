@@ -9,10 +9,12 @@ pub mod ends;
 pub mod exec;
 pub mod kill;
 pub mod lease;
+pub mod one;
 pub mod table;
 
 pub use ends::{Ends, ListedEnds, default_ends};
 pub use kill::{EndReport, Tree, end_tree};
+pub use one::{kill, let_go_on};
 pub use table::{PortableTable, default_table};
 
 /// One process as the operating system lists it.
@@ -28,6 +30,8 @@ pub struct Proc {
     pub start_time: u64,
     /// Whether it has ended and merely waits for its parent to ask how.
     pub zombie: bool,
+    /// Whether it was stopped and waits to be told to go on.
+    pub stopped: bool,
 }
 
 /// What can be asked about processes. A pid alone names nobody, because numbers are used again;
@@ -38,6 +42,13 @@ pub trait Processes: Send + Sync {
 
     /// Whether exactly this process still runs. A zombie does not run.
     fn alive(&self, pid: u32, start_time: u64) -> bool;
+
+    /// Whether exactly this process was stopped and waits to be told to go on.
+    fn stopped(&self, pid: u32, start_time: u64) -> bool {
+        let list = self.list();
+        let found = list.iter().find(|proc| proc.pid == pid && self.same_start(proc.start_time, start_time));
+        found.is_some_and(|proc| proc.stopped)
+    }
 
     /// All processes. Empty means that they could not be listed: there is always at least our own.
     fn list(&self) -> Vec<Proc>;

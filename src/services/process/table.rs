@@ -50,6 +50,10 @@ mod linux {
             read(pid).is_some_and(|proc| !proc.zombie && proc.start_time == start_time)
         }
 
+        fn stopped(&self, pid: u32, start_time: u64) -> bool {
+            read(pid).is_some_and(|proc| proc.stopped && proc.start_time == start_time)
+        }
+
         fn list(&self) -> Vec<Proc> {
             let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
             let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
@@ -84,11 +88,17 @@ pub fn parse_stat(stat: &[u8]) -> Option<Proc> {
         sid: fields.get(3)?.parse().ok()?,
         start_time: fields.get(19)?.parse().ok()?,
         zombie: is_over(fields.first()?),
+        stopped: is_stopped(fields.first()?),
     })
 }
 
 fn is_over(state: &str) -> bool {
     state.starts_with(['Z', 'X'])
+}
+
+/// By a signal; who is held by a debugger is not meant, for that one lets it go on.
+fn is_stopped(state: &str) -> bool {
+    state.starts_with('T')
 }
 
 /// The table as `ps` prints it; start times are seconds since 1970.
@@ -179,6 +189,7 @@ pub fn parse_ps_line(line: &str) -> Option<Proc> {
         sid: sess.parse().unwrap_or(0),
         start_time: epoch_seconds(year, month, day, clock)?,
         zombie: is_over(stat),
+        stopped: is_stopped(stat),
     })
 }
 
@@ -213,14 +224,14 @@ mod tests {
     #[test]
     fn a_name_with_spaces_and_parentheses_does_not_shift_the_fields() {
         let stat = b"42 (a) R 9 (b\n) S 7 42 41 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 9876 1 1 18446744073709551615";
-        let want = Proc { pid: 42, ppid: 7, sid: 41, start_time: 9876, zombie: false };
+        let want = Proc { pid: 42, ppid: 7, sid: 41, start_time: 9876, zombie: false, stopped: false };
         assert_eq!(parse_stat(stat), Some(want));
     }
 
     #[test]
     fn a_line_of_ps_is_read_with_its_date() {
         let proc = parse_ps_line("   42     7    41 Z+   Thu Jan  1 00:01:05 1970").unwrap();
-        assert_eq!(proc, Proc { pid: 42, ppid: 7, sid: 41, start_time: 65, zombie: true });
+        assert_eq!(proc, Proc { pid: 42, ppid: 7, sid: 41, start_time: 65, zombie: true, stopped: false });
         assert_eq!(parse_ps_line("42 7 41 S Thu Foo  1 00:01:05 1970"), None);
     }
 
@@ -253,7 +264,7 @@ mod tests {
             let mut stat = format!("{pid} (").into_bytes();
             stat.extend(name);
             stat.extend(format!(") S {ppid} 1 {sid} {} {start} 0 0", "0 ".repeat(15)).bytes());
-            prop_assert_eq!(parse_stat(&stat), Some(Proc { pid, ppid, sid, start_time: start, zombie: false }));
+            prop_assert_eq!(parse_stat(&stat), Some(Proc { pid, ppid, sid, start_time: start, zombie: false, stopped: false }));
         }
 
         #[test]

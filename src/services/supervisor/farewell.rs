@@ -13,6 +13,7 @@ use super::super::engine::{Caller, Engine};
 use super::super::error::EngineError;
 use super::super::launcher::{Record, read_record};
 use super::super::process::ends::Life;
+use super::super::process::kill;
 use super::super::tmux::Tmux;
 use crate::domain::agent::{Agent, AgentKey, Exit};
 use crate::domain::command::AgentWish;
@@ -79,14 +80,14 @@ impl Farewells {
         }
     }
 
-    /// The agent has lost its launcher or its terminal: what is left of it is ended, and it is dead. `kin` was seen to
-    /// be of the launch.
-    pub fn end(&mut self, agent: &Agent, record: &Record, kin: Vec<Life>) {
+    /// The agent has lost its launcher, which may hang instead, or its terminal: what is left of it is ended, and it is
+    /// dead. `kin` was seen to be of the launch.
+    pub fn end(&mut self, agent: &Agent, record: &Record, kin: Vec<Life>, hangs: bool) {
         let (engine, caller, dying) = (Arc::clone(&self.engine), self.caller.clone(), agent.clone());
         let record = record.clone();
         let troubles = Arc::clone(&self.troubles);
         let work = move || {
-            let ended = end(&engine, &caller, &dying, (record, &kin));
+            let ended = end(&engine, &caller, &dying, (record, &kin), hangs);
             let mut troubles = troubles.lock().unwrap_or_else(PoisonError::into_inner);
             match ended {
                 Ok(()) => troubles.remove(&dying.key),
@@ -99,22 +100,34 @@ impl Farewells {
     }
 }
 
-fn end(engine: &Engine, caller: &Caller, agent: &Agent, (known, kin): (Record, &[Life])) -> Result<(), EngineError> {
+fn end(
+    engine: &Engine,
+    caller: &Caller,
+    agent: &Agent,
+    (known, kin): (Record, &[Life]),
+    hangs: bool,
+) -> Result<(), EngineError> {
     let policy = engine.policy_of(&agent.key.run_id)?;
     let tmux = engine.tmux(&policy)?;
     let ended = std::thread::scope(|scope| {
         // tmux is asked while the rest is ended: each may take its time.
-        let word = scope.spawn(|| by_tmux(tmux, agent, known.launcher_pid));
+        let word = scope.spawn(|| by_tmux(tmux, agent, known.launcher_pid, hangs));
         let ending = scope.spawn(|| agents::end_launch_and(engine, agent, agent.launch, agents::grace(&policy), kin));
         // What the agent left behind may not want to die; the agent itself is dead all the same.
-        while !ending.is_finished() && known_to_live(engine, &known) {
+        while !ending.is_finished() && (hangs || known_to_live(engine, &known)) {
             std::thread::sleep(STEP);
         }
-        let record = last_record(engine, agent, &known);
         let processes = engine.processes.as_ref();
+        if hangs {
+            // It has had its time, and is not to tell later what is not so any more.
+            kill(processes, known.launcher());
+        }
+        let record = last_record(engine, agent, &known);
         let exit = match exit_of(&record, processes) {
             Some(exit) => Exit { source: "record".to_owned(), ..exit },
-            None => Exit { server_lost: record.server_lost(processes), ..word.join().unwrap_or_else(|_| unsaid()) },
+            None => {
+                Exit { server_lost: record.server_lost(processes), ..word.join().unwrap_or_else(|_| unsaid(hangs)) }
+            }
         };
         let told = engine.order_agent(caller, &agent.key, AgentWish::Exited { launch: agent.launch, exit });
         told.map(|_| ending.join())
@@ -147,13 +160,14 @@ fn last_record(engine: &Engine, agent: &Agent, known: &Record) -> Record {
 }
 
 /// The second source: a launcher that could not write hands its agent's status on to tmux. After a KILL there is none.
-fn by_tmux(tmux: &Tmux, agent: &Agent, launcher: u32) -> Exit {
+fn by_tmux(tmux: &Tmux, agent: &Agent, launcher: u32, hung: bool) -> Exit {
     match tmux.ended_with(&agent.spec.session, launcher, TMUX_WORD) {
-        None => unsaid(),
+        None => unsaid(hung),
         status => Exit { status, source: "tmux".to_owned(), ..Exit::default() },
     }
 }
 
-fn unsaid() -> Exit {
-    Exit { source: "missing".to_owned(), ..Exit::default() }
+fn unsaid(hung: bool) -> Exit {
+    let source = if hung { "process table, its launcher hung" } else { "missing" };
+    Exit { source: source.to_owned(), ..Exit::default() }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::super::agents::{LaunchFiles, exit_of};
 use super::super::engine::{Caller, Engine};
@@ -10,12 +10,15 @@ use super::super::error::EngineError;
 use super::super::launcher::{Record, read_record};
 use super::super::process::Proc;
 use super::super::process::ends::{Ends, Life};
+use super::super::process::let_go_on;
 use super::super::progress::Progress;
 use super::super::tmux::{Pane, Panes};
 use super::farewell::Farewells;
 use super::screens::Screens;
 use super::standing::Open;
-use crate::domain::agent::{Agent, AgentKey, AgentStatus, Exit, Health};
+use super::steady::{Jump, Pendulum, Steady};
+use super::stops::Stops;
+use crate::domain::agent::{Agent, AgentKey, AgentStatus, Exit, Health, Quiet};
 use crate::domain::command::AgentWish;
 use crate::domain::health::{Signals, is_news};
 use crate::domain::policy::HealthPolicy;
@@ -24,6 +27,8 @@ use crate::store::read::Vitals;
 
 /// How long a launcher that lost its terminal may take to find out whether its tmux server is gone too.
 const LAUNCHER_WORD: Duration = Duration::from_secs(2);
+/// How long a launcher whose program is gone may take to write down how it ended: it tries again where it cannot.
+const LAUNCHER_HANGS: Duration = Duration::from_secs(10);
 /// A record is read again this often, also where nothing says that it is another one.
 const READ_EVERY: Duration = Duration::from_secs(10);
 
@@ -52,9 +57,12 @@ impl<'a> Shown<'a> {
 struct Known {
     launch: u32,
     record: Record,
-    read_at: Moment,
+    read_at: Instant,
+    /// Whether its program's end is told; where it is not, whether it had ended then.
+    program_watched: bool,
+    program_gone: bool,
     /// Since when it is known to have no tmux server.
-    alone_since: Option<Moment>,
+    alone_since: Option<Instant>,
 }
 
 /// What is remembered of living agents between two looks. Nothing of it matters to who comes after.
@@ -65,12 +73,18 @@ pub struct Eye {
     records: BTreeMap<AgentKey, Known>,
     /// Launches of which the server showed no pane at the last look.
     missing: BTreeMap<AgentKey, u32>,
+    /// Launches whose program is gone, since when, and whose launcher has not said how.
+    unheard: BTreeMap<AgentKey, (u32, Instant)>,
+    /// Programs that print nothing: whether they were stopped.
+    stops: Stops,
+    /// When silence was announced.
+    announced: Steady<AgentKey>,
     /// What their screens show.
     pub screens: Screens,
     /// What the launches began that left their sessions, as last listed: when a launcher is gone nothing shows any more
     /// that they are of it.
     strays: BTreeMap<AgentKey, Vec<Life>>,
-    strays_at: Moment,
+    strays_at: Option<Instant>,
     /// Whose end was dealt with in this look.
     ended: BTreeSet<AgentKey>,
     /// Whether an end may not be reported yet: an agent lives whose server is gone, or one just ends.
@@ -86,9 +100,12 @@ impl Eye {
             ends,
             records: BTreeMap::new(),
             missing: BTreeMap::new(),
+            unheard: BTreeMap::new(),
+            stops: Stops::default(),
+            announced: Steady::default(),
             screens: Screens::default(),
             strays: BTreeMap::new(),
-            strays_at: Moment::default(),
+            strays_at: None,
             ended: BTreeSet::new(),
             orphans: false,
         }
@@ -99,8 +116,12 @@ impl Eye {
         let launches: BTreeMap<&AgentKey, u32> = living.map(|agent| (&agent.key, agent.launch)).collect();
         self.records.retain(|key, known| launches.get(key) == Some(&known.launch));
         self.missing.retain(|key, _| launches.contains_key(key));
+        self.unheard.retain(|key, (launch, _)| launches.get(key) == Some(&*launch));
+        self.stops.keep(&launches);
+        self.announced.keep(|key| launches.contains_key(key));
         self.screens.keep(&launches);
-        let lives: BTreeSet<Life> = self.records.values().flat_map(|known| lives(&known.record)).collect();
+        let lives: BTreeSet<Life> =
+            self.records.values().flat_map(|known| lives(&known.record).chain(known.record.program())).collect();
         self.ends.keep(&lives);
         self.ends.look();
         self.ended.clear();
@@ -113,6 +134,19 @@ impl Eye {
         known.is_some_and(|record| self.ends.ended((record.launcher_pid, record.launcher_start)))
     }
 
+    /// The clock was set.
+    pub fn jumped(&mut self, jump: Jump) {
+        self.announced.jumped(jump);
+        self.screens.jumped(jump);
+    }
+
+    /// The silence that an agent announced, in the time that is in force now.
+    fn quiet(&mut self, agent: &Agent, clock: &Pendulum) -> Option<Quiet> {
+        let quiet = agent.quiet.clone()?;
+        let since = self.announced.at(&agent.key, quiet.since, false, clock);
+        Some(Quiet { since, until: since.plus(quiet.until.since(quiet.since)), ..quiet })
+    }
+
     /// One agent: its end is reported, or what its signals say; its vitals are returned.
     ///
     /// # Errors
@@ -122,7 +156,7 @@ impl Eye {
         open: &Open,
         agent: &Agent,
         shown: Option<&Shown<'_>>,
-        (farewells, progress): (&mut Farewells, &Progress),
+        (farewells, progress, clock): (&mut Farewells, &Progress, &Pendulum),
         now: Moment,
     ) -> Result<Option<Vitals>, EngineError> {
         if self.ended.contains(&agent.key) {
@@ -134,8 +168,8 @@ impl Eye {
             return Ok(None);
         }
         let health = open.health_of(agent)?;
-        let Some(record) = self.record(agent, now)? else { return Ok(None) };
-        let launcher_lives = !self.ends.ended((record.launcher_pid, record.launcher_start));
+        let Some(record) = self.record(agent)? else { return Ok(None) };
+        let launcher_lives = !self.ends.ended(record.launcher());
         let server_gone = record.server_pid.is_some_and(|pid| self.ends.ended((pid, record.server_start)));
         if let Some(exit) = exit_of(&record, self.engine.processes.as_ref()) {
             let fresh = exit.at.is_some_and(|at| now.since(at) < LAUNCHER_WORD);
@@ -150,8 +184,16 @@ impl Eye {
             self.engine.order_agent(&self.caller, &agent.key, AgentWish::Exited { launch: agent.launch, exit })?;
             return Ok(None);
         }
-        if !launcher_lives || self.is_missing(agent, &record, shown) || self.is_alone(agent, server_gone, now) {
-            farewells.end(agent, &record, self.strays.get(&agent.key).cloned().unwrap_or_default());
+        let unheard = self.unheard(agent, &record);
+        let hangs = unheard.is_some_and(|since| since.elapsed() >= LAUNCHER_HANGS);
+        let over = !launcher_lives || hangs || self.is_missing(agent, &record, shown);
+        if over || self.is_alone(agent, server_gone) {
+            farewells.end(agent, &record, self.strays.get(&agent.key).cloned().unwrap_or_default(), hangs);
+            self.orphans = true;
+            return Ok(None);
+        }
+        if unheard.is_some() {
+            // How it ended is just being written down.
             self.orphans = true;
             return Ok(None);
         }
@@ -160,13 +202,15 @@ impl Eye {
         let pane = pane.filter(|pane| pane.pane_pid == record.launcher_pid);
         let output_at = pane.map(last_output);
         let limit = Duration::from_secs(u64::from(health.progress_stalled_seconds));
+        let quiet = self.quiet(agent, clock);
         let signals = Signals {
             now,
             output_at,
             progress: progress.judged(agent, limit, now),
             asks: open.asking.contains(&agent.key),
             screen: output_at.and_then(|at| self.screens.sign(agent, at)),
-            quiet: agent.quiet.as_ref(),
+            quiet: quiet.as_ref(),
+            stopped: self.stops.look(agent, &record, output_at, now, self.engine.processes.as_ref()),
         };
         self.tell(agent, &signals, health)?;
         Ok(Some(Vitals {
@@ -198,10 +242,10 @@ impl Eye {
     }
 
     /// The launch record, read again where it may be another one: a launcher writes for the last time when it ends.
-    fn record(&mut self, agent: &Agent, now: Moment) -> Result<Option<Record>, EngineError> {
+    fn record(&mut self, agent: &Agent) -> Result<Option<Record>, EngineError> {
         if let Some(known) = self.records.get(&agent.key) {
-            let fresh = now.since(known.read_at) < READ_EVERY && known.record.agent_pid.is_some();
-            if fresh && !self.ends.ended((known.record.launcher_pid, known.record.launcher_start)) {
+            let fresh = known.read_at.elapsed() < READ_EVERY && known.record.agent_pid.is_some();
+            if fresh && !self.ends.ended(known.record.launcher()) && !self.program_gone(known) {
                 return Ok(Some(known.record.clone()));
             }
         }
@@ -214,7 +258,16 @@ impl Eye {
         if let Some(record) = &record {
             lives(record).for_each(|life| self.ends.watch(life));
             let alone_since = self.records.get(&agent.key).and_then(|known| known.alone_since);
-            let known = Known { launch: agent.launch, record: record.clone(), read_at: now, alone_since };
+            let procs = self.engine.processes.as_ref();
+            let watched = record.program().is_some_and(|life| self.ends.watch_aside(life));
+            let known = Known {
+                launch: agent.launch,
+                record: record.clone(),
+                read_at: Instant::now(),
+                program_watched: watched,
+                alone_since,
+                program_gone: !watched && record.program().is_some_and(|(pid, start)| !procs.alive(pid, start)),
+            };
             self.records.insert(agent.key.clone(), known);
         }
         Ok(record)
@@ -222,21 +275,21 @@ impl Eye {
 
     /// Whether its program has outlived its tmux server for longer than it takes to end by that: nobody sees or reaches
     /// it any more.
-    fn is_alone(&mut self, agent: &Agent, server_gone: bool, now: Moment) -> bool {
+    fn is_alone(&mut self, agent: &Agent, server_gone: bool) -> bool {
         let Some(known) = self.records.get_mut(&agent.key) else { return false };
         if !server_gone {
             known.alone_since = None;
             return false;
         }
-        now.since(*known.alone_since.get_or_insert(now)) >= LAUNCHER_WORD
+        known.alone_since.get_or_insert_with(Instant::now).elapsed() >= LAUNCHER_WORD
     }
 
     /// Lists what living launches began that left their sessions, from time to time.
-    pub fn note_strays(&mut self, now: Moment) {
-        if self.records.is_empty() || now.since(self.strays_at) < READ_EVERY {
+    pub fn note_strays(&mut self) {
+        if self.records.is_empty() || self.strays_at.is_some_and(|at| at.elapsed() < READ_EVERY) {
             return;
         }
-        self.strays_at = now;
+        self.strays_at = Some(Instant::now());
         let list = self.engine.processes.list();
         let mut children: HashMap<u32, Vec<&Proc>> = HashMap::new();
         for proc in list.iter().filter(|proc| proc.pid != proc.ppid) {
@@ -260,6 +313,21 @@ impl Eye {
         }
     }
 
+    fn program_gone(&self, known: &Known) -> bool {
+        let told = known.record.program().filter(|_| known.program_watched).is_some_and(|life| self.ends.ended(life));
+        told || known.program_gone
+    }
+
+    /// Since when the program of a launch is gone and its launcher has not said how it ended. One that was stopped
+    /// cannot, so it is let go on: how its agent ended is known to nobody else.
+    fn unheard(&mut self, agent: &Agent, record: &Record) -> Option<Instant> {
+        if !self.records.get(&agent.key).is_some_and(|known| self.program_gone(known)) {
+            return None;
+        }
+        let_go_on(self.engine.processes.as_ref(), record.launcher());
+        Some(self.unheard.entry(agent.key.clone()).or_insert((agent.launch, Instant::now())).1)
+    }
+
     /// Whether a server that answers shows no pane of a launch, twice in a row: at the first look it may have been
     /// started after the server was asked. A pane that somebody moved elsewhere is still there.
     fn is_missing(&mut self, agent: &Agent, record: &Record, shown: Option<&Shown<'_>>) -> bool {
@@ -278,7 +346,7 @@ impl Eye {
 /// Those whose end matters to a launch: its launcher, and the server in whose pane that runs.
 fn lives(record: &Record) -> impl Iterator<Item = Life> {
     let server = record.server_pid.map(|pid| (pid, record.server_start));
-    [(record.launcher_pid, record.launcher_start)].into_iter().chain(server)
+    [record.launcher()].into_iter().chain(server)
 }
 
 /// When a pane's window last printed something.

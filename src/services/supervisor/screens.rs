@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::super::tmux::Screen;
 use super::observe::{Shown, last_output};
 use super::standing::Open;
+use super::steady::Jump;
 use crate::domain::agent::{Agent, AgentKey};
 use crate::domain::health::STILL;
 use crate::domain::screen::{Patterns, Sign};
@@ -134,6 +135,16 @@ impl Screens {
         let silent = read.output_at == output_at && read.at.since(output_at) >= STILL;
         let stands = read.at.since(read.since) >= STILL;
         read.sign.as_ref().filter(|_| silent || stands)
+    }
+
+    /// The clock was set.
+    pub fn jumped(&mut self, jump: Jump) {
+        for read in self.read.values_mut() {
+            for at in [&mut read.at, &mut read.output_at, &mut read.since] {
+                *at = jump.carry(*at);
+            }
+        }
+        self.spent.iter_mut().for_each(|at| *at = jump.carry(*at));
     }
 
     /// Forgets all but these.

@@ -546,16 +546,18 @@ fn is_passing(error: &TmuxError) -> bool {
 /// session is there already when another process was first, which ends the list.
 fn own_options(history_lines: u32) -> Vec<OsString> {
     let history = history_lines.to_string();
-    let options: [&[&str]; 9] = [
+    let options: [&[&str]; 10] = [
         &["-s", "exit-empty", "off"],
         &["-s", "escape-time", "10"],
         &["-g", "history-limit", &history],
         &["-g", "default-terminal", "screen-256color"],
-        &["-g", "status-left", "[#{session_name}] "],
+        &["-g", "status-left", "[#{session_name}]#{?pane_dead, ended,} "],
         &["-g", "status-left-length", "60"],
         &["-g", "status-right", " C-b d: back (inside another tmux: C-b C-b d) "],
         &["-g", "status-right-length", "60"],
         &["-gw", "remain-on-exit", "on"],
+        // A note on the screen pushes its first line away, for good where a program has the whole of it. 3.2 knows none.
+        &["-gwq", "remain-on-exit-format", ""],
     ];
     let mut list = words(&["start-server", ";"]);
     for option in options {
