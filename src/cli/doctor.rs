@@ -20,6 +20,7 @@ use crate::services::view::{self, RESPONDS_WITHIN};
 use crate::store::outbox::OutboxHealth;
 use crate::store::rebuild;
 
+mod adviser;
 mod orphans;
 mod runners;
 
@@ -96,6 +97,7 @@ fn of_home(session: &Session, home: &Home, args: &DoctorArgs, findings: &mut Vec
     findings.extend(orphans::sessions(home, &reader, args.repair, session)?);
     findings.extend(orphans::worktrees(home, &reader)?);
     findings.extend(runners::used(session, home, &reader, args.runners)?);
+    findings.extend(adviser::there(session, home));
     if args.verify {
         findings.push(verified(home)?);
     }

@@ -4,10 +4,12 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::actor::{Actor, ActorType};
+use super::adviser::{Advice, Asked, Rejection, RuleSays};
 use super::agent::{AgentKey, AgentSpec, Exit, Health, WaitingFor};
 use super::event::{OwnFile, Worktree};
 use super::operator::Conclusion;
 use super::plan::StepSpec;
+use super::policy::OperatorMode;
 use super::run::{Brief, RunSpec};
 use super::signal::Signal;
 use super::thread::{Priority, ThreadState};
@@ -48,6 +50,17 @@ pub enum Command {
         escalation_id: String,
         /// The id that a suggestion made by it gets.
         suggestion_id: String,
+    },
+    /// About a question to the adviser.
+    Adviser {
+        /// The run it is about.
+        run_id: String,
+        /// What.
+        wish: AdviserWish,
+        /// When an escalation opened by it calls again.
+        due_at: Option<Moment>,
+        /// The ids that escalations opened by it get: one about the run, one about the program.
+        escalation_ids: [String; 2],
     },
     /// About an escalation.
     Escalation {
@@ -177,6 +190,48 @@ pub enum DeliveryWish {
     Doubt,
     /// The agent has it from the forum.
     Taken,
+}
+
+/// What may be wished of the adviser.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AdviserWish {
+    /// Put a question to it, unless one was put not long ago.
+    Ask {
+        /// The question.
+        asked: Asked,
+        /// The shortest time between two questions about a run, in milliseconds.
+        interval_ms: u64,
+    },
+    /// A question ended: judge the answer.
+    Told(Box<AdviserTold>),
+}
+
+/// How a question to the adviser ended, and what is so now.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AdviserTold {
+    /// The question.
+    pub asked: Asked,
+    /// The answer, or why it is none.
+    pub advice: Result<Advice, Rejection>,
+    /// The object that was taken for the answer.
+    pub reply: Option<Value>,
+    /// Which occurrence it was asked about, of the answer's target.
+    pub cause: Option<String>,
+    /// What the rules say about the answer's target now.
+    pub says: Option<RuleSays>,
+    /// Who decides now.
+    pub mode: OperatorMode,
+    /// Whether the program is not there at all.
+    pub missing: bool,
+    /// What the program wrote.
+    pub transcript: String,
+    /// Whether that is not all of it.
+    pub truncated: bool,
+    /// How long it took.
+    pub duration_ms: u64,
+    /// Bytes that it wrote.
+    pub bytes_out: u64,
 }
 
 /// What may be wished of an escalation.

@@ -8,6 +8,7 @@ use super::refusal::Refusal;
 use super::scene::Scene;
 use super::time::Moment;
 
+mod adviser;
 mod agent;
 mod control;
 mod delivery;
@@ -89,6 +90,11 @@ fn decide_any(scene: &Scene, command: &Command, context: &Context) -> Result<Dec
             may_run(scene, context)?;
             let ids = operator::NewIds { escalation: escalation_id, suggestion: suggestion_id };
             operator::decide(scene, conclusion, &ids).map(Decided::from)
+        }
+        Command::Adviser { run_id, wish, due_at, escalation_ids } => {
+            may_run(scene, context)?;
+            let call = adviser::Calling { due_at: *due_at, ids: escalation_ids };
+            adviser::decide(scene, run_id, wish, context, &call).map(Decided::from)
         }
         Command::Escalation { escalation_id, wish } => {
             may_run(scene, context)?;

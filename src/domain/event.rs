@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::actor::{Actor, ActorType};
+use super::adviser::{Advised, Asked};
 use super::agent::{AgentSpec, AgentStatus, Exit, Health, WaitingFor};
 use super::escalation::{Kind, Severity, SuggestionState};
 use super::operator::{Decision, Intent};
@@ -446,6 +447,12 @@ pub enum Fact {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
+    /// A question about a run is put to the adviser.
+    #[serde(rename = "operator.asked")]
+    OperatorAsked(Asked),
+    /// A question to the adviser ended; where a human is called by its answer, that follows.
+    #[serde(rename = "operator.advised")]
+    OperatorAdvised(Advised),
     /// A human is called, or one that stands is told of again.
     #[serde(rename = "escalation.opened")]
     EscalationOpened {

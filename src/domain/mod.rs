@@ -1,6 +1,7 @@
 //! Floor 1: types, transitions and decisions. No I/O, no clock, no randomness.
 
 pub mod actor;
+pub mod adviser;
 pub mod agent;
 pub mod command;
 pub mod conversation;

@@ -90,7 +90,7 @@ impl Intent {
     }
 
     /// Whether it only calls a human and does nothing itself.
-    const fn only_calls(self) -> bool {
+    pub const fn only_calls(self) -> bool {
         match self {
             Self::EscalateGuidance
             | Self::EscalateInput

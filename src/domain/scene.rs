@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::adviser::Adviser;
 use super::agent::{Agent, AgentKey};
 use super::delivery::Delivery;
 use super::escalation::{Escalation, Suggestion};
@@ -220,6 +221,8 @@ pub struct Scene {
     pub suggestions: Rows<String, Suggestion>,
     /// The last decisions by run and target.
     pub decisions: Rows<(String, String), LastDecision>,
+    /// What is kept of the adviser by run, and under no name of its program.
+    pub advisers: Rows<String, Adviser>,
     /// The letter of the outbox that a command is about. They are no projection: a rebuild has none.
     pub letters: Rows<i64, Letter>,
     /// Posts written since the scene was loaded.

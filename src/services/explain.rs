@@ -13,6 +13,7 @@ use crate::domain::event::{Event, Fact};
 use crate::domain::operator::Decision;
 use crate::domain::time::{Moment, age};
 
+mod adviser;
 mod agent;
 mod run;
 
@@ -259,6 +260,7 @@ fn decided(view: &View<'_>, id: &str) -> Result<Explanation, EngineError> {
     let run_id = event.subject.run_id.as_deref();
     let last = view.reader.decision(run_id, &decision.target)?;
     let current = last.is_some_and(|last| last.decision == *decision);
+    let (advice, advised) = adviser::of_decision(view, run_id, &decision.target, event.occurred_at)?;
     let stands = match current {
         true => "the last one about its subject",
         false => "another one about its subject came after it",
@@ -268,6 +270,7 @@ fn decided(view: &View<'_>, id: &str) -> Result<Explanation, EngineError> {
         stands: format!("{stands}: {}", decision.reason),
         parts: [
             part("Rule", decision_lines(view.now, event.occurred_at, decision, false)),
+            part("Adviser", advice),
             part("Evidence", fields(&decision.evidence)),
         ]
         .into_iter()
@@ -277,6 +280,7 @@ fn decided(view: &View<'_>, id: &str) -> Result<Explanation, EngineError> {
             "kind": "decision",
             "decision": decision,
             "is_last": current,
+            "adviser": advised,
             "event": event.to_json(),
         }),
     })

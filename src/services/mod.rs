@@ -1,5 +1,6 @@
 //! Floor 3: the parts that touch the world, and the engine that joins them.
 
+pub mod adviser;
 pub mod agents;
 pub mod asking;
 pub mod cleanup;

@@ -2,8 +2,10 @@
 //!
 //! It keeps nothing that matters: what was concluded, called, offered and done stands in the journal.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::adviser::Desk;
 use super::engine::{Caller, Engine};
 use super::error::EngineError;
 use super::progress::Progress;
@@ -20,7 +22,7 @@ use crate::store::{Reader, StoreError};
 
 mod sight;
 
-pub use sight::{conclude, conclude_limits, conclude_outside};
+pub use sight::{conclude, conclude_limits, conclude_outside, questions};
 
 /// How long a command waits for another one on the same run that is about to end.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -68,6 +70,8 @@ impl Conduct {
 #[derive(Debug)]
 pub struct Operator {
     conduct: Conduct,
+    /// Where questions to the adviser are handed in.
+    adviser: Arc<Desk>,
     caller: Caller,
     /// The journal's end at the last evaluation.
     seq: i64,
@@ -77,9 +81,9 @@ pub struct Operator {
 
 impl Operator {
     /// An operator that has not looked yet.
-    pub fn new(conduct: Conduct) -> Self {
+    pub fn new(conduct: Conduct, adviser: Arc<Desk>) -> Self {
         let caller = Caller { actor: Actor::new(ActorType::Operator, "operator"), identity: None };
-        Self { conduct, caller, seq: -1, next: Moment::default() }
+        Self { conduct, adviser, caller, seq: -1, next: Moment::default() }
     }
 
     /// The clock was set: when to look again is not known any more.
@@ -126,6 +130,10 @@ impl Operator {
                 complaints.push(format!("call {}: {error}", call.escalation_id));
             }
         }
+        let mode = self.measure(engine, live, None)?.mode;
+        if let Err(error) = self.adviser.ease(&calls, mode) {
+            complaints.push(format!("calls about the adviser: {error}"));
+        }
         if let Err(error) = self.call_again(engine, live, now) {
             complaints.push(format!("calls that are due: {error}"));
         }
@@ -170,7 +178,12 @@ impl Operator {
         let measure = self.measure(engine, live, Some(run.id()))?;
         self.next = self.next.min(now.plus(measure.interval));
         let overdue = progress.overdue(engine, reader, run, now)?;
-        self.carry_out(engine, reader, conclude(reader, run, &measure, &overdue, now)?, now)
+        let conclusions = conclude(reader, run, &measure, &overdue, now)?;
+        // Only whether a question is due is looked at here; it is asked, and takes its time, beside the loop.
+        if let Some(next) = self.adviser.consider(reader, run, &conclusions, &overdue, measure.mode, now)? {
+            self.next = self.next.min(next);
+        }
+        self.carry_out(engine, reader, conclusions, now)
     }
 
     /// What was asked outside of every run waits for a human all the same.

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::adviser::Adviser;
 use super::agents::LaunchFiles;
 use super::delivery::Typist;
 use super::engine::{Caller, Engine};
@@ -52,6 +53,8 @@ pub struct Supervisor {
     _outbox: [Worker; 2],
     /// Types to agents, and ends before the lease as well.
     _typist: Typist,
+    /// Asks the adviser, and ends before the lease as well.
+    _adviser: Adviser,
     engine: Arc<Engine>,
     caller: Caller,
     lease: Lease,
@@ -109,9 +112,12 @@ impl Supervisor {
         engine.ledger.release_letters()?;
         let ending = Arc::new(AtomicBool::new(false));
         let looker = std::thread::current();
+        let adviser = Adviser::begin(engine, conduct.clone());
+        let desk = adviser.desk();
         Ok(Some(Self {
             _outbox: [Lane::Files, Lane::Calls].map(|lane| Worker::begin(engine, lane, Box::new(Consumers))),
             _typist: Typist::begin(engine),
+            _adviser: adviser,
             indexing: indexing::begin(&engine.home, &ending),
             eye: Eye::new(engine, &caller, default_ends(move || looker.unpark())),
             farewells: Farewells::new(engine, &caller),
@@ -122,7 +128,7 @@ impl Supervisor {
             ending,
             vitals_at: Moment::default(),
             checkpoint_at: engine.now(),
-            operator: Operator::new(conduct),
+            operator: Operator::new(conduct, desk),
             server: ServerWatch::default(),
             standing: Standing::default(),
             progress: Progress::default(),

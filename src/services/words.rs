@@ -1,11 +1,12 @@
 //! Events in words, for people: one plain sentence each, in the past tense.
 
 use super::text::one_line;
+use crate::domain::adviser::{Advice, Advised, Aim, Outcome, Rejection};
 use crate::domain::agent::AgentStatus;
 use crate::domain::delivery::{Delivery, DeliveryState};
 use crate::domain::escalation::Suggestion;
 use crate::domain::event::{Event, Fact};
-use crate::domain::operator::{Action, Decision, Intent};
+use crate::domain::operator::{Action, Decision, Intent, RUN_TARGET};
 use crate::domain::plan::StepStatus;
 use crate::domain::run::RunStatus;
 use crate::domain::time::age;
@@ -51,6 +52,7 @@ pub fn words_of(event: &Event) -> String {
         Fact::OperatorActed { intent, reason, .. } => {
             format!("rule {} {}: {reason}", intent.rule(), done(*intent, agent))
         }
+        Fact::OperatorAdvised(advised) => format!("the adviser {}", advised_words(advised)),
         Fact::OperatorSuggested { intent, reason, .. } => {
             format!("rule {} suggested to {}: {reason}", intent.rule(), aim(*intent, agent))
         }
@@ -90,6 +92,41 @@ pub fn offer(suggestion: &Suggestion) -> String {
     match (suggestion.intent, restarts["used"].as_u64(), restarts["budget"].as_u64()) {
         (Intent::AutoRestart, Some(used), Some(budget)) => format!("{what} ({} of {budget})", used + 1),
         (_, _, _) => what,
+    }
+}
+
+fn advised_words(advised: &Advised) -> String {
+    advice_words(advised.outcome, advised.advice.as_ref(), advised.rejection.as_ref())
+}
+
+/// What the adviser said and what came of it, in words that follow its name.
+pub fn advice_words(outcome: Outcome, advice: Option<&Advice>, rejection: Option<&Rejection>) -> String {
+    let said = advice.map(|advice| (would(advice), because(&format!(" ({} sure)", advice.confidence), &advice.reason)));
+    match (outcome, said, rejection) {
+        (Outcome::Agrees, Some((_, why)), _) => format!("agrees{why}"),
+        (Outcome::Escalated, Some((would, why)), _) => format!("{would}, and a human was called{why}"),
+        (_, Some((would, why)), Some(no)) => format!("{would}{why}; nothing came of it: {}", no.detail),
+        (_, None, Some(no)) => format!("was of no use: {}", no.detail),
+        (_, Some((would, why)), None) => format!("{would}{why}"),
+        (_, None, None) => "said nothing".to_owned(),
+    }
+}
+
+/// What the adviser wants, in words.
+fn would(advice: &Advice) -> String {
+    // Of an agent its name is enough.
+    let what = advice.target.strip_prefix("agent:").and_then(|key| key.split('/').nth(1));
+    match (advice.intent, what) {
+        (Aim::Noop, _) => "would do nothing".to_owned(),
+        (Aim::Rule(Intent::AutoRestart), Some(agent)) => format!("would restart {agent}"),
+        (Aim::Rule(Intent::AutoStopStale), _) => "would stop the run".to_owned(),
+        (Aim::Rule(_), what) if advice.intent.only_calls() => {
+            format!(
+                "would call a human to {}",
+                what.unwrap_or(if advice.target == RUN_TARGET { "the run" } else { &advice.target })
+            )
+        }
+        (Aim::Rule(intent), _) => format!("would {} {}", intent.word(), advice.target),
     }
 }
 

@@ -53,6 +53,7 @@ impl<'a> Order<'a> {
             | Command::Agent { .. }
             | Command::Thread { .. }
             | Command::Operator { .. }
+            | Command::Adviser { .. }
             | Command::Escalation { .. }
             | Command::Suggestion { .. }
             | Command::Tmux { .. }
@@ -407,6 +408,7 @@ fn receipt(events: Vec<Event>, command: &Command) -> Receipt {
         Command::Run { .. }
         | Command::Agent { .. }
         | Command::Operator { .. }
+        | Command::Adviser { .. }
         | Command::Escalation { .. }
         | Command::Suggestion { .. }
         | Command::Tmux { .. }

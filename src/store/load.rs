@@ -8,8 +8,9 @@ use serde::de::DeserializeOwned;
 
 use super::error::{StoreError, named};
 use super::outbox;
+use crate::domain::adviser::{ADVISER_TARGET, Adviser, PROGRAM};
 use crate::domain::agent::{Agent, AgentKey};
-use crate::domain::command::{Command, DeliveryWish, RunWish, ThreadWish};
+use crate::domain::command::{AdviserWish, Command, DeliveryWish, RunWish, ThreadWish};
 use crate::domain::delivery::Delivery;
 use crate::domain::escalation::{Escalation, Kind, Suggestion, TMUX_TARGET};
 use crate::domain::operator::question_target;
@@ -32,6 +33,9 @@ pub const ESCALATIONS_ABOUT: &str = "SELECT doc FROM escalation WHERE run_id IS 
 
 /// The last decision about one subject; those outside of every run stand under an empty name.
 pub const DECISION: &str = "SELECT doc FROM decision WHERE run_id = :run AND target = :target";
+
+/// What is kept of the adviser about one run, or of its program under no name.
+pub const ADVISER: &str = "SELECT doc FROM adviser WHERE run_id = :run";
 
 /// Reads the `doc` column of the rows that `sql` selects.
 pub fn docs<T: DeserializeOwned>(
@@ -108,6 +112,17 @@ pub fn scene(conn: &Connection, command: &Command, identity: Option<&AgentKey>) 
                 missing_thread(conn, &mut scene, thread_id)?;
             }
         }
+        Command::Adviser { run_id, wish, .. } => {
+            run(conn, &mut scene, run_id)?;
+            adviser(conn, &mut scene, run_id)?;
+            adviser(conn, &mut scene, PROGRAM)?;
+            about(conn, &mut scene, None, ADVISER_TARGET)?;
+            if let AdviserWish::Told(told) = wish
+                && let Ok(advice) = &told.advice
+            {
+                said_before(conn, &mut scene, Some(run_id), &advice.target)?;
+            }
+        }
         Command::Escalation { escalation_id, .. } => {
             let sql = "SELECT doc FROM escalation WHERE escalation_id = :id";
             escalations(conn, &mut scene, sql, &[(":id", escalation_id)])?;
@@ -155,6 +170,10 @@ pub fn scene(conn: &Connection, command: &Command, identity: Option<&AgentKey>) 
         Command::Lease { .. } => {}
     }
     called_threads(conn, &mut scene)?;
+    if scene.escalations.iter().any(|call| call.stands() && call.target == ADVISER_TARGET) {
+        // Whether its program works again is the only thing that ends such a call.
+        adviser(conn, &mut scene, PROGRAM)?;
+    }
     limited_agents(conn, &mut scene, command)?;
     Ok(scene)
 }
@@ -233,6 +252,13 @@ fn run(conn: &Connection, scene: &mut Scene, run_id: &str) -> Result<(), StoreEr
 fn missing_thread(conn: &Connection, scene: &mut Scene, thread_id: &str) -> Result<(), StoreError> {
     if scene.threads.get(thread_id).is_none() {
         thread(conn, scene, thread_id)?;
+    }
+    Ok(())
+}
+
+fn adviser(conn: &Connection, scene: &mut Scene, run_id: &str) -> Result<(), StoreError> {
+    for row in docs::<Adviser>(conn, "adviser", ADVISER, &[(":run", &run_id)])? {
+        scene.advisers.load(run_id.to_owned(), row);
     }
     Ok(())
 }

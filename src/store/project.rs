@@ -86,6 +86,9 @@ fn save_rows(conn: &Connection, at: &str, scene: &mut Scene) -> rusqlite::Result
     for ((run_id, target), last) in scene.decisions.take_touched() {
         put("decision", &[("run_id", run_id), ("target", target)], ("doc", &json(last)))?;
     }
+    for (run_id, adviser) in scene.advisers.take_touched() {
+        put("adviser", &[("run_id", run_id)], ("doc", &json(adviser)))?;
+    }
     for (id, escalation) in scene.escalations.take_touched() {
         put("escalation", &[("escalation_id", id)], ("doc", &json(escalation)))?;
     }

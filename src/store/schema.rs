@@ -21,6 +21,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0007_lists.sql"),
     include_str!("migrations/0008_signals.sql"),
     include_str!("migrations/0009_delivery.sql"),
+    include_str!("migrations/0010_adviser.sql"),
 ];
 
 /// The version from which on posts are indexed.
@@ -51,6 +52,7 @@ pub const PROJECTIONS: &[&str] = &[
     "request",
     "seen",
     "decision",
+    "adviser",
     "escalation",
     "suggestion",
     "delivery",

@@ -83,7 +83,7 @@ pub fn home(server: &Server) -> PathBuf {
         "version": 3,
         "tmux": { "socket": home.join("agents.sock").display().to_string(), "stop_grace_seconds": 1 },
         "health": { "observe_ms": 100 },
-        "operator": { "llm": { "mode": "off" } },
+        "operator": { "llm": { "mode": "off", "command": ["no-adviser-here"] } },
         "agent_profiles": [{
             "name": "worker", "runner": "shell", "runner_options": { "command": ["sh", "-c", work] },
         }],

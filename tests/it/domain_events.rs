@@ -1,6 +1,7 @@
 //! The JSON of each event is a promise (architecture, rule 12).
 
 use metawsm::domain::actor::{Actor, ActorType};
+use metawsm::domain::adviser::{Advice, Advised, Aim, Asked, Outcome, Rejection, RuleSays, Summary, Why};
 use metawsm::domain::agent::{AgentSpec, AgentStatus, Completion, Exit, Health, WaitingFor};
 use metawsm::domain::escalation::{Kind, Severity, SuggestionState};
 use metawsm::domain::event::{Author, Event, Fact, OwnFile, Subject, Worktree};
@@ -36,6 +37,8 @@ fn name(fact: &Fact) -> &'static str {
         Fact::GitCommitted { .. } => "git.committed",
         Fact::GitMerged { .. } => "git.merged",
         Fact::OperatorDecided(_) => "operator.decided",
+        Fact::OperatorAsked(_) => "operator.asked",
+        Fact::OperatorAdvised(_) => "operator.advised",
         Fact::OperatorActed { .. } => "operator.acted",
         Fact::OperatorSuggested { .. } => "operator.suggested",
         Fact::SuggestionSettled { .. } => "operator.suggestion_settled",
@@ -63,7 +66,7 @@ fn name(fact: &Fact) -> &'static str {
     }
 }
 
-const VARIANTS: usize = 43;
+const VARIANTS: usize = 45;
 
 fn author() -> Option<Author> {
     Some(Author { author_type: ActorType::Agent, author_name: "planner".into() })
@@ -236,6 +239,33 @@ fn facts() -> Vec<Fact> {
             due_at: Some(Moment::from_millis(START + 15_000)),
             cooldown_until: Some(Moment::from_millis(START + 75_000)),
         }),
+        Fact::OperatorAsked(Asked {
+            question_id: "q-1".into(),
+            program: "codex".into(),
+            about: "0123abc".into(),
+            request: summary(),
+            bytes_in: 2_000,
+        }),
+        Fact::OperatorAdvised(Advised {
+            question_id: "q-1".into(),
+            program: "codex".into(),
+            request: summary(),
+            outcome: Outcome::Rejected,
+            rejection: Some(Rejection::new(Why::Differs, "the rules say otherwise, and they decide")),
+            advice: Some(Advice {
+                intent: Aim::Rule(Intent::EscalateBlocked),
+                target: "agent:ws/planner".into(),
+                confidence: 0.75,
+                reason: "it goes round in a circle".into(),
+            }),
+            rule: Some(Aim::Rule(Intent::AutoRestart)),
+            reply: Some(serde_json::json!({ "intent": "escalate_blocked" })),
+            transcript: "thinking".into(),
+            truncated: true,
+            duration_ms: 1_500,
+            bytes_in: 2_000,
+            bytes_out: 90_000,
+        }),
         Fact::OperatorActed {
             intent: Intent::AutoRestart,
             target: "agent:ws/planner".into(),
@@ -297,6 +327,12 @@ fn facts() -> Vec<Fact> {
         Fact::ThreadClosed { from_state: ThreadState::Answered, to_state: ThreadState::Closed },
         Fact::Seen { viewer: "human:bo".into(), last_seen_event_sequence: 7 },
     ]
+}
+
+fn summary() -> Summary {
+    let target = "agent:ws/planner".into();
+    let rules = vec![RuleSays { target, wants: Intent::AutoRestart, action: Action::Nothing }];
+    Summary { agents: 2, unhealthy: 1, questions: 0, rules }
 }
 
 fn event(fact: Fact) -> Event {

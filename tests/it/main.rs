@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test is what a broken expectation should be")]
 
 mod adoption;
+mod adviser;
+mod adviser_decides;
 mod aftermath;
 mod bad_luck;
 mod calls;

@@ -140,7 +140,7 @@ fn rules(mode: &str, budget: u32) -> Value {
         "unhealthy_confirmations": 1,
         "restart_budget": budget,
         "restart_cooldown_seconds": 1,
-        "llm": { "mode": mode },
+        "llm": { "mode": mode, "command": ["no-adviser-here"] },
     })
 }
 

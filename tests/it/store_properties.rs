@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use metawsm::domain::actor::{Actor, ActorType, Side};
+use metawsm::domain::adviser::{Advice, Aim, Asked, Rejection, Summary, Why};
 use metawsm::domain::agent::{AgentKey, AgentStatus, Health, WaitingFor};
 use metawsm::domain::command::{
-    AgentWish, Command, DeliveryWish, EscalationWish, RunWish, StepEnd, SuggestionWish, ThreadWish,
+    AdviserTold, AdviserWish, AgentWish, Command, DeliveryWish, EscalationWish, RunWish, StepEnd, SuggestionWish,
+    ThreadWish,
 };
 use metawsm::domain::delivery::DeliveryState;
-use metawsm::domain::escalation::SuggestionState;
+use metawsm::domain::escalation::{Kind, SuggestionState};
 use metawsm::domain::event::{Event, Fact, OwnFile, Worktree};
+use metawsm::domain::operator::{Intent, agent_cause, agent_target};
 use metawsm::domain::plan::StepStatus;
 use metawsm::domain::policy::OperatorMode;
 use metawsm::domain::refusal::RefusalKind;
@@ -65,7 +68,7 @@ struct Op {
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    (0_u8..46, 0_u8..2, 0_u8..2, 0_u8..12, 0_u8..8, proptest::bool::weighted(0.1))
+    (0_u8..54, 0_u8..2, 0_u8..2, 0_u8..12, 0_u8..8, proptest::bool::weighted(0.1))
         .prop_map(|(kind, run, which, x, actor, keyed)| Op { kind, run, which, x, actor, keyed })
 }
 
@@ -224,6 +227,8 @@ struct Told {
     escalations: BTreeMap<String, bool>,
     suggestions: BTreeMap<String, SuggestionState>,
     deliveries: BTreeMap<String, DeliveryState>,
+    /// The question to the adviser that is open, by run.
+    asked: BTreeMap<String, String>,
 }
 
 impl Told {
@@ -245,6 +250,10 @@ impl Told {
             )
         };
         match &event.fact {
+            Fact::OperatorAsked(asked) => drop(self.asked.insert(run, asked.question_id.clone())),
+            Fact::OperatorAdvised(advised) => {
+                prop_assert_eq!(self.asked.remove(&run), Some(advised.question_id.clone()))
+            }
             Fact::RunCreated { .. } => {
                 prop_assert_eq!(self.runs.insert(run, RunStatus::Created), None);
             }
@@ -390,6 +399,55 @@ fn operate(shop: &Shop, op: &Op, number: usize) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// The adviser is asked, or answers.
+fn advise(shop: &Shop, op: &Op, number: usize) -> Result<(), TestCaseError> {
+    let (reader, key) = (shop.reader(), key_of(op.run, op.which));
+    let asked = Asked {
+        question_id: format!("q-{number}"),
+        program: "p".into(),
+        about: format!("{}", op.actor % 2),
+        request: Summary::default(),
+        bytes_in: 7,
+    };
+    let open = reader.adviser(&key.run_id).unwrap().and_then(|kept| kept.open().cloned());
+    let wish = match open {
+        Some(open) if !op.kind.is_multiple_of(4) => {
+            let agents = reader.agents(&key.run_id).unwrap();
+            let agent = agents.iter().find(|agent| agent.key == key).unwrap();
+            let (target, cause) = match op.actor {
+                0..=1 => ("run".to_owned(), format!("as of {}", open.about)),
+                _ => (agent_target(&key), agent_cause(agent)),
+            };
+            let intent = Aim::Rule(Intent::EscalateBlocked);
+            let advice = match op.x {
+                0..=5 => Ok(Advice { intent, target, confidence: 0.5, reason: "look".into() }),
+                6 => Err(Rejection::new(Why::OtherTarget, "it is not")),
+                _ => Err(Rejection::new(Why::Failed, "it is not there")),
+            };
+            AdviserWish::Told(Box::new(AdviserTold {
+                asked: Asked { question_id: open.question_id, ..asked },
+                advice,
+                reply: None,
+                cause: Some(cause),
+                says: None,
+                mode: OperatorMode::Auto,
+                missing: op.actor.is_multiple_of(2),
+                transcript: "words".into(),
+                truncated: false,
+                duration_ms: 5,
+                bytes_out: 3,
+            }))
+        }
+        _ => AdviserWish::Ask { asked, interval_ms: 0 },
+    };
+    let escalation_ids = [format!("esc-q{number}"), format!("esc-p{number}")];
+    let command = Command::Adviser { run_id: key.run_id, wish, due_at: None, escalation_ids };
+    match shop.give(&Actor::system("adviser"), None, &command) {
+        Ok(_) | Err(StoreError::Refused(_)) => Ok(()),
+        Err(other) => Err(TestCaseError::fail(format!("{command:?}: {other:?}"))),
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 56, ..ProptestConfig::default() })]
 
@@ -404,8 +462,8 @@ proptest! {
         let mut end = shop.reader().last_seq().unwrap();
         for (number, op) in ops.iter().enumerate() {
             let key = op.keyed.then(|| format!("key-{}", number % 3));
-            if (35..42).contains(&op.kind) {
-                operate(&shop, op, number)?;
+            if (35..42).contains(&op.kind) || op.kind > 45 {
+                if op.kind > 45 { advise(&shop, op, number)? } else { operate(&shop, op, number)? }
                 end = shop.reader().last_seq().unwrap();
                 continue;
             }
@@ -446,6 +504,13 @@ proptest! {
             if escalation.stands() {
                 let subject = (escalation.run_id.clone(), escalation.kind, escalation.target.clone());
                 prop_assert!(standing.insert(subject), "two stand for one subject: {:?}", escalation);
+            }
+            if let (Kind::Adviser, true, Some(run)) = (escalation.kind, escalation.stands(), &escalation.run_id) {
+                prop_assert!(reader.run(run).unwrap().unwrap().status.at_work());
+                let agents = reader.agents(run).unwrap();
+                let causes = agents.iter().map(|agent| (agent_target(&agent.key), agent_cause(agent)));
+                let so = causes.into_iter().any(|one| one == (escalation.target.clone(), escalation.cause.clone()));
+                prop_assert!(so || escalation.target == "run", "nobody is as it was: {:?}", escalation);
             }
         }
         for suggestion in reader.suggestions(None, false).unwrap() {

@@ -132,7 +132,7 @@ impl World {
             "version": 3,
             "tmux": { "socket": self.socket().display().to_string(), "stop_grace_seconds": 1 },
             "health": { "observe_ms": 100 },
-            "operator": { "llm": { "mode": "off" }, "restart_budget": 1 },
+            "operator": { "llm": { "mode": "off", "command": ["no-adviser-here"] }, "restart_budget": 1 },
             "agent_profiles": profiles,
             "agents": rows,
         });

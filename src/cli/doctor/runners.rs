@@ -186,7 +186,8 @@ fn with<'a>(mut exec: Exec<'a>, env: &Environment) -> Exec<'a> {
 }
 
 /// Where a program is: as it stands, or on PATH.
-fn find(program: &str, env: &Environment) -> Option<PathBuf> {
+/// Where a program is, if it is there and may be run.
+pub(super) fn find(program: &str, env: &Environment) -> Option<PathBuf> {
     let there = |path: &Path| path.is_file() && access(path, Access::EXEC_OK).is_ok();
     if program.contains('/') {
         return Some(PathBuf::from(program)).filter(|path| there(path));

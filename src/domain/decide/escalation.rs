@@ -1,6 +1,6 @@
 //! Escalations and suggestions: what a human says to them, and when their cause is gone.
 
-use super::{Context, delivery, shortened};
+use super::{Context, adviser, delivery, shortened};
 use crate::domain::agent::{Agent, AgentKey};
 use crate::domain::command::EscalationWish;
 use crate::domain::escalation::{Escalation, EscalationState, Kind, Suggestion, SuggestionState};
@@ -122,7 +122,8 @@ fn cause_holds(scene: &Scene, escalation: &Escalation) -> bool {
         Kind::Delivery => open_run(scene, run_id).is_some() && delivery::cause_holds(scene, escalation),
         // Until it is done, or a human says that it need not be.
         Kind::NotActed => open_run(scene, run_id).is_some(),
-        Kind::TmuxUnreachable | Kind::TmuxServerLost | Kind::DeadLetter | Kind::Adviser => true,
+        Kind::TmuxUnreachable | Kind::TmuxServerLost | Kind::DeadLetter => true,
+        Kind::Adviser => adviser::cause_holds(scene, escalation),
     }
 }
 

@@ -68,6 +68,8 @@ impl Scene {
             | Fact::GitCommitted { .. }
             | Fact::GitMerged { .. }
             | Fact::OperatorDecided(_)
+            | Fact::OperatorAsked(_)
+            | Fact::OperatorAdvised(_)
             | Fact::OperatorActed { .. }
             | Fact::OperatorSuggested { .. }
             | Fact::SuggestionSettled { .. }

@@ -2,6 +2,7 @@
 
 use super::{LastDecision, Scene};
 use crate::domain::actor::ActorType;
+use crate::domain::adviser::{Adviser, PROGRAM};
 use crate::domain::escalation::{Escalation, EscalationState, Suggestion, SuggestionState};
 use crate::domain::event::{Event, Fact};
 use crate::domain::outbox::LetterStatus;
@@ -15,6 +16,8 @@ impl Scene {
                     LastDecision { about: event.subject.clone(), at: event.occurred_at, decision: decision.clone() };
                 self.decisions.put((run_id, decision.target.clone()), last);
             }
+            Fact::OperatorAsked(asked) => self.advise(event, |kept| kept.note_asked(asked, event.occurred_at)),
+            Fact::OperatorAdvised(advised) => self.advise(event, |kept| kept.note_advised(advised, event.occurred_at)),
             Fact::OperatorSuggested { suggestion_id, .. } => self.suggest(event, suggestion_id),
             Fact::SuggestionSettled { suggestion_id, to, .. } => {
                 if let Some(suggestion) = self.suggestions.touch(suggestion_id) {
@@ -73,6 +76,19 @@ impl Scene {
             }
             // Runs, agents and threads are folded elsewhere.
             _ => {}
+        }
+    }
+
+    /// What concerns a question is kept of its run and of the program.
+    fn advise(&mut self, event: &Event, note: impl Fn(&mut Adviser)) {
+        for name in [event.subject.run_id.as_deref().unwrap_or_default(), PROGRAM] {
+            if let Some(kept) = self.advisers.touch(name) {
+                note(kept);
+            } else {
+                let mut kept = Adviser::default();
+                note(&mut kept);
+                self.advisers.put(name.to_owned(), kept);
+            }
         }
     }
 

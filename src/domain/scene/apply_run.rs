@@ -245,6 +245,8 @@ impl Scene {
             | Fact::GitCommitted { .. }
             | Fact::GitMerged { .. }
             | Fact::OperatorDecided(_)
+            | Fact::OperatorAsked(_)
+            | Fact::OperatorAdvised(_)
             | Fact::OperatorSuggested { .. }
             | Fact::SuggestionSettled { .. }
             | Fact::EscalationOpened { .. }

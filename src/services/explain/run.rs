@@ -28,6 +28,7 @@ pub(super) fn explain(view: &View<'_>, run_id: &str) -> Result<Explanation, Engi
     let filter = EventFilter { run_id: Some(run_id.to_owned()), ..EventFilter::default() };
     let mut events = view.reader.newest_events(&filter, EVENTS)?;
     events.reverse();
+    let (advice, adviser) = super::adviser::of_run(view, run_id)?;
     let (lease_lines, leases) = leases(view, Some(run_id));
     let stuck = |step: &&crate::domain::plan::Step| !step.status.settled() || step.error.is_some();
     let plan = steps.iter().filter(stuck).map(|step| {
@@ -46,6 +47,7 @@ pub(super) fn explain(view: &View<'_>, run_id: &str) -> Result<Explanation, Engi
         part("Agents", agents.iter().map(|agent| agent_line(view, agent)).collect()),
         part("Steps that are not done", plan.collect()),
         part("Operator", rules.collect()),
+        part("Adviser", advice),
         part("Waits for you", escalation_lines(view.now, &calls)),
         part("Leases", lease_lines),
         part("Lately", event_lines(view.now, &events)),
@@ -61,6 +63,7 @@ pub(super) fn explain(view: &View<'_>, run_id: &str) -> Result<Explanation, Engi
             "agents": view.agents(run_id)?,
             "steps": steps.iter().filter(stuck).map(|step| view.step(step)).collect::<Vec<_>>(),
             "operator": decisions.iter().map(|last| json!({ "decided_at": last.at, "decision": last.decision })).collect::<Vec<_>>(),
+            "adviser": adviser,
             "escalations": calls.iter().map(crate::services::view::escalation).collect::<Vec<_>>(),
             "leases": leases,
             "events": events_json(&events),

@@ -30,8 +30,7 @@ pub fn conclude(
 ) -> Result<Vec<Conclusion>, StoreError> {
     let agents = reader.agents(run.id())?;
     let steps = reader.steps(run.id())?;
-    let mut questions = requests(reader, run, &agents)?;
-    questions.extend(asked(reader, Some(run), &agents)?);
+    let questions = questions(reader, run, &agents)?;
     let waiting = waiting(reader, Some(run), &agents, measure, now)?;
     let sight = Sight { run, agents: &agents, steps: &steps, questions: &questions, waiting: &waiting, overdue };
     Ok(evaluate(&sight, measure, now))
@@ -104,6 +103,16 @@ fn waiting(
         }
     }
     Ok(found)
+}
+
+/// What waits for a human while an agent of the run stands still.
+///
+/// # Errors
+/// What the store says.
+pub fn questions(reader: &Reader, run: &Run, agents: &[Agent]) -> Result<Vec<Question>, StoreError> {
+    let mut questions = requests(reader, run, agents)?;
+    questions.extend(asked(reader, Some(run), agents)?);
+    Ok(questions)
 }
 
 /// The guidance requests of a run's agents that are open, of the present epochs.

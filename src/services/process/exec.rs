@@ -5,8 +5,8 @@ use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -15,6 +15,15 @@ use thiserror::Error;
 
 /// Bytes kept of each of stdout and stderr: the head and then nothing, the rest is read and dropped.
 const CAPTURE_LIMIT: usize = 64 * 1024 * 1024;
+
+/// What is kept of each of stdout and stderr.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keep {
+    /// So many bytes of its beginning.
+    Head(usize),
+    /// So many bytes of its end.
+    Tail(usize),
+}
 
 /// How long output is awaited after the program itself has ended; a daemon it left behind may hold the pipe for ever.
 const DRAIN_GRACE: Duration = Duration::from_millis(250);
@@ -29,6 +38,17 @@ pub struct Exec<'a> {
     stdin: Option<Vec<u8>>,
     timeout: Option<Duration>,
     cancel: Option<&'a AtomicBool>,
+    keep: Keep,
+    pid: Option<&'a AtomicU32>,
+}
+
+/// What cut a program short: it was ended with its whole process group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// It ran longer than allowed.
+    TimedOut,
+    /// The caller's cancel flag was raised.
+    Cancelled,
 }
 
 /// How a program ended and what it wrote.
@@ -42,6 +62,8 @@ pub struct Output {
     pub stdout: Vec<u8>,
     /// What it wrote to stderr.
     pub stderr: Vec<u8>,
+    /// How many bytes it wrote to both that were not kept.
+    pub dropped: u64,
 }
 
 impl Output {
@@ -109,6 +131,8 @@ impl<'a> Exec<'a> {
             stdin: None,
             timeout: None,
             cancel: None,
+            keep: Keep::Head(CAPTURE_LIMIT),
+            pid: None,
         }
     }
 
@@ -164,6 +188,18 @@ impl<'a> Exec<'a> {
         self
     }
 
+    /// Keeps the last so many bytes of each of stdout and stderr, instead of the first.
+    pub fn keep_tail(mut self, bytes: usize) -> Self {
+        self.keep = Keep::Tail(bytes);
+        self
+    }
+
+    /// Says its number, which is also that of its process group, to others while it runs.
+    pub fn tell_pid(mut self, to: &'a AtomicU32) -> Self {
+        self.pid = Some(to);
+        self
+    }
+
     /// Runs it to its end.
     ///
     /// # Errors
@@ -171,21 +207,42 @@ impl<'a> Exec<'a> {
     /// other than 0 is no error here.
     pub fn run(self) -> Result<Output, ExecError> {
         let program = self.argv[0].to_string_lossy().into_owned();
+        let after = self.timeout.unwrap_or_default();
+        match self.run_or_cut()? {
+            (output, None) => Ok(output),
+            (_, Some(Cut::TimedOut)) => Err(ExecError::TimedOut { program, after }),
+            (_, Some(Cut::Cancelled)) => Err(ExecError::Cancelled { program }),
+        }
+    }
+
+    /// The same for whom also the output counts of a program that was cut short.
+    ///
+    /// # Errors
+    /// [`ExecError`] when it could not be started.
+    pub fn run_or_cut(self) -> Result<(Output, Option<Cut>), ExecError> {
+        let program = self.argv[0].to_string_lossy().into_owned();
         let mut child = self.spawn(&program)?;
+        if let Some(pid) = self.pid {
+            pid.store(child.id(), Ordering::SeqCst);
+        }
         let feeder = self.stdin.clone().and_then(|bytes| feed(&mut child, bytes));
-        let stdout = Drain::start(child.stdout.take());
-        let stderr = Drain::start(child.stderr.take());
-        let status = self.wait(&mut child, &program)?;
+        let stdout = Drain::start(child.stdout.take(), self.keep);
+        let stderr = Drain::start(child.stderr.take(), self.keep);
+        let (status, cut) = self.wait(&mut child, &program)?;
         let deadline = Instant::now() + DRAIN_GRACE;
         if let Some(feeder) = feeder.filter(JoinHandle::is_finished) {
             let _ = feeder.join();
         }
-        Ok(Output {
+        let (stdout, dropped) = stdout.finish(deadline);
+        let (stderr, dropped_too) = stderr.finish(deadline);
+        let output = Output {
             status: status.and_then(|status| status.code()),
             signal: status.and_then(|status| status.signal()),
-            stdout: stdout.finish(deadline),
-            stderr: stderr.finish(deadline),
-        })
+            stdout,
+            stderr,
+            dropped: dropped + dropped_too,
+        };
+        Ok((output, cut))
     }
 
     fn spawn(&self, program: &str) -> Result<Child, ExecError> {
@@ -213,26 +270,29 @@ impl<'a> Exec<'a> {
         })
     }
 
-    /// How it ended; `None` when somebody else has reaped it, as the launcher does with all its children.
-    fn wait(&self, child: &mut Child, program: &str) -> Result<Option<std::process::ExitStatus>, ExecError> {
+    /// How it ended, where it was not cut short; `None` too when somebody else has reaped it, as the launcher does with
+    /// all its children.
+    fn wait(&self, child: &mut Child, program: &str) -> Result<(Option<ExitStatus>, Option<Cut>), ExecError> {
         let started = Instant::now();
         let mut pause = Duration::from_micros(500);
         loop {
             let waits_for_ever = self.timeout.is_none() && self.cancel.is_none();
             let ended = if waits_for_ever { child.wait().map(Some) } else { child.try_wait() };
             match ended {
-                Ok(Some(status)) => return Ok(Some(status)),
+                Ok(Some(status)) => return Ok((Some(status), None)),
                 Ok(None) => {}
-                Err(error) if error.raw_os_error() == Some(rustix::io::Errno::CHILD.raw_os_error()) => return Ok(None),
+                Err(error) if error.raw_os_error() == Some(rustix::io::Errno::CHILD.raw_os_error()) => {
+                    return Ok((None, None));
+                }
                 Err(source) => return Err(ExecError::Start { program: program.to_owned(), source }),
             }
             if self.cancel.is_some_and(|flag| flag.load(Ordering::SeqCst)) {
                 end_group(child);
-                return Err(ExecError::Cancelled { program: program.to_owned() });
+                return Ok((None, Some(Cut::Cancelled)));
             }
-            if let Some(after) = self.timeout.filter(|limit| started.elapsed() >= *limit) {
+            if self.timeout.is_some_and(|limit| started.elapsed() >= limit) {
                 end_group(child);
-                return Err(ExecError::TimedOut { program: program.to_owned(), after });
+                return Ok((None, Some(Cut::TimedOut)));
             }
             std::thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_millis(10));
@@ -255,36 +315,72 @@ fn end_group(child: &mut Child) {
     let _ = child.wait();
 }
 
+/// What was read so far, and how many bytes of it were let go of.
+#[derive(Default)]
+struct Captured {
+    bytes: Vec<u8>,
+    dropped: u64,
+}
+
+impl Captured {
+    fn take_in(&mut self, chunk: &[u8], keep: Keep) {
+        match keep {
+            Keep::Head(limit) => {
+                let room = limit.saturating_sub(self.bytes.len()).min(chunk.len());
+                self.bytes.extend_from_slice(&chunk[..room]);
+                self.dropped += (chunk.len() - room) as u64;
+            }
+            Keep::Tail(limit) => {
+                self.bytes.extend_from_slice(chunk);
+                // Moved up only once in a while: what is read is copied about once.
+                if self.bytes.len() > limit.saturating_mul(2) {
+                    self.cut_to(limit);
+                }
+            }
+        }
+    }
+
+    fn cut_to(&mut self, limit: usize) {
+        let over = self.bytes.len().saturating_sub(limit);
+        self.bytes.drain(..over);
+        self.dropped += over as u64;
+    }
+}
+
 struct Drain {
-    bytes: Arc<Mutex<Vec<u8>>>,
+    captured: Arc<Mutex<Captured>>,
+    keep: Keep,
     reader: Option<JoinHandle<()>>,
 }
 
 impl Drain {
-    fn start(pipe: Option<impl Read + Send + 'static>) -> Self {
-        let bytes = Arc::new(Mutex::new(Vec::new()));
-        let sink = Arc::clone(&bytes);
+    fn start(pipe: Option<impl Read + Send + 'static>, keep: Keep) -> Self {
+        let captured = Arc::new(Mutex::new(Captured::default()));
+        let sink = Arc::clone(&captured);
         let reader = pipe.map(|mut pipe| {
             std::thread::spawn(move || {
                 let mut chunk = [0_u8; 16 * 1024];
                 while let Ok(count @ 1..) = pipe.read(&mut chunk) {
-                    let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
-                    let room = CAPTURE_LIMIT.saturating_sub(sink.len()).min(count);
-                    sink.extend_from_slice(&chunk[..room]);
+                    sink.lock().unwrap_or_else(PoisonError::into_inner).take_in(&chunk[..count], keep);
                 }
             })
         });
-        Self { bytes, reader }
+        Self { captured, keep, reader }
     }
 
-    fn finish(self, deadline: Instant) -> Vec<u8> {
-        let Some(reader) = self.reader else { return Vec::new() };
+    /// What was kept, and how much was not.
+    fn finish(self, deadline: Instant) -> (Vec<u8>, u64) {
+        let Some(reader) = self.reader else { return (Vec::new(), 0) };
         let mut pause = Duration::from_micros(50);
         while !reader.is_finished() && Instant::now() < deadline {
             std::thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_millis(5));
         }
-        std::mem::take(&mut *self.bytes.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut captured = std::mem::take(&mut *self.captured.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Keep::Tail(limit) = self.keep {
+            captured.cut_to(limit);
+        }
+        (captured.bytes, captured.dropped)
     }
 }
 
@@ -308,6 +404,25 @@ mod tests {
     fn too_long_ends_the_whole_group() {
         let out = Exec::new("sh").args(["-c", "sleep 60 & sleep 60"]).timeout(Duration::from_millis(100)).run();
         assert!(matches!(out, Err(ExecError::TimedOut { .. })));
+    }
+
+    #[test]
+    fn who_is_cut_short_has_said_something_all_the_same() {
+        let exec = || Exec::new("sh").args(["-c", "echo here; exec sleep 60"]);
+        let (out, cut) = exec().timeout(Duration::from_millis(300)).run_or_cut().unwrap();
+        assert_eq!((out.text().as_str(), out.status, cut), ("here\n", None, Some(Cut::TimedOut)));
+        let (flag, pid) = (AtomicBool::new(true), AtomicU32::new(0));
+        let (_, cut) = exec().cancel(&flag).tell_pid(&pid).run_or_cut().unwrap();
+        assert_eq!(cut, Some(Cut::Cancelled));
+        assert_ne!(pid.into_inner(), 0);
+    }
+
+    #[test]
+    fn the_end_is_kept_of_what_is_too_much() {
+        let script = "head -c 3000000 /dev/zero; printf end; printf err >&2";
+        let out = Exec::new("sh").args(["-c", script]).keep_tail(1_000).run().unwrap();
+        assert_eq!((out.stdout.len(), &out.stdout[997..], out.stderr.as_slice()), (1_000, &b"end"[..], &b"err"[..]));
+        assert_eq!(out.dropped, 3_000_003 - 1_000);
     }
 
     #[test]

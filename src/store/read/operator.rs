@@ -3,6 +3,7 @@
 use rusqlite::ToSql;
 
 use super::Reader;
+use crate::domain::adviser::Adviser;
 use crate::domain::agent::Agent;
 use crate::domain::escalation::{Escalation, EscalationState, Suggestion};
 use crate::domain::scene::LastDecision;
@@ -10,7 +11,7 @@ use crate::domain::thread::{Priority, Thread};
 use crate::domain::time::Moment;
 use crate::store::error::StoreError;
 use crate::store::kept;
-use crate::store::load::{DECISION, ESCALATIONS_ABOUT, LIMITED_AGENTS, LOST_AGENTS, docs};
+use crate::store::load::{ADVISER, DECISION, ESCALATIONS_ABOUT, LIMITED_AGENTS, LOST_AGENTS, docs};
 
 /// One priority's threads of a run, or outside of every run, that have waited for a human since then or longer.
 const OVERDUE_THREADS: &str = "SELECT doc FROM thread INDEXED BY thread_waits
@@ -20,6 +21,10 @@ const OVERDUE_THREADS: &str = "SELECT doc FROM thread INDEXED BY thread_waits
 /// Whether any thread outside of every run waits for a human.
 const WAITS_OUTSIDE: &str = "SELECT EXISTS (
      SELECT 1 FROM thread INDEXED BY thread_waits WHERE waiting_on = 'human' AND run_id IS NULL)";
+
+/// Whether an agent of a run is down or hangs.
+const ANY_ILL: &str =
+    "SELECT EXISTS (SELECT 1 FROM agent INDEXED BY agent_ill WHERE run_id = :run AND ill IS NOT NULL)";
 
 /// Later than every time there is, as text.
 const LAST_TIME: &str = "~";
@@ -81,6 +86,22 @@ impl Reader {
             "SELECT doc FROM decision WHERE run_id = :run ORDER BY target",
             &[(":run", &run_id)],
         )
+    }
+
+    /// What is kept of the adviser about a run, or of its program under [`crate::domain::adviser::PROGRAM`].
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn adviser(&self, run_id: &str) -> Result<Option<Adviser>, StoreError> {
+        Ok(docs(&self.conn, "adviser", ADVISER, &[(":run", &run_id)])?.pop())
+    }
+
+    /// Whether an agent of a run is dead, failed or stalled.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn any_ill(&self, run_id: &str) -> Result<bool, StoreError> {
+        self.with(|conn| conn.prepare_cached(ANY_ILL)?.query_row(&[(":run", &run_id)], |row| row.get(0)))
     }
 
     /// The threads of a run, or those outside of every run, that call for a human by their waiting: those that press,
@@ -194,6 +215,8 @@ mod tests {
             (DECISION, "PRIMARY KEY (run_id=? AND target=?)"),
             (ESCALATIONS_ABOUT, "escalation_target (run_id=? AND target=?)"),
             (LIMITED_AGENTS, "agent_limited"),
+            (ANY_ILL, "agent_ill (run_id=?)"),
+            (ADVISER, "PRIMARY KEY (run_id=?)"),
             (&standing, "escalation_standing"),
             (&open, "suggestion_standing"),
         ] {
