@@ -12,7 +12,7 @@ use super::reply::Reply;
 use super::select;
 use super::session::Session;
 use super::start::{carry_out, changed};
-use crate::domain::agent::Agent;
+use crate::domain::agent::{Agent, AgentStatus};
 use crate::domain::command::{AgentWish, RunWish};
 use crate::domain::refusal::Refusal;
 use crate::domain::run::{Run, RunStatus};
@@ -62,9 +62,21 @@ pub fn resume(session: &Session, args: &ResumeArgs) -> Result<Reply, Failure> {
         let engine = session.engine()?;
         Engine::preflight(&engine.git)?;
         engine.order_run(&session.caller(), run.id(), RunWish::Resume)?;
-        replies.push(carry_out(session, &engine, run.id(), "resume")?);
+        let mut reply = carry_out(session, &engine, run.id(), "resume")?;
+        reply.text.push_str(&down(&engine.reader()?.agents(run.id())?, run.id()));
+        replies.push(reply);
     }
     Ok(together(replies, args.which.all))
+}
+
+/// Who is down in a run that goes on: what a plan has started once, a plan does not start again.
+fn down(agents: &[Agent], run_id: &str) -> String {
+    let down = |agent: &&Agent| matches!(agent.status, AgentStatus::Dead | AgentStatus::Failed) && !agent.start_due();
+    let names: Vec<&str> = agents.iter().filter(down).map(|agent| agent.key.name.as_str()).collect();
+    if names.is_empty() {
+        return String::new();
+    }
+    format!("  down: {}; metawsm restart --run-id {run_id} starts them again\n", print::one_line(&names.join(", ")))
 }
 
 pub fn pause(session: &Session, args: &SelectorAll) -> Result<Reply, Failure> {

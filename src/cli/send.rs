@@ -56,9 +56,15 @@ pub fn run(session: &Session, args: &SendArgs) -> Result<Reply, Failure> {
         }
         DeliveryState::Queued => Err(still_queued(session, &engine, &reader, &agent, &last, args)),
         DeliveryState::Typed => {
-            let message =
-                format!("the text was typed to {} and not seen to be taken; it is not typed again", agent.key.name);
-            Err(told(&last, exit::TIMEOUT, message).hint(format!("metawsm attach --agent {}: look", agent.key.name)))
+            let name = &agent.key.name;
+            let supervised = session.view(&home, &reader).supervisor_holder().is_some();
+            let why = match delivery::in_the_way(&engine, &agent.key, last.from.author_type, args.urgent) {
+                _ if !supervised => ": nobody supervises, whoever does next sees to it".to_owned(),
+                Ok(Some(hold @ Hold::Dialog(_))) => format!(": {}", hold.words(name)),
+                Ok(_) | Err(_) => String::new(),
+            };
+            let message = format!("the text was typed to {name} and not seen to be taken{why}; it is not typed again");
+            Err(told(&last, exit::TIMEOUT, message).hint(format!("metawsm attach --agent {name}: look")))
         }
     }
 }

@@ -177,8 +177,10 @@ impl<'a> View<'a> {
         // What only a look at its screen could tell is as little known as its health.
         let waits_known = !(agent.waiting_for.seen_on_screen() && health == Health::Unknown);
         let shown = vitals.and_then(|vitals| vitals.last_progress_at);
-        // What was seen before it last changed was another launch, if it has a new one.
-        let of_this_launch = |vitals: &&Vitals| agent.program_may_live() && vitals.last_seen_at >= agent.since;
+        // What was seen before it was started was another launch.
+        let just_started = agent.evidence["signal"] == "started";
+        let of_this_launch =
+            |vitals: &&Vitals| agent.program_may_live() && !(just_started && vitals.last_seen_at < agent.since);
         let exit = agent.exit.as_ref();
         json!({
             "run_id": agent.key.run_id,

@@ -105,6 +105,9 @@ fn who_outlives_its_tmux_server_is_ended_and_told_of() {
         let all = world.ask(&["escalations"]);
         all["escalations"].as_array()?.iter().any(|call| call["kind"] == "tmux_server_lost").then_some(())
     });
+    // A plan that was carried out starts nobody again, and who asks for it is told what does.
+    let told = world.metawsm(&["resume", "--run-id", &run]).is(0).stdout;
+    assert!(told.contains(&format!("down: coder; metawsm restart --run-id {run}")), "{told}");
 }
 
 fn findings(world: &World, args: &[&str]) -> Vec<Value> {

@@ -144,7 +144,8 @@ fn a_thread_is_found_answered_in_an_editor_and_closed() {
     seat.types(&["Enter"]);
     seat.sees("urgent");
     seat.types(&["c"]);
-    seat.sees("closed");
+    // It is closed once it can be opened again.
+    seat.sees("o reopen");
     seat.types(&["o"]);
     seat.sees("triaged");
 }

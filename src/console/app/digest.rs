@@ -109,7 +109,7 @@ impl Digest {
                 words.push_str(&format!("{and}{} {is}{}", agent.key.name, agent.status));
             }
             match agent.status {
-                AgentStatus::Stalled => digest.stalled += 1,
+                AgentStatus::Stalled => digest.stalled += usize::from(agent.health_at(now) != Health::Unknown),
                 AgentStatus::Dead | AgentStatus::Failed => digest.dead += 1,
                 AgentStatus::Running | AgentStatus::Idle => {
                     digest.healthy += usize::from(matches!(agent.health_at(now), Health::Healthy | Health::Idle));

@@ -11,7 +11,7 @@ use crate::console::theme::Mark;
 use crate::console::widgets::cells::{Row, share};
 use crate::console::widgets::pane;
 use crate::domain::run::RunStatus;
-use crate::services::snapshot::RunRow;
+use crate::services::snapshot::{RunRow, Trouble};
 
 /// The most agents of a run that get a sign.
 const SIGNS: usize = 6;
@@ -49,9 +49,12 @@ fn row(app: &App, run: &RunRow, width: usize) -> Line<'static> {
         .left(&run.tickets.join(" "), tickets, super::bold_if(run.needs_human(), theme.plain()))
         .left(word, wide, theme.tone(mark))
         .right(&format!("{}/{}", run.steps.0, run.steps.1), steps, theme.dim());
+    let hangs = app.snapshot.facts.troubles.iter().any(|trouble| matches!(trouble, Trouble::Hangs(..)));
     if signs > 0 {
         for (status, waiting_for) in run.agents.iter().take(signs) {
-            let mark = agents::mark(*status, *waiting_for);
+            // What nobody has looked at for long is not known, whatever it was.
+            let known = !(hangs && status.working());
+            let mark = if known { agents::mark(*status, *waiting_for) } else { Mark::Idle };
             line = line.text(theme.sign(mark), theme.tone(mark));
         }
         line = line.text(&" ".repeat(signs + 1 - run.agents.len().min(signs)), theme.plain());
