@@ -134,27 +134,32 @@ impl Operator {
         if let Err(error) = self.adviser.ease(&calls, mode) {
             complaints.push(format!("calls about the adviser: {error}"));
         }
-        if let Err(error) = self.call_again(engine, live, now) {
-            complaints.push(format!("calls that are due: {error}"));
+        // Read anew: the rules may just have called.
+        for call in engine.reader()?.escalations(None, true)?.iter().filter(|call| wanted(call.run_id.as_deref())) {
+            if let Err(error) = self.call_again(engine, call, live, now) {
+                complaints.push(format!("call {}: {error}", call.escalation_id));
+            }
         }
         Ok(complaints)
     }
 
     /// Calls a human again to what stands and is due, once for each of its times.
-    fn call_again(&mut self, engine: &Engine, live: Option<&Measure>, now: Moment) -> Result<(), EngineError> {
-        // Read anew: the rules may just have called.
-        for call in engine.reader()?.escalations(None, true)? {
-            let again = self.measure(engine, live, call.run_id.as_deref())?.call_again;
-            let due_at = (!again.is_zero()).then(|| now.plus(again));
-            if call.is_due(now) {
-                let wish = EscalationWish::CallAgain { due_at };
-                let escalation_id = call.escalation_id;
-                engine.order(&Caller::system("rules"), &Command::Escalation { escalation_id, wish })?;
-                self.next = self.next.min(due_at.unwrap_or(self.next));
-            } else if let Some(due) = call.due_at.filter(|due| *due > now) {
-                self.next = self.next.min(due);
-            }
+    fn call_again(
+        &mut self,
+        engine: &Engine,
+        call: &Escalation,
+        live: Option<&Measure>,
+        now: Moment,
+    ) -> Result<(), EngineError> {
+        if !call.is_due(now) {
+            self.next = call.due_at.filter(|due| *due > now).map_or(self.next, |due| self.next.min(due));
+            return Ok(());
         }
+        let again = self.measure(engine, live, call.run_id.as_deref())?.call_again;
+        let due_at = (!again.is_zero()).then(|| now.plus(again));
+        let (escalation_id, wish) = (call.escalation_id.clone(), EscalationWish::CallAgain { due_at });
+        engine.order(&Caller::system("rules"), &Command::Escalation { escalation_id, wish })?;
+        self.next = due_at.map_or(self.next, |due| self.next.min(due));
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use super::read::Reader;
 use super::read::cursor::Cursor;
 use super::read::forum::LONGEST_PAGE;
 use crate::domain::event::Event;
-use crate::domain::outbox::{Letter, LetterStatus, Wanted, letters_of, may_have_letters};
+use crate::domain::outbox::{Letter, LetterStatus, NOTIFY, Wanted, letters_of, may_have_letters};
 use crate::domain::time::Moment;
 
 /// Columns of a letter, in the order [`from_row`] reads them.
@@ -38,10 +38,10 @@ pub enum Lane {
 
 impl Lane {
     /// The condition, on the table under the name `due`.
-    const fn sql(self) -> &'static str {
+    fn sql(self) -> String {
         match self {
-            Self::Calls => "due.topic = 'escalation.notify.requested'",
-            Self::Files => "due.topic <> 'escalation.notify.requested'",
+            Self::Calls => format!("due.topic = '{NOTIFY}'"),
+            Self::Files => format!("due.topic <> '{NOTIFY}'"),
         }
     }
 }

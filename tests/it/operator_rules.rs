@@ -98,6 +98,15 @@ fn d25_an_agent_that_hangs_is_restarted_where_its_progress_is_overdue_and_escala
 }
 
 #[test]
+fn that_no_progress_is_seen_is_a_signal_beside_silence() {
+    let mut seen = Seen::of(&["a"]);
+    seen.put(0, AgentStatus::Stalled, 0).evidence = serde_json::json!({ "signal": "output" });
+    assert_eq!(seen.words(&off(), 15), "agent:ws/a escalate_blocked escalate");
+    seen.agents[0].evidence = serde_json::json!({ "signal": "progress" });
+    assert_eq!(seen.words(&off(), 15), "agent:ws/a auto_restart act");
+}
+
+#[test]
 fn rule_2_calls_to_a_dialog_once_it_has_waited_and_starts_nobody_again() {
     let mut seen = Seen::of(&["a", "b"]);
     let waits = |agent: &mut Agent, what: WaitingFor| {

@@ -258,6 +258,35 @@ fn a_suggestion_is_made_once_accepted_once_and_withdrawn_with_its_cause() {
 }
 
 #[test]
+fn what_is_offered_again_and_again_and_never_done_calls_a_human_until_it_is() {
+    let shop = shop(&Plan { budget: 9, ..Plan::of(&["a", "b"]) });
+    for launch in 1..=5 {
+        dies(&shop, "a", launch);
+        later(&shop, 100);
+        let told = types(&look(&shop, OperatorMode::Assist));
+        assert_eq!(told.contains(&"escalation.opened".to_owned()), launch == 5, "{launch}: {told:?}");
+        if launch < 5 {
+            shop.must(&agent("a", restart(false)));
+            shop.must(&agent("a", AgentWish::Started { launch: launch + 1 }));
+        }
+    }
+    let call = only(&shop);
+    assert_eq!((call.kind, call.target.as_str()), (Kind::NotActed, "agent:ws/a"));
+    assert!(call.reason.starts_with("auto_restart was suggested 5 times and never done: a is dead"), "{}", call.reason);
+    let open = shop.reader().suggestions(Some(RUN), true).unwrap().remove(0);
+    let wish = SuggestionWish::Accept { cooldown_until: Some(now(&shop)) };
+    shop.must(&Command::Suggestion { suggestion_id: open.suggestion_id, wish });
+    assert!(standing(&shop).is_empty());
+    // It is counted from the last time it was done.
+    shop.must(&agent("a", AgentWish::Started { launch: 6 }));
+    dies(&shop, "a", 6);
+    later(&shop, 10_000);
+    assert_eq!(types(&look(&shop, OperatorMode::Assist)), ["operator.decided", "operator.suggested"]);
+    assert!(standing(&shop).is_empty());
+    shop.assert_sound();
+}
+
+#[test]
 fn d25_a_lifeless_run_is_stopped_and_told_of_until_somebody_takes_it_up() {
     let shop = shop(&Plan { budget: 3, ..Plan::of(&["a", "b"]) });
     shop.must(&agent("b", AgentWish::Exited { launch: 1, exit: exit(0) }));
