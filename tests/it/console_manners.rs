@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use metawsm::domain::agent::AgentStatus;
+use metawsm::domain::agent::{AgentStatus, Health};
 use metawsm::domain::run::RunStatus;
-use metawsm::services::snapshot::{EscalationRow, Facts, Outbox, RunRow, Snapshot, ThreadRow, Trouble};
+use metawsm::services::snapshot::{AgentRow, EscalationRow, Facts, Outbox, RunRow, Snapshot, ThreadRow, Trouble};
 
 use super::console_seat::{Seat, bin, home};
 use super::console_world::{Desk, before, page, run, snapshot, thread};
@@ -74,6 +74,29 @@ fn the_ticket_is_the_last_thing_to_be_cut() {
     for n in 1..=8 {
         assert!(drawn.contains(&format!("ACME-1{n} ")), "{drawn}");
     }
+}
+
+#[test]
+fn what_a_supervisor_that_hangs_saw_is_shown_as_not_known() {
+    let mut desk = Desk::new((160, 45));
+    let states = [AgentStatus::Running, AgentStatus::Stalled, AgentStatus::Dead];
+    let runs = vec![run("run-1", "ACME-1", RunStatus::Running, &states, 0)];
+    let stalled = |row: &AgentRow| AgentRow { status: AgentStatus::Stalled, health: Health::Stalled, ..row.clone() };
+    let agents: Vec<AgentRow> = snapshot().agents.iter().map(stalled).collect();
+    let seen = |ago: i64| -> Vec<AgentRow> {
+        let at = |row: &AgentRow| AgentRow { last_seen_at: Some(before(ago)), since: before(600), ..row.clone() };
+        agents.iter().map(at).collect()
+    };
+    desk.look(Snapshot { runs: runs.clone(), agents: seen(1), ..snapshot() });
+    assert!(desk.shows("●▲✖") && desk.shows(&format!("{} stalled", agents.len())), "{}", desk.drawn());
+    let facts = Facts { troubles: [Trouble::Hangs(4711, before(30))].into(), ..snapshot().facts };
+    desk.look(Snapshot { runs, agents: seen(30), facts, ..snapshot() });
+    let drawn = desk.drawn();
+    assert!(
+        drawn.contains("supervisor (process 4711) not responding since") && drawn.contains("kill -CONT 4711"),
+        "{drawn}"
+    );
+    assert!(drawn.contains("○○✖") && !drawn.contains(" stalled"), "{drawn}");
 }
 
 #[test]

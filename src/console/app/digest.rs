@@ -101,15 +101,15 @@ impl Digest {
     pub fn of(snapshot: &Snapshot, now: Moment) -> Self {
         let mut digest = Self::default();
         for agent in &snapshot.agents {
-            if matches!(agent.status, AgentStatus::Dead | AgentStatus::Failed | AgentStatus::Stalled) {
+            let stalled = agent.status == AgentStatus::Stalled && agent.health_at(now) != Health::Unknown;
+            if stalled || matches!(agent.status, AgentStatus::Dead | AgentStatus::Failed) {
                 let words = digest.unwell.entry(agent.key.run_id.clone()).or_default();
                 let and = if words.is_empty() { "" } else { ", " };
                 let is = if agent.status == AgentStatus::Failed { "" } else { "is " };
-
                 words.push_str(&format!("{and}{} {is}{}", agent.key.name, agent.status));
             }
             match agent.status {
-                AgentStatus::Stalled => digest.stalled += usize::from(agent.health_at(now) != Health::Unknown),
+                AgentStatus::Stalled => digest.stalled += usize::from(stalled),
                 AgentStatus::Dead | AgentStatus::Failed => digest.dead += 1,
                 AgentStatus::Running | AgentStatus::Idle => {
                     digest.healthy += usize::from(matches!(agent.health_at(now), Health::Healthy | Health::Idle));
