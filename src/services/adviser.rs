@@ -131,7 +131,7 @@ impl Desk {
 
     /// The policy that a run is asked about by; it is asked for often, and the live file is at hand.
     fn policy(&self, run_id: &str) -> Result<Policy, EngineError> {
-        self.engine.home.load_policy(&[]).map_or_else(|_| self.engine.policy_of(run_id), |live| Ok(live.policy))
+        self.engine.home.policy_in_force().map_or_else(|| self.engine.policy_of(run_id), Ok)
     }
 
     /// Nothing is wrong with a run any more: what it was called to as a whole is over.

@@ -91,7 +91,7 @@ pub fn consume(engine: &Engine, letter: &Letter, ending: &AtomicBool) -> Result<
     if !call.calls(engine.now()) {
         return Ok(Some(format!("it was {} by then", call.state.word())));
     }
-    let argv = engine.home.load_policy(&[])?.policy.notify.command;
+    let argv = engine.home.policy_in_force().unwrap_or_default().notify.command;
     if argv.is_empty() {
         return Ok(Some("the policy names no notify.command any more".to_owned()));
     }

@@ -11,9 +11,10 @@ use super::error::EngineError;
 use super::progress::Progress;
 use super::stopping;
 use crate::domain::actor::{Actor, ActorType};
+use crate::domain::agent::AgentKey;
 use crate::domain::command::{Command, EscalationWish, SuggestionWish};
 use crate::domain::escalation::{Escalation, Kind, Suggestion, SuggestionState};
-use crate::domain::operator::{Action, Conclusion, Intent, Measure, in_time, runner_target};
+use crate::domain::operator::{Action, Conclusion, Intent, Measure, agent_target, in_time, runner_target};
 use crate::domain::policy::{OperatorMode, Policy};
 use crate::domain::refusal::Refusal;
 use crate::domain::run::{Run, RunStatus};
@@ -26,6 +27,9 @@ pub use sight::{conclude, conclude_limits, conclude_outside, questions};
 
 /// How long a command waits for another one on the same run that is about to end.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How soon it is asked again whether a restart is due or a human.
+const UNDECIDED: Duration = Duration::from_secs(1);
 
 /// What this process was told about the operator, beyond the policy.
 #[derive(Debug, Clone, Default)]
@@ -49,7 +53,7 @@ impl Conduct {
 
     /// Those that hold outside of every run: the live policy's, else the defaults.
     pub fn measure_outside(&self, engine: &Engine) -> Measure {
-        self.measure_by(&engine.home.load_policy(&[]).map_or_else(|_| Policy::default(), |live| live.policy))
+        self.measure_by(&engine.home.policy_in_force().unwrap_or_default())
     }
 
     fn measure_by(&self, policy: &Policy) -> Measure {
@@ -105,7 +109,7 @@ impl Operator {
         self.seq = seq;
         self.next = now.plus(Duration::from_secs(24 * 3600));
         // All runs follow the live file; where it is broken each has its own.
-        let live = engine.home.load_policy(&[]).ok().map(|live| self.conduct.measure_by(&live.policy));
+        let live = engine.home.policy_in_force().map(|live| self.conduct.measure_by(&live));
         let live = live.as_ref();
         let mut complaints = Vec::new();
         let only = self.conduct.only.clone();
@@ -183,7 +187,14 @@ impl Operator {
         let measure = self.measure(engine, live, Some(run.id()))?;
         self.next = self.next.min(now.plus(measure.interval));
         let overdue = progress.overdue(engine, reader, run, now)?;
-        let conclusions = conclude(reader, run, &measure, &overdue, now)?;
+        let mut conclusions = conclude(reader, run, &measure, &overdue, now)?;
+        let open = progress.undecided(engine, reader, run, now)?;
+        if !open.is_empty() {
+            // Nobody is called to what a restart may be due for.
+            let about = |key: &AgentKey, found: &Conclusion| found.decision.target == agent_target(key);
+            conclusions.retain(|found| !open.iter().any(|key| about(key, found)));
+            self.next = self.next.min(now.plus(UNDECIDED));
+        }
         // Only whether a question is due is looked at here; it is asked, and takes its time, beside the loop.
         if let Some(next) = self.adviser.consider(reader, run, &conclusions, &overdue, measure.mode, now)? {
             self.next = self.next.min(next);

@@ -98,7 +98,7 @@ pub fn work_off(engine: &Engine, lane: Lane, consume: &dyn Consume) -> Result<Ro
 }
 
 fn carry_out(engine: &Engine, consume: &dyn Consume, letter: &Letter) -> Result<Round, EngineError> {
-    let policy = engine.home.load_policy(&[]).map_or_else(|_| Policy::default(), |live| live.policy);
+    let policy = engine.home.policy_in_force().unwrap_or_default();
     // Each claim counts: one that takes its worker down with it every time is given up too.
     let done = if letter.attempts > policy.outbox.max_attempts {
         Err("its worker ended in the middle of it, again and again".to_owned())
@@ -292,7 +292,7 @@ fn turn(
 /// # Errors
 /// When the store cannot be used.
 pub fn prune(engine: &Engine) -> Result<usize, EngineError> {
-    let policy = engine.home.load_policy(&[]).map_or_else(|_| Policy::default(), |live| live.policy);
+    let policy = engine.home.policy_in_force().unwrap_or_default();
     let kept = i64::from(policy.outbox.keep_hours) * 3_600_000;
     Ok(engine.ledger.prune_letters(Moment::from_millis(engine.now().millis().saturating_sub(kept)))?)
 }

@@ -7,6 +7,7 @@ mod adviser_decides;
 mod aftermath;
 mod bad_luck;
 mod calls;
+mod changes;
 mod clock;
 mod console_delivery;
 mod console_e2e;

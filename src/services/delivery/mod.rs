@@ -16,7 +16,6 @@ use super::outbox::leave;
 use crate::domain::agent::AgentKey;
 use crate::domain::command::{Command, DeliveryWish};
 use crate::domain::delivery::{Delivery, DeliveryState, next};
-use crate::domain::policy::Policy;
 use crate::domain::time::Moment;
 use attempt::{Ended, attempt, resume};
 
@@ -75,7 +74,7 @@ pub fn taken(engine: &Engine, caller: &Caller, delivery_id: &str) -> Result<(), 
 }
 
 fn order(engine: &Engine, caller: &Caller, delivery_id: &str, wish: DeliveryWish) -> Result<(), EngineError> {
-    let policy = engine.home.load_policy(&[]).map_or_else(|_| Policy::default(), |live| live.policy);
+    let policy = engine.home.policy_in_force().unwrap_or_default();
     let minutes = policy.forum.sla.escalation_minutes;
     let again = Duration::from_secs(u64::from(minutes) * 60);
     let command = Command::Delivery {
