@@ -77,6 +77,14 @@ pub enum Action {
     Messages,
     /// Why the selection stands as it does.
     Explain,
+    /// The operator's page.
+    Operator,
+    /// Who decides.
+    Mode,
+    /// Try a letter again.
+    Retry,
+    /// Leave a letter undone.
+    Drop,
     /// All keys.
     Help,
     /// Leave.

@@ -24,6 +24,7 @@ use crate::services::snapshot::{AgentRow, Asked, RunPage, RunRow, Snapshot, Tab,
 mod act;
 mod digest;
 mod lists;
+pub mod operator;
 mod pick;
 pub mod query;
 mod sense;
@@ -56,6 +57,8 @@ pub enum Page {
     Run(String),
     /// A thread.
     Thread(String),
+    /// The operator.
+    Operator,
 }
 
 /// How the home screen is laid out.
@@ -183,6 +186,10 @@ pub struct App {
     pub misread: Option<String>,
     /// Agents of all runs are shown.
     pub all_agents: bool,
+    /// The operator's page.
+    pub operator: operator::View,
+    /// The page below this one, where that is not the home screen.
+    beneath: Option<Page>,
     /// What lists are narrowed to.
     pub filters: BTreeMap<Pane, String>,
     /// The filter of the focused pane is being typed.
@@ -251,6 +258,8 @@ impl App {
             asked: None,
             misread: None,
             all_agents: false,
+            operator: operator::View::default(),
+            beneath: None,
             filters: BTreeMap::new(),
             filtering: false,
             composer: None,
@@ -296,6 +305,7 @@ impl App {
             (_, None, Page::Home) => Place::Home,
             (_, None, Page::Run(_)) => Place::Run,
             (_, None, Page::Thread(_)) => Place::Thread,
+            (_, None, Page::Operator) => Place::Operator,
         }
     }
 
@@ -303,7 +313,7 @@ impl App {
     pub fn run(&self) -> Option<&RunRow> {
         match &self.page {
             Page::Run(run_id) => self.snapshot.run(run_id),
-            Page::Home | Page::Thread(_) => self.snapshot.runs.get(self.runs.place()?),
+            Page::Home | Page::Thread(_) | Page::Operator => self.snapshot.runs.get(self.runs.place()?),
         }
     }
 
@@ -339,7 +349,7 @@ impl App {
     pub fn thread(&self) -> Option<&ThreadRow> {
         match &self.page {
             Page::Thread(thread_id) => self.snapshot.thread_row(thread_id),
-            Page::Home | Page::Run(_) => self.thread_rows().get(self.thread_list()?.place()?),
+            Page::Home | Page::Run(_) | Page::Operator => self.thread_rows().get(self.thread_list()?.place()?),
         }
     }
 

@@ -13,15 +13,17 @@ use super::explain::{Explanation, What, explain};
 use super::home::{make_dir, write_private};
 use super::log::Log;
 use super::operator::Conduct;
+use super::policy_file::set_mode;
 use super::snapshot::{RunPage, run_page};
 use super::tmux::Attach;
 use super::view::View;
 use super::words::offer;
-use super::{closing, delivery, gates, merging, operator, stopping};
+use super::{closing, delivery, gates, merging, operator, outbox, stopping};
 use crate::domain::actor::ActorType;
 use crate::domain::agent::{Agent, AgentKey};
-use crate::domain::command::{AgentWish, Command, DeliveryWish, RunWish, ThreadWish};
+use crate::domain::command::{AgentWish, Command, DeliveryWish, OutboxWish, RunWish, ThreadWish};
 use crate::domain::delivery::Hold;
+use crate::domain::policy::OperatorMode;
 use crate::domain::run::Run;
 use crate::domain::thread::{Priority, ThreadState};
 use crate::store::Order;
@@ -89,6 +91,12 @@ pub enum Wish {
     AckEscalation(String),
     /// A human has dealt with it.
     ResolveEscalation(String, String),
+    /// Who decides: written into the policy file.
+    SetMode(OperatorMode),
+    /// Try a letter again that was given up.
+    RetryLetter(i64),
+    /// Leave undone what a letter was to do.
+    DropLetter(i64),
 }
 
 /// What can be changed of a thread.
@@ -367,6 +375,18 @@ impl Handle {
                 operator::resolve(engine, caller, &id, Some(note).filter(|note| !note.trim().is_empty()))?;
                 Ok("resolved".to_owned())
             }
+            Wish::SetMode(mode) => {
+                set_mode(&engine.home, mode)?;
+                Ok(format!("the policy's mode is {} now", mode.word()))
+            }
+            Wish::RetryLetter(id) => {
+                outbox::settle(engine, caller, id, OutboxWish::Retry)?;
+                Ok(format!("letter {id} is tried again"))
+            }
+            Wish::DropLetter(id) => {
+                outbox::settle(engine, caller, id, OutboxWish::Drop)?;
+                Ok(format!("letter {id} is dropped"))
+            }
         }
     }
 
@@ -463,7 +483,10 @@ impl Handle {
             | Wish::AcceptSuggestion(_)
             | Wish::DismissSuggestion(_)
             | Wish::AckEscalation(_)
-            | Wish::ResolveEscalation(_, _) => Ok(Preview { would: Vec::new(), gates: Vec::new() }),
+            | Wish::ResolveEscalation(_, _)
+            | Wish::SetMode(_)
+            | Wish::RetryLetter(_)
+            | Wish::DropLetter(_) => Ok(Preview { would: Vec::new(), gates: Vec::new() }),
         }
     }
 

@@ -14,6 +14,7 @@ mod console_forum;
 mod console_fuzz;
 mod console_keys;
 mod console_manners;
+mod console_operator;
 mod console_screens;
 mod console_seat;
 mod console_trouble;

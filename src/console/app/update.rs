@@ -179,7 +179,7 @@ impl App {
     }
 
     fn filter_key(&mut self, key: &KeyEvent) {
-        let filter = self.filters.entry(self.focus).or_default();
+        let filter = self.narrowing();
         match key.code {
             KeyCode::Esc => {
                 filter.clear();
@@ -207,7 +207,7 @@ impl App {
             }
             (None, true, None) => {
                 let line = crate::services::text::one_line(text);
-                self.filters.entry(self.focus).or_default().extend(line.chars().take(200));
+                self.narrowing().extend(line.chars().take(200));
                 self.refresh();
             }
             // Text pasted into a list would be a row of keys; it is none.
@@ -322,7 +322,7 @@ impl App {
     pub(super) fn settle(&mut self, effects: &mut Vec<Effect>) {
         let thread = match &self.page {
             Page::Thread(thread_id) => Some(thread_id.clone()),
-            Page::Home | Page::Run(_) => None,
+            Page::Home | Page::Run(_) | Page::Operator => None,
         };
         let deep = self.thread_list().is_some_and(List::near_end)
             && self.answered()
@@ -334,7 +334,7 @@ impl App {
         self.deep_in = self.tab;
         let had = if same { self.want.deeper } else { 0 };
         let deeper = if deep && same && self.snapshot.deeper == had && had < MOST_PAGES { had + 1 } else { had };
-        let want = Want { thread, deeper, asked };
+        let want = Want { thread, deeper, asked, operator: self.page == Page::Operator };
         if want != self.want {
             self.want = want.clone();
             effects.push(Effect::Want(want));

@@ -37,6 +37,7 @@ fn lines(place: Place, focus: Pane, width: usize, theme: Theme) -> Vec<Line<'sta
         Place::Home => (focus.title(), focus),
         Place::Run => ("Run", Pane::Runs),
         Place::Thread => ("Thread", Pane::Forum),
+        Place::Operator => ("Operator", Pane::Attention),
         Place::Text | Place::Dialog | Place::Picker => ("Here", focus),
     };
     let (mut here, mut everywhere): (Vec<&Binding>, Vec<&Binding>) = rows(place)
