@@ -47,7 +47,8 @@
 //! Whether the tmux server answers, and who went with it, is watched in `services/server_watch.rs`.
 //! What is to be done outside once something has happened is named in `domain/outbox.rs`, kept in `store/outbox.rs` and
 //! carried out by `services/outbox.rs`; the entry in a ticket's changelog is `services/docs_sync.rs`, the user's program that
-//! calls them `services/notifier.rs`. What happened while nobody looked is `domain/report.rs` and `services/report.rs`.
+//! calls them `services/notifier.rs`. What happened while nobody looked is `domain/report.rs` and `services/report.rs`, in
+//! words `services/report_words.rs`.
 //! Text for agents: its states and when it may be typed are in `domain/delivery.rs`, what their screens say about that in
 //! `domain/delivery/screen.rs`, where a text stands on them in `domain/delivery/place.rs`, what follows by itself in
 //! `domain/decide/delivery.rs`; `services/delivery/` types, its keys are in `keys.rs` there, and `services/tmux/typing.rs`

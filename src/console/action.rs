@@ -85,6 +85,8 @@ pub enum Action {
     Retry,
     /// Leave a letter undone.
     Drop,
+    /// What happened since one left.
+    SinceLeft,
     /// All keys.
     Help,
     /// Leave.

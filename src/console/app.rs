@@ -28,6 +28,7 @@ pub mod operator;
 mod pick;
 pub mod query;
 mod sense;
+pub mod since;
 mod text;
 mod update;
 
@@ -132,6 +133,8 @@ pub enum Overlay {
     Dialog(Dialog),
     /// A choice.
     Picker(Picker),
+    /// What happened since one left.
+    Since(since::Panel),
 }
 
 /// What a console is opened with.
@@ -188,6 +191,8 @@ pub struct App {
     pub all_agents: bool,
     /// The operator's page.
     pub operator: operator::View,
+    /// Who sits here, and since when he was away.
+    seat: since::Seat,
     /// The page below this one, where that is not the home screen.
     beneath: Option<Page>,
     /// What lists are narrowed to.
@@ -259,6 +264,7 @@ impl App {
             misread: None,
             all_agents: false,
             operator: operator::View::default(),
+            seat: since::Seat::taken(time.now),
             beneath: None,
             filters: BTreeMap::new(),
             filtering: false,
@@ -300,6 +306,7 @@ impl App {
         match (&self.overlay, &self.composer, &self.page) {
             (Some(Overlay::Dialog(_)), _, _) => Place::Dialog,
             (Some(Overlay::Picker(_)), _, _) => Place::Picker,
+            (Some(Overlay::Since(_)), _, _) => Place::Since,
             (Some(Overlay::Help(place, _)), _, _) => *place,
             (_, Some(_), _) => Place::Text,
             (_, None, Page::Home) => Place::Home,
@@ -373,6 +380,7 @@ impl App {
     pub fn update(&mut self, msg: Msg, time: Time) -> Vec<Effect> {
         let mut effects = Vec::new();
         self.take(msg, time, &mut effects);
+        self.show_since();
         self.settle(&mut effects);
         effects
     }

@@ -21,12 +21,14 @@ pub enum Place {
     Dialog,
     /// A menu.
     Picker,
+    /// What happened since one left.
+    Since,
 }
 
 impl Place {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Home, Self::Run, Self::Thread, Self::Operator, Self::Text, Self::Dialog, Self::Picker];
+    pub const ALL: [Self; 8] =
+        [Self::Home, Self::Run, Self::Thread, Self::Operator, Self::Text, Self::Dialog, Self::Picker, Self::Since];
 }
 
 /// A key as the table names it.
@@ -104,8 +106,10 @@ const fn ctrl(letter: char) -> Key {
 }
 const ALT_ENTER: Key = Key { code: KeyCode::Enter, with: KeyModifiers::ALT };
 
-use Place::{Dialog, Home, Operator, Picker, Run, Text, Thread};
+use Place::{Dialog, Home, Operator, Picker, Run, Since, Text, Thread};
 const PAGES: &[Place] = &[Home, Run, Thread, Operator];
+/// Where rows or lines are gone through.
+const LONG: &[Place] = &[Home, Run, Thread, Operator, Since];
 
 /// It holds everywhere.
 const ALL: &[Pane] = &[];
@@ -150,12 +154,12 @@ table! {
     Action::Pane(Pane::Live), [c('5')], "live", "The screen of the selected agent", &[Home], false, 0, ALL;
     Action::Left, [k(KeyCode::Left), c('h')], "left", "The tab or pane to the left", &[Home], false, 0, ALL;
     Action::Right, [k(KeyCode::Right), c('l')], "right", "The tab or pane to the right", &[Home], false, 0, ALL;
-    Action::Up, [k(KeyCode::Up), c('k')], "up", "One row up", PAGES, false, 0, ALL;
-    Action::Down, [k(KeyCode::Down), c('j')], "down", "One row down", PAGES, false, 0, ALL;
-    Action::PageUp, [k(KeyCode::PageUp), ctrl('b')], "page up", "A page up", PAGES, false, 0, ALL;
-    Action::PageDown, [k(KeyCode::PageDown), ctrl('f')], "page down", "A page down", PAGES, false, 0, ALL;
-    Action::First, [k(KeyCode::Home)], "first", "The first row", PAGES, false, 0, ALL;
-    Action::Last, [k(KeyCode::End)], "last", "The last row", PAGES, false, 0, ALL;
+    Action::Up, [k(KeyCode::Up), c('k')], "up", "One row up", LONG, false, 0, ALL;
+    Action::Down, [k(KeyCode::Down), c('j')], "down", "One row down", LONG, false, 0, ALL;
+    Action::PageUp, [k(KeyCode::PageUp), ctrl('b')], "page up", "A page up", LONG, false, 0, ALL;
+    Action::PageDown, [k(KeyCode::PageDown), ctrl('f')], "page down", "A page down", LONG, false, 0, ALL;
+    Action::First, [k(KeyCode::Home)], "first", "The first row", LONG, false, 0, ALL;
+    Action::Last, [k(KeyCode::End)], "last", "The last row", LONG, false, 0, ALL;
     Action::Open, [k(KeyCode::Enter)], "open", "Open what is selected", &[Home, Operator], false, 10, LISTS;
     Action::Back, [k(KeyCode::Esc)], "back", "One level back; at home: dismisses a message, clears a filter", PAGES, false, 80, ALL;
     Action::Reply, [c('r')], "reply", "Reply in the thread: an answer where one is waited for", PAGES, false, 20, ASKED;
@@ -183,6 +187,7 @@ table! {
     Action::Mode, [c('M')], "mode", "Who decides: off, assist or auto; written into the policy file", &[Operator], false, 14, CALLS;
     Action::Retry, [c('t')], "try again", "Try the letter again", &[Operator], false, 11, CALLS;
     Action::Drop, [c('D')], "drop", "Leave undone what the letter was to do", &[Operator], true, 13, CALLS;
+    Action::SinceLeft, [c('L')], "since you left", "What happened since you left, once more", PAGES, false, 0, ALL;
     Action::AllAgents, [c('.')], "all agents", "Agents of all runs, or of the selected one", &[Home], false, 0, AGENTS;
     Action::Send, [ctrl('s'), ALT_ENTER], "send", "Send what was written", &[Text], false, 10, ALL;
     Action::Edit, [ctrl('e')], "editor", "Write it in $VISUAL or $EDITOR, and come back", &[Text], false, 25, ALL;
@@ -195,6 +200,8 @@ table! {
     Action::Down, [k(KeyCode::Down)], "down", "One row down", &[Picker], false, 30, ALL;
     Action::Take, [k(KeyCode::Enter)], "take", "Take what is selected", &[Picker], false, 10, ALL;
     Action::No, [k(KeyCode::Esc)], "cancel", "Leave everything as it is", &[Picker], false, 40, ALL;
+    Action::Take, [k(KeyCode::Enter)], "go there", "To what the line is about", &[Since], false, 10, ALL;
+    Action::No, [k(KeyCode::Esc)], "close", "Go on where you were; L shows it again", &[Since], false, 20, ALL;
     Action::OtherAnswer, [k(KeyCode::Tab), k(KeyCode::BackTab), k(KeyCode::Left), k(KeyCode::Right), c('h'), c('l')], "other answer", "The other answer", &[Dialog], false, 0, ALL;
     Action::Take, [k(KeyCode::Enter)], "take", "Take the answer in focus", &[Dialog], false, 30, ALL;
 }

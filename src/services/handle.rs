@@ -14,6 +14,7 @@ use super::home::{make_dir, write_private};
 use super::log::Log;
 use super::operator::Conduct;
 use super::policy_file::set_mode;
+use super::report::{self, Told};
 use super::snapshot::{RunPage, run_page};
 use super::tmux::Attach;
 use super::view::View;
@@ -26,6 +27,7 @@ use crate::domain::delivery::Hold;
 use crate::domain::policy::OperatorMode;
 use crate::domain::run::Run;
 use crate::domain::thread::{Priority, ThreadState};
+use crate::domain::time::Moment;
 use crate::store::Order;
 use crate::store::read::forum::viewer_of;
 
@@ -233,6 +235,31 @@ impl Handle {
             let reader = engine.reader()?;
             let viewer = viewer_of(&handle.caller.actor, handle.caller.identity.as_ref());
             explain(&View::new(&engine.home, &reader, engine.now(), viewer), &what)
+        };
+        self.beside(look, tell);
+    }
+
+    /// Notes that who wishes is there, and tells what happened since he left, if he has been away.
+    pub fn come_back(&self, tell: impl FnOnce(Result<Option<Told>, Trouble>) + Send + 'static) {
+        self.beside(|handle| report::come_back(&handle.engine, &handle.caller.actor), tell);
+    }
+
+    /// Notes that who wishes is there.
+    pub fn note_there(&self) {
+        let log = Log::new(&self.engine.home);
+        let note = move |done: Result<(), Trouble>| {
+            if let Err(trouble) = done {
+                log.line("presence", &trouble.message);
+            }
+        };
+        self.beside(|handle| report::note_there(&handle.engine, &handle.caller.actor), note);
+    }
+
+    /// Tells what happened since then.
+    pub fn tell_since(&self, since: Moment, tell: impl FnOnce(Result<Told, Trouble>) + Send + 'static) {
+        let look = move |handle: &Self| {
+            let engine = &handle.engine;
+            report::report(&*engine.reader()?, None, since, engine.now())
         };
         self.beside(look, tell);
     }

@@ -16,6 +16,7 @@ use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 
 use super::console_operator::concluded;
 use super::console_screens::run_page;
+use super::console_since::told;
 use super::console_world::{Desk, HOSTILE, page, snapshot};
 
 /// Keys that do something somewhere, so that every view and every dialog is come to.
@@ -74,6 +75,7 @@ enum Turn {
     Failed,
     Defect,
     Back,
+    Away,
     Later(u64),
     Settle,
 }
@@ -94,6 +96,7 @@ fn turn() -> impl Strategy<Value = Turn> {
         1 => Just(Turn::Failed),
         1 => Just(Turn::Defect),
         1 => Just(Turn::Back),
+        1 => Just(Turn::Away),
         1 => (100_u64..9000).prop_map(Turn::Later),
         6 => Just(Turn::Settle),
     ]
@@ -215,6 +218,7 @@ fn play(desk: &mut Desk, turn: Turn) {
         Turn::Failed => desk.tell(Msg::Look(Look::Failed(HOSTILE.to_owned()))),
         Turn::Defect => desk.tell(Msg::Defect(HOSTILE.to_owned())),
         Turn::Back => desk.tell(Msg::Back(Some(HOSTILE.to_owned()))),
+        Turn::Away => desk.tell(Msg::Since(Ok(Some(Box::new(told()))))),
         Turn::Later(millis) => desk.later(Duration::from_millis(millis)),
         Turn::Settle => {
             settle(desk);
@@ -268,6 +272,7 @@ fn the_storm_comes_to_every_view_and_every_question() {
                 Some(Overlay::Help(place, _)) => drop(seen.insert(format!("help {place:?}"))),
                 Some(Overlay::Messages(_)) => drop(seen.insert("messages".to_owned())),
                 Some(Overlay::Explained(..)) => drop(seen.insert("explains".to_owned())),
+                Some(Overlay::Since(_)) => drop(seen.insert("since one left".to_owned())),
                 Some(Overlay::Picker(picker)) => {
                     let title = picker.title.split(' ').next().unwrap_or_default();
                     seen.insert(format!("picks {title}"));
@@ -290,7 +295,7 @@ fn the_storm_comes_to_every_view_and_every_question() {
             assert!(seen.contains(&format!("{view} {layout}")), "never at {view} {layout}:\n{all}");
         }
     }
-    let picks = ["picks State", "picks Priority", "picks Assign", "messages", "looks for something"];
+    let picks = ["picks State", "picks Priority", "picks Assign", "messages", "looks for something", "since one left"];
     for view in ["asks stop", "asks restart", "asks close", "asks merge", "asks drop", "picks Mode", "help Run"]
         .into_iter()
         .chain(picks)

@@ -64,6 +64,7 @@ impl App {
             Action::Merge => self.ask_ahead("Merge", "merge", Wish::Merge, effects),
             Action::Filter => self.filtering = true,
             Action::Operator => self.open_operator(None),
+            Action::SinceLeft => effects.extend(self.seat.left.map(Effect::Since)),
             Action::Mode => self.pick_mode(),
             Action::Retry => self.retry_letter(effects),
             Action::Drop => self.ask_drop(),
@@ -111,6 +112,7 @@ impl App {
         match action {
             Action::Back | Action::Open | Action::NextField => {}
             Action::NextWaiting => self.say("nothing waits for you"),
+            Action::SinceLeft => self.say("you have not been away; metawsm report tells of any time"),
             Action::Acknowledge if self.focus == Pane::Attention => self.say("acknowledged already"),
             Action::Merge | Action::CloseRun => self.say(format!("{name}: only a completed run")),
             _ => self.say(format!("{name}: nothing here to do that with")),

@@ -216,7 +216,7 @@ pub enum Step {
 }
 
 impl Step {
-    fn select<K: Clone + PartialEq>(
+    pub(super) fn select<K: Clone + PartialEq>(
         self,
         list: &mut crate::console::widgets::list::List<K>,
         id_of: impl Fn(usize) -> K,

@@ -96,6 +96,7 @@ impl App {
             Action::Acknowledge => self.escalation().is_some_and(|row| row.calls(self.time.now)),
             Action::NextWaiting => self.waiting() > 0 || self.digest.questions > 0,
             Action::Filter => self.page == Page::Operator || (self.page == Page::Home && self.focus != Pane::Live),
+            Action::SinceLeft => self.seat.left.is_some(),
             Action::Retry | Action::Drop => self.letter().is_some(),
             Action::Back => {
                 self.page != Page::Home || self.toasts.iter().any(|toast| toast.error) || self.narrowed().is_some()

@@ -30,7 +30,12 @@ impl App {
             self.aged = time.up;
             self.digest = Digest::of(&self.snapshot, self.time.now);
         }
+        if matches!(msg, Msg::Key(_) | Msg::Paste(_) | Msg::Focus) {
+            self.is_there(time.now, effects);
+        }
         match msg {
+            Msg::Focus => {}
+            Msg::Since(told) => self.told_since(told),
             Msg::Key(key) => self.key(key, effects),
             Msg::Paste(text) => self.paste(&text),
             Msg::Resize(width, height) => self.size = (width, height),
@@ -84,6 +89,7 @@ impl App {
             (Some(Overlay::Help(..) | Overlay::Messages(_) | Overlay::Explained(..)), _) => self.text_key(place, &key),
             (Some(Overlay::Dialog(_)), _) => self.dialog_key(&key, effects),
             (Some(Overlay::Picker(_)), _) => self.picker_key(&key, effects),
+            (Some(Overlay::Since(_)), _) => self.since_key(&key),
             (None, true) => self.filter_key(&key),
             (None, false) => match (place, find(place, &key)) {
                 // A line ends with Enter.
@@ -226,6 +232,8 @@ impl App {
                 let before = std::mem::replace(&mut self.snapshot, snapshot);
                 if self.loaded {
                     self.tell_delivered(before.seq);
+                } else {
+                    effects.push(Effect::ComeBack);
                 }
                 self.loaded = true;
                 self.digest = Digest::of(&self.snapshot, self.time.now);

@@ -28,6 +28,7 @@ mod messages;
 mod operator;
 mod run;
 mod runs;
+mod since;
 pub mod thread;
 
 /// Draws the screen.
@@ -91,6 +92,7 @@ fn over(app: &App, area: Rect, buffer: &mut Buffer) {
         Overlay::Explained(_, told, scroll) => explain::draw(app, told.as_deref(), scroll, area, buffer),
         Overlay::Dialog(dialog) => dialog.draw(app.theme, area, buffer),
         Overlay::Picker(picker) => picker.draw(app.theme, area, buffer),
+        Overlay::Since(panel) => since::draw(app, panel, area, buffer),
     }
 }
 

@@ -38,7 +38,7 @@ fn lines(place: Place, focus: Pane, width: usize, theme: Theme) -> Vec<Line<'sta
         Place::Run => ("Run", Pane::Runs),
         Place::Thread => ("Thread", Pane::Forum),
         Place::Operator => ("Operator", Pane::Attention),
-        Place::Text | Place::Dialog | Place::Picker => ("Here", focus),
+        Place::Text | Place::Dialog | Place::Picker | Place::Since => ("Here", focus),
     };
     let (mut here, mut everywhere): (Vec<&Binding>, Vec<&Binding>) = rows(place)
         .filter(|row| row.panes.is_empty() || row.panes.contains(&of))
