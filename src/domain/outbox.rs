@@ -151,11 +151,6 @@ pub fn dead_letter_about(letter: &Letter) -> (String, Subject) {
     }
 }
 
-/// The letter that a target means.
-pub fn letter_of(target: &str) -> Option<i64> {
-    target.strip_prefix("outbox:")?.parse().ok()
-}
-
 /// Whether an event makes anything necessary outside, if that is wanted: most do not, and nobody is asked for them.
 pub fn may_have_letters(event: &Event) -> bool {
     !letters_of(event, Wanted { docs_sync: true, notify: true }).is_empty()

@@ -14,7 +14,8 @@ use metawsm::services::explain::What;
 use metawsm::services::handle::Wish;
 use metawsm::services::operator::Conduct;
 use metawsm::services::snapshot::{
-    Adviser, BudgetRow, EscalationRow, LetterRow, Offers, OperatorPage, PostOffice, RuleRow, Snapshot, Trouble,
+    Adviser, BudgetRow, EscalationRow, LetterRow, Offers, OperatorPage, PostOffice, RuleRow, Snapshot, Supervising,
+    Trouble,
 };
 
 use super::console_world::{Desk, HOSTILE, before, snapshot, wishes};
@@ -90,6 +91,7 @@ pub fn concluded() -> OperatorPage {
         created_at: before(9000),
         run_id: Some("run-1".to_owned()),
         thread_id: None,
+        call: (id == 12).then(|| "e9".to_owned()),
     };
     OperatorPage {
         rules: vec![asked, offered, waits, run, passed],
@@ -332,4 +334,24 @@ fn thousands_of_decisions_scroll_like_ten() {
     assert!(desk.shows("Restarts used 3") && !desk.shows("│ mode"), "{}", desk.drawn());
     desk.keys("<home>");
     assert!(desk.shows("│ mode") && desk.shows("Rules 10000"), "{}", desk.drawn());
+}
+
+#[test]
+fn who_has_the_lease_is_said_and_what_is_so_while_nobody_has_it() {
+    let lease = |change: fn(&mut Snapshot)| {
+        let mut home = with(concluded());
+        change(&mut home);
+        let mut desk = Desk::new(WIDE);
+        desk.pass(Duration::from_secs(10)).keys("O").look(home);
+        let drawn = desk.drawn();
+        drawn.lines().find(|line| line.starts_with("│ lease")).unwrap().trim_matches(['│', ' ']).to_owned()
+    };
+    assert_eq!(lease(|_| {}), "lease     ours, since 15m");
+    let other: fn(&mut Snapshot) =
+        |home| home.facts.supervisor = Some(Supervising { pid: 42, ours: false, since: before(900) });
+    assert_eq!(lease(other), "lease     process 42, since 15m; this console observes");
+    let hangs: fn(&mut Snapshot) = |home| home.facts.troubles.extend([Trouble::Hangs(42, before(120))]);
+    assert_eq!(lease(hangs), "lease     process 42 has it and has not responded for 2m: nothing is done");
+    let nobody: fn(&mut Snapshot) = |home| home.facts.supervisor = None;
+    assert!(lease(nobody).contains("nobody: nothing is observed, restarted or delivered"));
 }

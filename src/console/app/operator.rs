@@ -221,10 +221,7 @@ impl App {
         match self.entry()? {
             Entry::Rule(row) => Some(What::LastDecision(row.run_id.clone(), row.target.clone())),
             Entry::Budget(row) => Some(What::Agent(row.key.clone())),
-            Entry::Letter(row) => {
-                let call = self.snapshot.escalations.iter().find(|call| call.letter == Some(row.id))?;
-                Some(What::Escalation(call.id.clone()))
-            }
+            Entry::Letter(row) => row.call.clone().map(What::Escalation),
         }
     }
 

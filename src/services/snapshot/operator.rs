@@ -5,7 +5,7 @@ use crate::domain::adviser::{PROGRAM, Tally};
 use crate::domain::agent::{Agent, AgentKey, AgentStatus};
 use crate::domain::escalation::{EscalationState, SuggestionState};
 use crate::domain::operator::{Action, Conclusion, Decision, Intent, Measure};
-use crate::domain::outbox::Letter;
+use crate::domain::outbox::{Letter, dead_letter_about};
 use crate::domain::run::{Run, RunStatus};
 use crate::domain::scene::LastDecision;
 use crate::domain::time::Moment;
@@ -112,6 +112,8 @@ pub struct LetterRow {
     pub run_id: Option<String>,
     /// Its thread.
     pub thread_id: Option<String>,
+    /// The escalation that stands because of it.
+    pub call: Option<String>,
 }
 
 /// How the outbox fares.
@@ -177,7 +179,7 @@ impl Source {
         Ok(OperatorPage {
             rules: self.rules(runs)?,
             budgets: self.budgets(runs)?,
-            letters: letters.into_iter().rev().map(letter_row).collect(),
+            letters: letters.into_iter().rev().map(|letter| self.letter_row(letter)).collect::<Result<_, _>>()?,
             post: self.post()?,
             adviser: self.adviser()?,
             offers: self.offers()?,
@@ -312,6 +314,24 @@ impl Source {
         })
     }
 
+    fn letter_row(&self, letter: Letter) -> Result<LetterRow, EngineError> {
+        let (target, about) = dead_letter_about(&letter);
+        let calls = self.reader.escalations_about(about.run_id.as_deref(), &target)?;
+        let subject = letter.subject();
+        let thread = letter.payload.get("thread_id").and_then(serde_json::Value::as_str);
+        Ok(LetterRow {
+            id: letter.id,
+            errand: errand(&letter.topic).to_owned(),
+            about: subject.ticket.unwrap_or(letter.key),
+            attempts: letter.attempts,
+            created_at: letter.created_at,
+            run_id: subject.run_id,
+            thread_id: thread.map(str::to_owned),
+            call: calls.into_iter().find(|call| call.stands()).map(|call| call.escalation_id),
+            error: letter.last_error.unwrap_or_default(),
+        })
+    }
+
     fn adviser(&self) -> Result<Option<Adviser>, EngineError> {
         let Some(kept) = self.reader.adviser(PROGRAM)? else { return Ok(None) };
         let words = |last: &crate::domain::adviser::LastAdvised| {
@@ -357,20 +377,5 @@ fn subject_words(agent: Option<&str>, target: &str) -> String {
         (None, Some(("thread" | "request", _))) => "a thread".to_owned(),
         (None, Some((what, name))) => format!("{what} {name}"),
         (None, None) => format!("the {target}"),
-    }
-}
-
-fn letter_row(letter: Letter) -> LetterRow {
-    let subject = letter.subject();
-    let thread = letter.payload.get("thread_id").and_then(serde_json::Value::as_str);
-    LetterRow {
-        id: letter.id,
-        errand: errand(&letter.topic).to_owned(),
-        attempts: letter.attempts,
-        error: letter.last_error.unwrap_or_default(),
-        created_at: letter.created_at,
-        run_id: subject.run_id,
-        thread_id: thread.map(str::to_owned),
-        about: subject.ticket.unwrap_or(letter.key),
     }
 }

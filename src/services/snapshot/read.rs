@@ -11,7 +11,6 @@ use super::{
 };
 use crate::domain::agent::{Agent, AgentKey, AgentStatus};
 use crate::domain::escalation::{EscalationState, Kind};
-use crate::domain::outbox::letter_of;
 use crate::domain::policy::Policy;
 use crate::domain::run::{Run, RunStatus};
 use crate::domain::thread::{Priority, Thread};
@@ -448,7 +447,7 @@ fn attention(reader: &Reader) -> Result<(Vec<EscalationRow>, Vec<SuggestionRow>)
         run_id: escalation.run_id,
         workspace: escalation.workspace,
         agent: escalation.agent,
-        letter: letter_of(&escalation.target).filter(|_| escalation.kind == Kind::DeadLetter),
+        letter: escalation.evidence["outbox_id"].as_i64().filter(|_| escalation.kind == Kind::DeadLetter),
         thread_id: escalation.thread_id,
         opened_at: escalation.opened_at,
         due_at: escalation.due_at,
