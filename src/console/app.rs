@@ -24,9 +24,11 @@ use crate::services::snapshot::{AgentRow, Asked, RunPage, RunRow, Snapshot, Tab,
 mod act;
 mod digest;
 mod lists;
+pub mod operator;
 mod pick;
 pub mod query;
 mod sense;
+pub mod since;
 mod text;
 mod update;
 
@@ -56,6 +58,8 @@ pub enum Page {
     Run(String),
     /// A thread.
     Thread(String),
+    /// The operator.
+    Operator,
 }
 
 /// How the home screen is laid out.
@@ -129,6 +133,8 @@ pub enum Overlay {
     Dialog(Dialog),
     /// A choice.
     Picker(Picker),
+    /// What happened since one left.
+    Since(since::Panel),
 }
 
 /// What a console is opened with.
@@ -183,6 +189,12 @@ pub struct App {
     pub misread: Option<String>,
     /// Agents of all runs are shown.
     pub all_agents: bool,
+    /// The operator's page.
+    pub operator: operator::View,
+    /// Who sits here, and since when he was away.
+    seat: since::Seat,
+    /// The page below this one, where that is not the home screen.
+    beneath: Option<Page>,
     /// What lists are narrowed to.
     pub filters: BTreeMap<Pane, String>,
     /// The filter of the focused pane is being typed.
@@ -251,6 +263,9 @@ impl App {
             asked: None,
             misread: None,
             all_agents: false,
+            operator: operator::View::default(),
+            seat: since::Seat::taken(time.now),
+            beneath: None,
             filters: BTreeMap::new(),
             filtering: false,
             composer: None,
@@ -291,11 +306,13 @@ impl App {
         match (&self.overlay, &self.composer, &self.page) {
             (Some(Overlay::Dialog(_)), _, _) => Place::Dialog,
             (Some(Overlay::Picker(_)), _, _) => Place::Picker,
+            (Some(Overlay::Since(_)), _, _) => Place::Since,
             (Some(Overlay::Help(place, _)), _, _) => *place,
             (_, Some(_), _) => Place::Text,
             (_, None, Page::Home) => Place::Home,
             (_, None, Page::Run(_)) => Place::Run,
             (_, None, Page::Thread(_)) => Place::Thread,
+            (_, None, Page::Operator) => Place::Operator,
         }
     }
 
@@ -303,7 +320,7 @@ impl App {
     pub fn run(&self) -> Option<&RunRow> {
         match &self.page {
             Page::Run(run_id) => self.snapshot.run(run_id),
-            Page::Home | Page::Thread(_) => self.snapshot.runs.get(self.runs.place()?),
+            Page::Home | Page::Thread(_) | Page::Operator => self.snapshot.runs.get(self.runs.place()?),
         }
     }
 
@@ -339,7 +356,7 @@ impl App {
     pub fn thread(&self) -> Option<&ThreadRow> {
         match &self.page {
             Page::Thread(thread_id) => self.snapshot.thread_row(thread_id),
-            Page::Home | Page::Run(_) => self.thread_rows().get(self.thread_list()?.place()?),
+            Page::Home | Page::Run(_) | Page::Operator => self.thread_rows().get(self.thread_list()?.place()?),
         }
     }
 
@@ -363,6 +380,7 @@ impl App {
     pub fn update(&mut self, msg: Msg, time: Time) -> Vec<Effect> {
         let mut effects = Vec::new();
         self.take(msg, time, &mut effects);
+        self.show_since();
         self.settle(&mut effects);
         effects
     }

@@ -9,6 +9,7 @@ use crate::domain::time::Moment;
 use crate::services::explain::{Explanation, What};
 use crate::services::handle::{Preview, Trouble, Wish};
 use crate::services::live::{Screen, Target};
+use crate::services::report::Told;
 use crate::services::snapshot::{Look, RunPage, Want};
 
 /// Something came in.
@@ -36,6 +37,10 @@ pub enum Msg {
     Draft(u64, Option<String>),
     /// A draft that was written on in another program, or why it was not.
     Edited(String, Result<String, Trouble>),
+    /// The terminal has the focus.
+    Focus,
+    /// What happened since somebody left; nothing where nobody was away.
+    Since(Result<Option<Box<Told>>, Trouble>),
     /// A deadline has passed.
     Tick,
     /// The screen is ours again after something else had it.
@@ -55,6 +60,12 @@ pub enum Effect {
     Preview(u64, Wish),
     /// Say why something stands as it does.
     Explain(u64, What),
+    /// Somebody is there: say what happened since he left, if he has been away.
+    ComeBack,
+    /// Somebody is there still.
+    There,
+    /// Say what happened since then.
+    Since(Moment),
     /// Make a run's page.
     Page(String),
     /// Look at something else in the home.

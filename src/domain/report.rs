@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::actor::ActorType;
+use super::adviser::{Advised, Outcome};
 use super::agent::AgentStatus;
 use super::escalation::{Kind, SuggestionState};
 use super::event::{Event, Fact, Subject};
@@ -103,6 +104,23 @@ pub struct Deeds {
     pub eased: u32,
     /// Escalations that a human settled.
     pub settled: u32,
+    /// What was asked of the adviser, and what came of it.
+    pub adviser: Advices,
+}
+
+/// What was asked of the adviser, and what came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Advices {
+    /// Questions that were put.
+    pub asked: u32,
+    /// Answers that said what the rules say.
+    pub agreed: u32,
+    /// Answers by which a human was called.
+    pub called: u32,
+    /// Answers of which nothing came, failures among them.
+    pub rejected: u32,
+    /// Milliseconds that the program ran.
+    pub duration_ms: u64,
 }
 
 /// What happened.
@@ -143,6 +161,8 @@ impl Report {
                 self.operator.suggested.entry(*intent).or_default().made += 1;
             }
             Fact::SuggestionSettled { suggestion_id, to, .. } => self.settle(suggestion_id, *to),
+            Fact::OperatorAsked(_) => self.operator.adviser.asked += 1,
+            Fact::OperatorAdvised(advised) => self.advise(advised),
             Fact::EscalationOpened { update: false, .. } => self.operator.called += 1,
             Fact::EscalationOpened { kind: Kind::Sla, .. } => self.operator.called_again += 1,
             Fact::EscalationNotified { .. } => self.operator.called_again += 1,
@@ -155,6 +175,17 @@ impl Report {
     fn goes_on(&mut self, subject: &Subject) {
         let whose = (&subject.run_id, &subject.workspace, &subject.agent_name);
         self.finished.retain(|one| (&one.run_id, &one.workspace, &one.agent) != whose);
+    }
+
+    fn advise(&mut self, advised: &Advised) {
+        let told = &mut self.operator.adviser;
+        let count = match advised.outcome {
+            Outcome::Agrees => &mut told.agreed,
+            Outcome::Escalated => &mut told.called,
+            Outcome::Rejected => &mut told.rejected,
+        };
+        *count += 1;
+        told.duration_ms = told.duration_ms.saturating_add(advised.duration_ms);
     }
 
     fn finish(&mut self, event: &Event, what: &str, reason: &str) {

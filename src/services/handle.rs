@@ -13,17 +13,21 @@ use super::explain::{Explanation, What, explain};
 use super::home::{make_dir, write_private};
 use super::log::Log;
 use super::operator::Conduct;
+use super::policy_file::set_mode;
+use super::report::{self, Told};
 use super::snapshot::{RunPage, run_page};
 use super::tmux::Attach;
 use super::view::View;
 use super::words::offer;
-use super::{closing, delivery, gates, merging, operator, stopping};
+use super::{closing, delivery, gates, merging, operator, outbox, stopping};
 use crate::domain::actor::ActorType;
 use crate::domain::agent::{Agent, AgentKey};
-use crate::domain::command::{AgentWish, Command, DeliveryWish, RunWish, ThreadWish};
+use crate::domain::command::{AgentWish, Command, DeliveryWish, OutboxWish, RunWish, ThreadWish};
 use crate::domain::delivery::Hold;
+use crate::domain::policy::OperatorMode;
 use crate::domain::run::Run;
 use crate::domain::thread::{Priority, ThreadState};
+use crate::domain::time::Moment;
 use crate::store::Order;
 use crate::store::read::forum::viewer_of;
 
@@ -89,6 +93,12 @@ pub enum Wish {
     AckEscalation(String),
     /// A human has dealt with it.
     ResolveEscalation(String, String),
+    /// Who decides: written into the policy file.
+    SetMode(OperatorMode),
+    /// Try a letter again that was given up.
+    RetryLetter(i64),
+    /// Leave undone what a letter was to do.
+    DropLetter(i64),
 }
 
 /// What can be changed of a thread.
@@ -225,6 +235,31 @@ impl Handle {
             let reader = engine.reader()?;
             let viewer = viewer_of(&handle.caller.actor, handle.caller.identity.as_ref());
             explain(&View::new(&engine.home, &reader, engine.now(), viewer), &what)
+        };
+        self.beside(look, tell);
+    }
+
+    /// Notes that who wishes is there, and tells what happened since he left, if he has been away.
+    pub fn come_back(&self, tell: impl FnOnce(Result<Option<Told>, Trouble>) + Send + 'static) {
+        self.beside(|handle| report::come_back(&handle.engine, &handle.caller.actor), tell);
+    }
+
+    /// Notes that who wishes is there.
+    pub fn note_there(&self) {
+        let log = Log::new(&self.engine.home);
+        let note = move |done: Result<(), Trouble>| {
+            if let Err(trouble) = done {
+                log.line("presence", &trouble.message);
+            }
+        };
+        self.beside(|handle| report::note_there(&handle.engine, &handle.caller.actor), note);
+    }
+
+    /// Tells what happened since then.
+    pub fn tell_since(&self, since: Moment, tell: impl FnOnce(Result<Told, Trouble>) + Send + 'static) {
+        let look = move |handle: &Self| {
+            let engine = &handle.engine;
+            report::report(&*engine.reader()?, None, since, engine.now())
         };
         self.beside(look, tell);
     }
@@ -367,6 +402,18 @@ impl Handle {
                 operator::resolve(engine, caller, &id, Some(note).filter(|note| !note.trim().is_empty()))?;
                 Ok("resolved".to_owned())
             }
+            Wish::SetMode(mode) => {
+                set_mode(&engine.home, mode)?;
+                Ok(format!("the policy's mode is {} now", mode.word()))
+            }
+            Wish::RetryLetter(id) => {
+                outbox::settle(engine, caller, id, OutboxWish::Retry)?;
+                Ok(format!("letter {id} is tried again"))
+            }
+            Wish::DropLetter(id) => {
+                outbox::settle(engine, caller, id, OutboxWish::Drop)?;
+                Ok(format!("letter {id} is dropped"))
+            }
         }
     }
 
@@ -463,7 +510,10 @@ impl Handle {
             | Wish::AcceptSuggestion(_)
             | Wish::DismissSuggestion(_)
             | Wish::AckEscalation(_)
-            | Wish::ResolveEscalation(_, _) => Ok(Preview { would: Vec::new(), gates: Vec::new() }),
+            | Wish::ResolveEscalation(_, _)
+            | Wish::SetMode(_)
+            | Wish::RetryLetter(_)
+            | Wish::DropLetter(_) => Ok(Preview { would: Vec::new(), gates: Vec::new() }),
         }
     }
 

@@ -32,6 +32,7 @@ pub mod policy_file;
 pub mod process;
 pub mod progress;
 pub mod report;
+pub mod report_words;
 pub mod server_watch;
 pub mod skills;
 pub mod snapshot;

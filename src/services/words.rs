@@ -1,12 +1,13 @@
 //! Events in words, for people: one plain sentence each, in the past tense.
 
 use super::text::one_line;
-use crate::domain::adviser::{Advice, Advised, Aim, Outcome, Rejection};
+use crate::domain::adviser::{Advice, Advised, Aim, Outcome, Rejection, Tally};
 use crate::domain::agent::AgentStatus;
 use crate::domain::delivery::{Delivery, DeliveryState};
 use crate::domain::escalation::Suggestion;
 use crate::domain::event::{Event, Fact};
 use crate::domain::operator::{Action, Decision, Intent, RUN_TARGET};
+use crate::domain::outbox::{CALL_NOTED, DOCS_SYNC, NOTIFY};
 use crate::domain::plan::StepStatus;
 use crate::domain::run::RunStatus;
 use crate::domain::time::age;
@@ -109,6 +110,29 @@ pub fn advice_words(outcome: Outcome, advice: Option<&Advice>, rejection: Option
         (_, None, Some(no)) => format!("was of no use: {}", no.detail),
         (_, Some((would, why)), None) => format!("{would}{why}"),
         (_, None, None) => "said nothing".to_owned(),
+    }
+}
+
+/// What the adviser has cost, in words.
+pub fn cost(tally: &Tally) -> String {
+    let questions = if tally.questions == 1 { "question" } else { "questions" };
+    format!(
+        "{} {questions}, {} of which nothing came, {} in all, {} KiB given, {} KiB written",
+        tally.questions,
+        tally.rejected,
+        age(std::time::Duration::from_millis(tally.duration_ms)),
+        tally.bytes_in.div_ceil(1024),
+        tally.bytes_out.div_ceil(1024),
+    )
+}
+
+/// What is to be done outside by a letter, in words.
+pub fn errand(topic: &str) -> &str {
+    match topic {
+        DOCS_SYNC => "write an answer into the changelog",
+        CALL_NOTED => "write a call into the changelog",
+        NOTIFY => "run the program that calls you",
+        other => other,
     }
 }
 

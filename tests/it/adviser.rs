@@ -210,7 +210,12 @@ fn in_assist_its_answer_is_shown_and_nothing_comes_of_it() {
     let seq = decided.iter().find(about).unwrap()["seq"].to_string();
     let told = stage.world.metawsm(&["explain", "decision", &seq]).is(0).stdout;
     assert!(told.contains("agrees (0.9 sure): it goes round"), "{told}");
-    stage.over(&mut supervisor);
+    let report = stage.world.ask(&["report", "--since", "1h"])["report"]["operator"]["adviser"].clone();
+    let events = stage.over(&mut supervisor);
+    let asked = events.iter().filter(|event| event["event_type"] == "operator.asked").count();
+    assert_eq!((&report["asked"], &report["agreed"], &report["rejected"]), (&json!(asked), &json!(1), &json!(1)));
+    let text = stage.world.metawsm(&["report", "--since", "1h"]).is(0).stdout;
+    assert!(text.contains("asked the adviser 2 times: 1 agreed with the rules, 1 of no use"), "{text}");
 }
 
 #[test]
