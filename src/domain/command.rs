@@ -367,7 +367,7 @@ pub enum RunWish {
         /// The event that was written down.
         event_id: String,
     },
-    /// metawsm committed its own files.
+    /// A commit was made: of metawsm's own files, or of agents' work.
     Committed {
         /// The workspace.
         workspace: String,
@@ -377,6 +377,10 @@ pub enum RunWish {
         sha: String,
         /// Its first line.
         message: String,
+        /// Whether it holds only what metawsm wrote.
+        own: bool,
+        /// Who is named as its author.
+        author: Option<String>,
     },
     /// A branch was merged into its base.
     Merged {

@@ -285,7 +285,7 @@ pub enum Fact {
         /// The event that was written down.
         of_event: String,
     },
-    /// metawsm committed what it wrote itself.
+    /// A commit was made on a run's branch.
     #[serde(rename = "git.committed")]
     GitCommitted {
         /// The repository.
@@ -296,6 +296,9 @@ pub enum Fact {
         message: String,
         /// Whether it holds only what metawsm wrote.
         own: bool,
+        /// Who is named as its author, where it holds agents' work.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        author: Option<String>,
     },
     /// A branch was merged into its base.
     #[serde(rename = "git.merged")]

@@ -216,6 +216,17 @@ pub struct Waiting {
     pub priority: Priority,
 }
 
+/// What differs in a worktree and is committed nowhere, metawsm's own writing aside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Dirt {
+    /// Tells it from another change.
+    pub print: String,
+    /// How many files differ.
+    pub files: usize,
+    /// The first of them, by name.
+    pub first: Vec<String>,
+}
+
 /// What is known of a run.
 #[derive(Debug, Clone)]
 pub struct Sight<'a> {

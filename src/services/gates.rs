@@ -11,6 +11,7 @@ use crate::domain::agent::Agent;
 use crate::domain::event::Worktree;
 use crate::domain::outbox::DOCS_SYNC;
 use crate::domain::policy::Policy;
+use crate::domain::refusal::Refusal;
 use crate::domain::run::{Run, RunMode, RunStatus};
 use crate::domain::scene::Workspace;
 use crate::store::Reader;
@@ -43,8 +44,33 @@ pub fn evaluate(
     Ok(gates)
 }
 
-fn gate(name: &'static str, ok: bool, reason: impl Into<String>, mend: impl Into<String>) -> Gate {
+/// A gate; what is passed needs no mend.
+pub fn gate(name: &'static str, ok: bool, reason: impl Into<String>, mend: impl Into<String>) -> Gate {
     Gate { name, ok, reason: reason.into(), mend: (!ok).then(|| mend.into()) }
+}
+
+/// Refuses to go on with a run that is not completed or whose agents are at work. `what` is not done with it then.
+///
+/// # Errors
+/// A refusal naming state and what is allowed.
+pub fn settled(reader: &Reader, run: &Run, what: &str) -> Result<(), EngineError> {
+    let working: Vec<String> = reader
+        .agents(run.id())?
+        .into_iter()
+        .filter(|agent| agent.status.working())
+        .map(|agent| agent.key.name)
+        .collect();
+    if matches!(run.status, RunStatus::Completed | RunStatus::Closing) && working.is_empty() {
+        return Ok(());
+    }
+    let allowed = run.status.next_commands();
+    let why = if working.is_empty() {
+        format!("run {} is {}: only a completed run is {what}", run.id(), run.status)
+    } else {
+        format!("run {}: {} still at work", run.id(), working.join(", "))
+    };
+    let refusal = Refusal::illegal(why, run.status.word(), allowed.to_vec());
+    Err(refusal.hint(format!("legal now: {}", allowed.join(", "))).into())
 }
 
 fn completed(run: &Run) -> Gate {
@@ -117,7 +143,8 @@ fn clean(git: &Git, reader: &Reader, run: &Run, workspaces: &[Workspace]) -> Res
     let more = dirty.len().saturating_sub(8);
     dirty.truncate(8);
     let tail = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let mend = format!("commit or remove them in {}", run.spec.workspaces.first().map_or("", |ws| ws.path.as_str()));
+    let place = run.spec.workspaces.first().map_or("", |ws| ws.path.as_str());
+    let mend = format!("metawsm commit --run-id {}, or remove them in {place}", run.id());
     Ok(gate("clean", false, format!("not committed: {}{tail}", dirty.join(", ")), mend))
 }
 

@@ -5,6 +5,7 @@ pub mod agents;
 pub mod asking;
 pub mod cleanup;
 pub mod closing;
+pub mod committing;
 pub mod conversation;
 pub mod delivery;
 pub mod docs_sync;

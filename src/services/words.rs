@@ -31,6 +31,7 @@ pub fn words_of(event: &Event) -> String {
         Fact::PostAdded { body, .. } => format!("{who} wrote: {body}"),
         Fact::WorkspaceCreated { path, .. } => format!("the workspace was made in {path}"),
         Fact::DocsSeeded { dir, .. } => format!("the ticket's docs were put into {dir}"),
+        Fact::GitCommitted { repo, message, own: false, .. } => format!("{repo} got a commit: {message}"),
         Fact::GitMerged { repo, base, how, .. } if how == "up_to_date" => {
             format!("{repo} held nothing that {base} did not have")
         }

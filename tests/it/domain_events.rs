@@ -218,7 +218,13 @@ fn facts() -> Vec<Fact> {
             key: "t1".into(),
             payload: serde_json::json!({ "thread_id": "t1" }),
         },
-        Fact::GitCommitted { repo: "repo".into(), sha: "0123abc".into(), message: "docs".into(), own: true },
+        Fact::GitCommitted {
+            repo: "repo".into(),
+            sha: "0123abc".into(),
+            message: "docs".into(),
+            own: true,
+            author: None,
+        },
         Fact::GitMerged {
             repo: "repo".into(),
             base: "main".into(),

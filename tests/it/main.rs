@@ -8,6 +8,7 @@ mod aftermath;
 mod bad_luck;
 mod calls;
 mod clock;
+mod committing;
 mod console_delivery;
 mod console_e2e;
 mod console_forum;

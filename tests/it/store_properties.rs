@@ -172,6 +172,8 @@ fn command(op: &Op) -> Command {
                 repo: "repo".into(),
                 sha: format!("{}", op.actor),
                 message: "own".into(),
+                own: op.x.is_multiple_of(2),
+                author: None,
             },
             _ => RunWish::Merged {
                 workspace: key.workspace.clone(),

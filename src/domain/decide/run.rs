@@ -395,8 +395,14 @@ fn work(scene: &Scene, run: &Run, wish: &RunWish) -> Result<Vec<Draft>, Refusal>
             };
             vec![Draft::new(Subject { ticket: Some(ticket.clone()), ..subject(workspace) }, fact)]
         }
-        RunWish::Committed { workspace, repo, sha, message } => {
-            let fact = Fact::GitCommitted { repo: repo.clone(), sha: sha.clone(), message: message.clone(), own: true };
+        RunWish::Committed { workspace, repo, sha, message, own, author } => {
+            let fact = Fact::GitCommitted {
+                repo: repo.clone(),
+                sha: sha.clone(),
+                message: shortened(message),
+                own: *own,
+                author: author.clone(),
+            };
             vec![Draft::new(subject(workspace), fact)]
         }
         RunWish::Merged { workspace, repo, base, old, new, head, how } => {

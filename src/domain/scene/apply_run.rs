@@ -157,7 +157,7 @@ impl Scene {
                         .put((run_id.clone(), name.clone(), repo.clone(), file.path.clone()), file.blob.clone());
                 }
             }
-            Fact::GitCommitted { repo, sha, message, own: true } => {
+            Fact::GitCommitted { repo, sha, message, own: true, .. } => {
                 self.own_commits.put((run_id, name, repo.clone(), sha.clone()), message.clone());
             }
             Fact::GitMerged { repo, base, new, head, how, .. } => {
