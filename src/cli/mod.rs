@@ -134,6 +134,7 @@ fn one_shot(session: &Session, command: Command) -> Result<Reply, Failure> {
         Command::Restart(args) => lifecycle::restart(session, &args),
         Command::Close(args) => lifecycle::close(session, &args),
         Command::Commit(args) => work::commit(session, &args),
+        Command::Pr(args) => work::pr(session, &args),
         Command::Merge(args) => lifecycle::merge(session, &args),
         Command::Cleanup(args) => lifecycle::cleanup(session, &args),
         Command::Logs(args) => logs::run(session, &args),

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::actor::{Actor, ActorType};
 use super::adviser::{Advice, Asked, Rejection, RuleSays};
 use super::agent::{AgentKey, AgentSpec, Exit, Health, WaitingFor};
-use super::event::{OwnFile, Worktree};
+use super::event::{OwnFile, PullRequestFact, Worktree};
 use super::operator::Conclusion;
 use super::plan::StepSpec;
 use super::policy::OperatorMode;
@@ -268,6 +268,11 @@ pub enum SuggestionWish {
     },
     /// Do not do it, and do not offer it again.
     Dismiss,
+    /// Its cause was seen to be gone, where the journal cannot tell.
+    Withdraw {
+        /// How.
+        reason: String,
+    },
 }
 
 /// What may be wished of a run.
@@ -381,6 +386,15 @@ pub enum RunWish {
         own: bool,
         /// Who is named as its author.
         author: Option<String>,
+    },
+    /// What was committed is in a pull request.
+    PullRequest {
+        /// The workspace.
+        workspace: String,
+        /// The pull request as it is now.
+        request: PullRequestFact,
+        /// On whose behalf, where that is not who did it.
+        on_behalf_of: Option<String>,
     },
     /// A branch was merged into its base.
     Merged {

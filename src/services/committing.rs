@@ -12,10 +12,10 @@ use super::error::{EngineError, Gate};
 use super::gates::{self, trees};
 use super::git::{Author, Change, ChangeKind, Git};
 use super::outbox::{self, Consumers};
-use super::own_work;
+use super::{operator, own_work};
 use crate::domain::command::RunWish;
 use crate::domain::event::Worktree;
-use crate::domain::operator::Dirt;
+use crate::domain::operator::{Dirt, Intent, repo_target};
 use crate::domain::policy::Policy;
 use crate::domain::run::Run;
 use crate::domain::scene::Workspace;
@@ -58,6 +58,13 @@ pub struct Ready {
     pub changes: Vec<Change>,
     /// The message of the commit.
     pub message: String,
+}
+
+impl Made {
+    /// In words.
+    pub fn words(&self) -> String {
+        format!("{}: {} {}", self.repo, self.sha.get(..10).unwrap_or(&self.sha), self.message)
+    }
 }
 
 /// A commit that was made.
@@ -125,7 +132,8 @@ pub fn prepare(
 ) -> Result<Prepared, EngineError> {
     gates::settled(reader, run, "committed")?;
     let mut prepared = Prepared { ready: Vec::new(), own: Vec::new(), gates: Vec::new() };
-    for (workspace, tree) in trees(&chosen(reader, policy, run, options)?) {
+    let workspaces = chosen(reader, policy, run, options.ticket.as_ref(), options.only.as_ref())?;
+    for (workspace, tree) in trees(&workspaces) {
         let changes = own_work::changes(git, reader, workspace, tree)?;
         if !changes.own.is_empty() {
             prepared.own.push(tree.repo.clone());
@@ -140,7 +148,7 @@ pub fn prepare(
         }
     }
     if !prepared.ready.is_empty() {
-        let judge = Judge { git, reader, policy: &policy.git_pr, run };
+        let judge = Judge { git, reader, policy: &policy.git_pr, run, what: checks::What::Commit };
         prepared.gates.push(judge.places(&prepared.ready)?);
         prepared.gates.push(judge.plain(&prepared.ready));
         prepared.gates.extend(judge.required(&prepared.ready, tests)?);
@@ -149,8 +157,17 @@ pub fn prepare(
 }
 
 /// The workspaces that are meant, with the worktrees that are: those of the ticket, of repositories that are allowed.
-fn chosen(reader: &Reader, policy: &Policy, run: &Run, options: &Options) -> Result<Vec<Workspace>, EngineError> {
-    if let Some(ticket) = options.ticket.as_ref().filter(|ticket| !run.spec.tickets.contains(ticket)) {
+///
+/// # Errors
+/// When the run has no such ticket, and what the store says.
+pub fn chosen(
+    reader: &Reader,
+    policy: &Policy,
+    run: &Run,
+    ticket: Option<&String>,
+    only: Option<&(String, String)>,
+) -> Result<Vec<Workspace>, EngineError> {
+    if let Some(ticket) = ticket.filter(|ticket| !run.spec.tickets.contains(ticket)) {
         let tickets = run.spec.tickets.join(", ");
         return Err(EngineError::usage(
             format!("run {} has no ticket {ticket}", run.id()),
@@ -159,13 +176,13 @@ fn chosen(reader: &Reader, policy: &Policy, run: &Run, options: &Options) -> Res
     }
     let mut found = reader.workspaces(run.id())?;
     found.retain(|workspace| {
-        let ticket = run.workspace(&workspace.name).map(|spec| &spec.ticket);
-        !workspace.removed && options.ticket.as_ref().is_none_or(|wanted| Some(wanted) == ticket)
+        let of = run.workspace(&workspace.name).map(|spec| &spec.ticket);
+        !workspace.removed && ticket.is_none_or(|wanted| Some(wanted) == of)
     });
     for workspace in &mut found {
         let name = workspace.name.clone();
         workspace.worktrees.retain(|tree| {
-            let meant = options.only.as_ref().is_none_or(|(ws, repo)| *ws == name && *repo == tree.repo);
+            let meant = only.is_none_or(|(ws, repo)| *ws == name && *repo == tree.repo);
             meant && is_allowed(policy, &tree.repo) && Path::new(&tree.path).is_dir()
         });
     }
@@ -219,7 +236,8 @@ pub fn ready(engine: &Engine, run_id: &str, options: &Options) -> Result<Prepare
     Ok(prepared)
 }
 
-fn step_limit(policy: &Policy) -> Duration {
+/// How long a test, a hook or a push may take.
+pub fn step_limit(policy: &Policy) -> Duration {
     Duration::from_secs(u64::from(policy.execution.step_timeout_seconds))
 }
 
@@ -257,6 +275,7 @@ pub fn carry_out(
             author: Some(git.author_of(path, &sha)?),
         };
         engine.order_run(caller, run_id, wish)?;
+        operator::handed_on(engine, run_id, &repo_target(&ready.workspace, &ready.tree.repo), Intent::CommitReady)?;
         let (workspace, repo) = (ready.workspace.clone(), ready.tree.repo.clone());
         made.push(Made { workspace, repo, sha, message, files: ready.changes.len() });
     }

@@ -164,7 +164,7 @@ fn merged(git: &Git, reader: &Reader, run: &Run, workspaces: &[Workspace], mergi
         }
     }
     if open.is_empty() {
-        return Ok(gate("merged", true, "every commit is in its base", ""));
+        return Ok(gate("merged", true, "every commit is in its base, or in a pull request", ""));
     }
     if merging {
         return Ok(match merging::try_all(git, reader, run, false, true) {
@@ -175,14 +175,19 @@ fn merged(git: &Git, reader: &Reader, run: &Run, workspaces: &[Workspace], mergi
             }
         });
     }
-    Ok(gate("merged", false, open.join("; "), format!("metawsm merge --run-id {}, or close with --merge", run.id())))
+    Ok(gate(
+        "merged",
+        false,
+        open.join("; "),
+        format!("metawsm merge --run-id {0}, or metawsm pr --run-id {0}, or close with --merge", run.id()),
+    ))
 }
 
 fn plural(count: usize) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
 
-/// Commits of the run's branch that are in neither its base nor `origin`'s, ours aside.
+/// Commits of the run's branch that are in neither its base nor `origin`'s nor a pull request, ours aside.
 ///
 /// # Errors
 /// What git or the store says.
@@ -206,6 +211,9 @@ pub fn unmerged(
         .filter(|base| git.rev_parse(Path::new(repo), base).is_ok())
         .collect();
     let own = reader.own_commits(run.id(), &workspace.name, &tree.repo)?;
+    // What is in a pull request is handed on.
+    let request = reader.pull_request(run.id(), &workspace.name, &tree.repo)?;
+    let bases: Vec<&str> = bases.into_iter().chain(request.as_ref().map(|request| request.head.as_str())).collect();
     let commits = git.commits_between(Path::new(repo), &bases, &head)?;
     Ok(commits.iter().filter(|commit| !own.contains(&commit.sha)).count())
 }

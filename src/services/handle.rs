@@ -352,8 +352,10 @@ impl Handle {
                 Ok(if lines.is_empty() { "nothing was left to merge".to_owned() } else { lines.join("; ") })
             }
             Wish::AcceptSuggestion(id) => {
-                let accepted = operator::accept(engine, caller, &id)?;
-                Ok(format!("accepted: {}", offer(&accepted)))
+                let (accepted, done) = operator::accept(engine, caller, &id)?;
+                let made: Vec<String> = done.iter().map(operator::Done::words).collect();
+                let made = if made.is_empty() { String::new() } else { format!(": {}", made.join("; ")) };
+                Ok(format!("accepted: {}{made}", offer(&accepted)))
             }
             Wish::DismissSuggestion(id) => {
                 let dismissed = operator::dismiss(engine, caller, &id)?;

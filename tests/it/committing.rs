@@ -36,7 +36,7 @@ fn gate(shape: &Value, name: &str) -> Value {
 }
 
 /// A hook of the repository, for all its worktrees.
-fn hook(world: &World, name: &str, text: &str) {
+pub fn hook(world: &World, name: &str, text: &str) {
     let path = world.shop().join(".git/hooks").join(name);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();

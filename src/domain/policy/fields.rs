@@ -126,7 +126,7 @@ fields! {
 "operator.restart_cooldown_seconds" seconds(1), Json("60"), "seconds", 10 - 3600; "Wait before the second restart; doubles with each one, at most 16 times."
 "operator.healthy_reset_seconds" seconds(1), Json("1800"), "seconds", 300 - 86400; "Unbroken health after which used restarts are forgotten."
 "operator.stale_run_age_seconds" seconds(1), Json("3600"), "seconds", 300 - 604800; "Time without a living agent after which a run is stopped."
-"operator.rules" Kind::Map(Text::Intent), Json("{}"), ""; "What a rule may do, by intent; absent: act in the modes off and auto, suggest in assist."
+"operator.rules" Kind::Map(Text::Intent), Json("{}"), ""; "What a rule may do, by intent; absent: act in the modes off and auto, suggest in assist. Commits and pull requests are suggested, unless it says act and git_pr.mode is auto."
 "operator.rules.*" Kind::Choice(&["act", "suggest", "never"]), Absent, ""; "act, suggest or never."
 "operator.llm.mode" MODE, Json(r#""assist""#), ""; "off: rules act; assist: rules only suggest; auto: rules act and an LLM may escalate."
 "operator.llm.command" Kind::Argv(1), Json(r#"["codex"]"#), ""; "Program of the adviser."

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use globset::{GlobBuilder, GlobMatcher};
 
-use super::{Ready, workflow};
+use super::{Ready, named, workflow};
 use crate::domain::event::Worktree;
 use crate::domain::policy::{GitPrPolicy, RequiredCheck};
 use crate::domain::run::Run;
@@ -46,6 +46,17 @@ pub struct Judge<'a> {
     pub policy: &'a GitPrPolicy,
     /// The run.
     pub run: &'a Run,
+    /// What it is for.
+    pub what: What,
+}
+
+/// What checks are made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// A commit.
+    Commit,
+    /// A pull request.
+    PullRequest,
 }
 
 /// How a check ended: its gate, and whether it applied at all.
@@ -109,8 +120,9 @@ impl Judge<'_> {
                 RequiredCheck::Tests => gates.extend(self.tests(ready, tests)?),
                 RequiredCheck::ForbiddenFiles => gates.push(self.forbidden(ready)?),
                 RequiredCheck::TicketWorkflow => gates.extend(workflow::gate(self.reader, self.run, ready)?),
-                // Of a pull request only: here it is what is to be committed.
-                RequiredCheck::CleanTree => {}
+                // What is not clean is what a commit is for.
+                RequiredCheck::CleanTree if self.what == What::Commit => {}
+                RequiredCheck::CleanTree => gates.push(self.clean(ready)),
             }
         }
         if !self.policy.require_all && gates.iter().any(|gate| gate.ok) {
@@ -121,6 +133,19 @@ impl Judge<'_> {
             }
         }
         Ok(gates)
+    }
+
+    fn clean(&self, ready: &[Ready]) -> Gate {
+        let dirty: Vec<String> = ready
+            .iter()
+            .filter(|ready| !ready.changes.is_empty())
+            .map(|ready| format!("{}: {}", ready.tree.repo, named(&ready.changes)))
+            .collect();
+        if dirty.is_empty() {
+            return gate("clean_tree", true, "every worktree is clean", "");
+        }
+        let mend = format!("metawsm commit --run-id {}", self.run.id());
+        gate("clean_tree", false, format!("not committed: {}", dirty.join("; ")), mend)
     }
 
     fn tests(&self, ready: &[Ready], tests: &Tests<'_>) -> Result<Option<Gate>> {

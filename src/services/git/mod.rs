@@ -16,6 +16,7 @@ pub mod call;
 pub mod commit;
 pub mod error;
 pub mod merge;
+pub mod push;
 pub mod repo;
 pub mod status;
 pub mod work;
