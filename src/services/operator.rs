@@ -2,6 +2,7 @@
 //!
 //! It keeps nothing that matters: what was concluded, called, offered and done stands in the journal.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use super::engine::{Caller, Engine};
 use super::error::EngineError;
 use super::progress::Progress;
 use super::stopping;
-use super::worktrees::Worktrees;
+use super::worktrees::{Key, Worktrees};
 use crate::domain::actor::{Actor, ActorType};
 use crate::domain::command::{Command, EscalationWish, SuggestionWish};
 use crate::domain::escalation::{Escalation, Kind, Suggestion, SuggestionState};
@@ -80,6 +81,8 @@ pub struct Operator {
     adviser: Arc<Desk>,
     /// Where commits are handed in.
     hands: Arc<Hands>,
+    /// Which looks into worktrees were gone into, and by which measure.
+    heard: HashMap<Key, (Moment, Measure)>,
     caller: Caller,
     /// The journal's end at the last evaluation, and how often git had told of worktrees.
     seq: (i64, u64),
@@ -94,7 +97,7 @@ impl Operator {
     pub fn new(conduct: Conduct, adviser: Arc<Desk>, hands: Arc<Hands>) -> Self {
         let caller = Caller { actor: Actor::new(ActorType::Operator, "operator"), identity: None };
         let interval = LOOK_EVERY;
-        Self { conduct, adviser, hands, caller, seq: (-1, 0), interval, next: Moment::default() }
+        Self { conduct, adviser, hands, heard: HashMap::new(), caller, seq: (-1, 0), interval, next: Moment::default() }
     }
 
     /// How often git is asked about a worktree in which nobody works any more.

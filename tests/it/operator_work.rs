@@ -280,3 +280,27 @@ fn by_rule_it_is_committed_and_a_hook_that_says_no_calls_once_until_something_ch
     assert!(suggestions(&world).is_empty());
     world.verified();
 }
+
+#[test]
+fn a_supervisor_killed_within_a_commit_leaves_one_story_and_the_next_ends_it() {
+    let more = json!({ "git_pr": { "mode": "auto" }, "operator": { "rules": { "commit_ready": "act" } } });
+    let (world, run) = left(rules(more));
+    let tree = world.tree(&run);
+    let pid = world.root.join("hook");
+    hook(&world, "pre-commit", &format!("echo $$ > {}; exec sleep 60", pid.display()));
+    let mut live = world.spawn(&["--headless"]);
+    let pid: u32 = wait_for("the hook", PATIENCE, || std::fs::read_to_string(&pid).ok()?.trim().parse().ok());
+    live.signal("KILL");
+    assert_eq!(live.ended(), -9);
+    crate::harness::signal(pid, "KILL");
+    let told = |word: &str| world.metawsm(&["events", "--type", word]).is(0).lines();
+    assert_eq!((told("operator.acted").len(), told("escalation.*").len()), (1, 0));
+    hook(&world, "pre-commit", "exit 0");
+    let _next = world.spawn(&["--headless"]);
+    let committed = || told("git.committed").iter().filter(|event| event["payload"]["own"] == false).count();
+    wait_for("the commit", PATIENCE, || (committed() == 1).then_some(()));
+    assert_eq!((told("operator.acted").len(), committed()), (2, 1), "begun twice, done once");
+    assert_eq!(world.git(&tree, &["status", "--porcelain"]), "");
+    assert_eq!(told("escalation.*").len(), 0);
+    world.verified();
+}

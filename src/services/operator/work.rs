@@ -19,7 +19,7 @@ use crate::services::engine::{Caller, Engine};
 use crate::services::error::EngineError;
 use crate::services::log::Log;
 use crate::services::pull_requests;
-use crate::services::worktrees::{Seen, Worktrees, can_request, see};
+use crate::services::worktrees::{Key, Seen, Worktrees, can_request, see};
 use crate::store::Reader;
 
 /// So many runs are worked on at the same time.
@@ -233,18 +233,28 @@ impl Operator {
         if known.is_empty() {
             return Ok(Vec::new());
         }
+        // The same look by the same measure says the same: of five hundred runs only those with news are gone into.
+        self.heard.retain(|key, _| known.contains_key(key));
+        let measure = self.measure(engine, live, None)?;
+        let mine = |run_id: &str| self.conduct.only.as_deref().is_none_or(|only| only == run_id);
+        let heard = |key: &Key, at: Moment| self.heard.get(key).is_some_and(|(then, by)| *then == at && *by == measure);
+        let news: Vec<_> = known.into_iter().filter(|(key, seen)| mine(&key.0) && !heard(key, seen.at)).collect();
+        if news.is_empty() {
+            return Ok(Vec::new());
+        }
         let standing = standing(reader)?;
         let mut complaints = Vec::new();
-        for ((run_id, _), seen) in &known {
-            if self.conduct.only.as_ref().is_none_or(|only| only == run_id)
-                && let Err(error) = self.look_at_seen(engine, reader, (run_id, seen), &standing, (live, now))
-            {
-                complaints.push(format!("rules for the worktrees of run {run_id}: {error}"));
+        for (key, seen) in news {
+            match self.look_at_seen(engine, reader, (&key.0, &seen), &standing, (live, now)) {
+                Ok(true) => drop(self.heard.insert(key, (seen.at, measure.clone()))),
+                Ok(false) => {}
+                Err(error) => complaints.push(format!("rules for the worktrees of run {}: {error}", key.0)),
             }
         }
         Ok(complaints)
     }
 
+    /// Whether all that this look says is said: what is to be done is asked again until it is.
     fn look_at_seen(
         &mut self,
         engine: &Engine,
@@ -252,7 +262,7 @@ impl Operator {
         (run_id, seen): (&str, &Seen),
         standing: &BTreeSet<(String, String)>,
         (live, now): (Option<&Measure>, Moment),
-    ) -> Result<(), EngineError> {
+    ) -> Result<bool, EngineError> {
         let stands = |target: &str| standing.contains(&(run_id.to_owned(), target.to_owned()));
         let mut over = Vec::new();
         for repo in &seen.repos {
@@ -265,10 +275,10 @@ impl Operator {
             );
         }
         if over.is_empty() && seen.repos.iter().all(|repo| repo.dirt.is_none() && repo.ahead.is_none()) {
-            return Ok(());
+            return Ok(true);
         }
         // What has happened since may have changed it: git is asked again.
-        let Some(run) = reader.run(run_id)?.filter(|run| run.last_seq == seen.seq) else { return Ok(()) };
+        let Some(run) = reader.run(run_id)?.filter(|run| run.last_seq == seen.seq) else { return Ok(true) };
         over.iter().try_for_each(|(target, intent)| handed_on(engine, run_id, target, *intent))?;
         let measure = self.measure(engine, live, Some(run_id))?;
         let mode = engine.policy_of(run_id)?.git_pr.mode;
@@ -279,7 +289,8 @@ impl Operator {
             self.next = self.next.min(now.plus(measure.interval));
             self.hands.lend(run_id, &conclusion.decision.target);
         }
-        self.carry_out(engine, reader, tell, now)
+        self.carry_out(engine, reader, tell, now)?;
+        Ok(act.is_empty())
     }
 }
 
@@ -302,7 +313,7 @@ fn standing(reader: &Reader) -> Result<BTreeSet<(String, String)>, EngineError> 
 pub fn handed_on(engine: &Engine, run_id: &str, target: &str, intent: Intent) -> Result<(), EngineError> {
     let (reader, caller) = (engine.reader()?, Caller::system("rules"));
     let note = match intent {
-        Intent::PrReady => "nothing is left to hand on in a pull request",
+        Intent::PrReady => "no pull request is to be made of it any more",
         _ => "nothing is left to commit",
     };
     let offers = reader.suggestions(Some(run_id), true)?;
