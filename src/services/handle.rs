@@ -354,8 +354,7 @@ impl Handle {
             Wish::AcceptSuggestion(id) => {
                 let (accepted, done) = operator::accept(engine, caller, &id)?;
                 let made: Vec<String> = done.iter().map(operator::Done::words).collect();
-                let made = if made.is_empty() { String::new() } else { format!(": {}", made.join("; ")) };
-                Ok(format!("accepted: {}{made}", offer(&accepted)))
+                Ok(format!("accepted: {}", if made.is_empty() { offer(&accepted) } else { made.join("; ") }))
             }
             Wish::DismissSuggestion(id) => {
                 let dismissed = operator::dismiss(engine, caller, &id)?;

@@ -71,7 +71,7 @@ fn rule_8_suggests_in_every_mode_and_acts_only_where_rule_and_mode_of_commits_sa
         assert_eq!(found.as_ref().map(|found| found.decision.action), expected, "{mode:?} {rule:?} {git:?}");
         let Some(Conclusion { decision, about, call }) = found else { continue };
         assert_eq!((decision.rule, decision.target.as_str(), decision.cause.as_str()), (8, "repo:ws/repo", "change 1"));
-        assert_eq!(decision.reason, "repo holds what is not committed: a, b c and 1 more");
+        assert_eq!(decision.reason, "3 files are not committed in repo: a, b c and 1 more");
         assert_eq!((about.workspace.as_deref(), about.ticket, call), (Some("ws"), Some(ticket("ws")), None));
     }
     let clean = RepoSeen { dirt: None, ..dirty("1") };
@@ -209,7 +209,7 @@ fn d24_what_a_completed_run_left_is_offered_and_accepting_commits_what_is_there_
     let _live = world.spawn(&["--headless"]);
     let first = offer(&world, "");
     let reason = first["reason"].as_str().unwrap();
-    assert!(reason.starts_with("shop holds what is not committed: ") && !reason.contains("ttmp"), "{reason}");
+    assert!(reason.starts_with("4 files are not committed in shop: ") && !reason.contains("ttmp"), "{reason}");
     let explained = world.metawsm(&["explain", "run", &run]).is(0).stdout;
     assert!(explained.contains("suggest commit_ready"), "{explained}");
     // A human commits by hand, and what is offered then is nothing any more.
@@ -234,6 +234,8 @@ fn d24_what_a_completed_run_left_is_offered_and_accepting_commits_what_is_there_
     );
     assert_eq!(subjects(&world, &tree)[..2], [format!("T-1: apply {run} updates"), "By hand".to_owned()]);
     assert_eq!(world.git(&tree, &["show", "HEAD:later"]), "2");
+    let explained = world.metawsm(&["explain", "run", &run]).is(0).stdout;
+    assert!(explained.contains("(it has changed since)"), "{explained}");
     let report = world.metawsm(&["report"]).is(0).stdout;
     assert!(report.contains("would have committed what was left 2 times (1 accepted, 1 withdrawn)"), "{report}");
     let events = world.verified();

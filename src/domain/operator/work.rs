@@ -65,7 +65,8 @@ impl Look<'_> {
         let dirt = seen.dirt.as_ref()?;
         let more = dirt.files.saturating_sub(dirt.first.len());
         let tail = if more > 0 { format!(" and {more} more") } else { String::new() };
-        let reason = format!("{} holds what is not committed: {}{tail}", seen.repo, dirt.first.join(", "));
+        let files = if dirt.files == 1 { "one file is".to_owned() } else { format!("{} files are", dirt.files) };
+        let reason = format!("{files} not committed in {}: {}{tail}", seen.repo, dirt.first.join(", "));
         let evidence = json!({ "signal": "worktree", "source": "git", "files": dirt.files, "first": dirt.first });
         self.conclude(seen, Intent::CommitReady, cause(Intent::CommitReady, &dirt.print), reason, evidence)
     }
