@@ -37,6 +37,7 @@ mod status;
 mod usage;
 mod wait;
 mod watch;
+mod work;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -132,6 +133,8 @@ fn one_shot(session: &Session, command: Command) -> Result<Reply, Failure> {
         Command::Stop(args) => lifecycle::stop(session, &args),
         Command::Restart(args) => lifecycle::restart(session, &args),
         Command::Close(args) => lifecycle::close(session, &args),
+        Command::Commit(args) => work::commit(session, &args),
+        Command::Pr(args) => work::pr(session, &args),
         Command::Merge(args) => lifecycle::merge(session, &args),
         Command::Cleanup(args) => lifecycle::cleanup(session, &args),
         Command::Logs(args) => logs::run(session, &args),

@@ -112,6 +112,28 @@ pub struct OwnFile {
     pub blob: String,
 }
 
+/// A pull request, as events tell of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PullRequestFact {
+    /// The repository.
+    pub repo: String,
+    /// Its number.
+    pub number: u64,
+    /// Where it is.
+    pub url: String,
+    /// The branch that was pushed.
+    pub branch: String,
+    /// The branch it is to be merged into.
+    pub base: String,
+    /// The commit that was pushed.
+    pub head: String,
+    /// Its title.
+    pub title: String,
+    /// Whether it was opened as a draft.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub draft: bool,
+}
+
 /// What happened. The JSON of each is a promise: fields are added, never renamed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event_type", content = "payload")]
@@ -285,7 +307,7 @@ pub enum Fact {
         /// The event that was written down.
         of_event: String,
     },
-    /// metawsm committed what it wrote itself.
+    /// A commit was made on a run's branch.
     #[serde(rename = "git.committed")]
     GitCommitted {
         /// The repository.
@@ -296,6 +318,29 @@ pub enum Fact {
         message: String,
         /// Whether it holds only what metawsm wrote.
         own: bool,
+        /// Who is named as its author, where it holds agents' work.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        author: Option<String>,
+    },
+    /// A pull request was opened, or one that was there is known now.
+    #[serde(rename = "git.pr_opened")]
+    GitPrOpened {
+        /// What it is.
+        #[serde(flatten)]
+        request: PullRequestFact,
+        /// On whose behalf, where that is not who did it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        on_behalf_of: Option<String>,
+    },
+    /// What was committed since was pushed to a pull request, or its words were changed.
+    #[serde(rename = "git.pr_updated")]
+    GitPrUpdated {
+        /// What it is now.
+        #[serde(flatten)]
+        request: PullRequestFact,
+        /// On whose behalf, where that is not who did it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        on_behalf_of: Option<String>,
     },
     /// A branch was merged into its base.
     #[serde(rename = "git.merged")]

@@ -380,15 +380,16 @@ impl Handle {
                 Ok(format!("{run_id} is closed"))
             }
             Wish::Merge(run_id) => {
-                merging::may_merge(&*engine.reader()?, &engine.run(&run_id)?)?;
+                gates::settled(&*engine.reader()?, &engine.run(&run_id)?, "merged")?;
                 let _lease = engine.lease_run_within(&run_id, "merge", caller, PATIENCE)?;
                 let done = merging::merge(engine, caller, &run_id, false)?;
                 let lines: Vec<String> = done.iter().map(merging::Tried::describe).collect();
                 Ok(if lines.is_empty() { "nothing was left to merge".to_owned() } else { lines.join("; ") })
             }
             Wish::AcceptSuggestion(id) => {
-                let accepted = operator::accept(engine, caller, &id)?;
-                Ok(format!("accepted: {}", offer(&accepted)))
+                let (accepted, done) = operator::accept(engine, caller, &id)?;
+                let made: Vec<String> = done.iter().map(operator::Done::words).collect();
+                Ok(format!("accepted: {}", if made.is_empty() { offer(&accepted) } else { made.join("; ") }))
             }
             Wish::DismissSuggestion(id) => {
                 let dismissed = operator::dismiss(engine, caller, &id)?;
@@ -482,7 +483,7 @@ impl Handle {
             Wish::Close { run_id, merge } => self.would_close(run_id, *merge),
             Wish::Merge(run_id) => {
                 let (reader, run) = (self.engine.reader()?, self.engine.run(run_id)?);
-                merging::may_merge(&reader, &run)?;
+                gates::settled(&reader, &run, "merged")?;
                 let mut would = merging::preview(&self.engine.git, &reader, &run, false)?;
                 if would.is_empty() {
                     would.push("nothing is left to merge".to_owned());

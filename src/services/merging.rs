@@ -168,28 +168,3 @@ fn insist(
         }
     }
 }
-
-/// Refuses to merge a run whose agents work or that is not completed.
-///
-/// # Errors
-/// A refusal naming state and what is allowed.
-pub fn may_merge(reader: &Reader, run: &Run) -> Result<(), EngineError> {
-    let working: Vec<String> = reader
-        .agents(run.id())?
-        .into_iter()
-        .filter(|agent| agent.status.working())
-        .map(|agent| agent.key.name)
-        .collect();
-    if !matches!(run.status, RunStatus::Completed | RunStatus::Closing) || !working.is_empty() {
-        let allowed = run.status.next_commands();
-        let what = if working.is_empty() {
-            format!("run {} is {}: only a completed run is merged", run.id(), run.status)
-        } else {
-            format!("run {}: {} still at work", run.id(), working.join(", "))
-        };
-        return Err(crate::domain::refusal::Refusal::illegal(what, run.status.word(), allowed.to_vec())
-            .hint(format!("legal now: {}", allowed.join(", ")))
-            .into());
-    }
-    Ok(())
-}

@@ -70,6 +70,8 @@ fn did(intent: Intent) -> &'static str {
     match intent {
         Intent::AutoRestart => "restarted an agent",
         Intent::AutoStopStale => "stopped a run",
+        Intent::CommitReady => "committed what was left",
+        Intent::PrReady => "handed on a pull request",
         Intent::ResetRestarts => "forgot the restarts of an agent",
         Intent::EscalateGuidance
         | Intent::EscalateInput

@@ -15,13 +15,14 @@ use super::engine::{Caller, Engine};
 use super::error::EngineError;
 use super::indexing;
 use super::launcher::read_record;
-use super::operator::{Conduct, Operator};
+use super::operator::{Committer, Conduct, Operator};
 use super::outbox::{Lane, Worker};
 use super::process::default_ends;
 use super::process::lease::{Lease, LeaseError};
 use super::progress::Progress;
 use super::server_watch::ServerWatch;
 use super::tmux::Panes;
+use super::worktrees::Worktrees;
 use crate::domain::agent::{Agent, AgentKey, AgentStatus, Exit};
 use crate::domain::command::{AgentWish, Command};
 use crate::domain::time::Moment;
@@ -55,6 +56,8 @@ pub struct Supervisor {
     typist: Typist,
     /// Asks the adviser, and ends before the lease as well.
     adviser: Adviser,
+    /// Commits by rule, and ends before the lease too.
+    committer: Committer,
     engine: Arc<Engine>,
     caller: Caller,
     lease: Lease,
@@ -71,6 +74,7 @@ pub struct Supervisor {
     farewells: Farewells,
     carrier: Carrier,
     progress: Progress,
+    worktrees: Worktrees,
     clock: Pendulum,
     /// When each session last printed something.
     printed: Steady<String>,
@@ -90,6 +94,7 @@ impl Drop for Supervisor {
         self.outbox.iter().for_each(Worker::end_soon);
         self.typist.end_soon();
         self.adviser.end_soon();
+        self.committer.end_soon();
     }
 }
 
@@ -123,6 +128,7 @@ impl Supervisor {
         let looker = std::thread::current();
         let adviser = Adviser::begin(engine, conduct.clone());
         let desk = adviser.desk();
+        let committer = Committer::begin(engine, conduct.clone());
         Ok(Some(Self {
             outbox: [Lane::Files, Lane::Calls].map(|lane| Worker::begin(engine, lane)),
             typist: Typist::begin(engine),
@@ -137,10 +143,12 @@ impl Supervisor {
             ending,
             vitals_at: Moment::default(),
             checkpoint_at: engine.now(),
-            operator: Operator::new(conduct, desk),
+            operator: Operator::new(conduct, desk, committer.hands()),
+            committer: committer,
             server: ServerWatch::default(),
             standing: Standing::default(),
             progress: Progress::default(),
+            worktrees: Worktrees::default(),
             clock: Pendulum::default(),
             printed: Steady::default(),
             noted: BTreeMap::new(),
@@ -177,7 +185,7 @@ impl Supervisor {
         let looked = refreshed.and_then(|()| self.look(&standing, now));
         self.standing = standing;
         let mut complaints = looked?;
-        complaints.extend(self.operator.turn(&self.engine, &self.progress, now)?);
+        complaints.extend(self.operator.turn(&self.engine, (&self.progress, &self.worktrees), now)?);
         if now.since(self.checkpoint_at) >= CHECKPOINT_EVERY {
             self.engine.ledger.checkpoint()?;
             self.checkpoint_at = now;
@@ -190,6 +198,7 @@ impl Supervisor {
         self.printed.jumped(jump);
         self.eye.jumped(jump);
         self.progress.jumped(jump);
+        self.worktrees.jumped(jump);
         self.operator.jumped();
         // What was seen is not to look as if it had been an hour ago, or to come.
         (self.vitals_at, self.checkpoint_at) = (Moment::default(), jump.carry(self.checkpoint_at));
@@ -216,6 +225,8 @@ impl Supervisor {
         }
         self.eye.note_strays();
         self.progress.looked(&self.engine);
+        let runs = standing.runs.values().map(|open| (&open.run, open.workspaces.as_slice()));
+        self.worktrees.look(runs, self.operator.look_every(), &self.engine, now);
         // Before the rules: what went with the server is back a moment after they looked.
         self.server.reckon(&self.engine, &self.caller, self.eye.orphans)?;
         if now.since(self.vitals_at) >= VITALS_EVERY {

@@ -310,7 +310,7 @@ impl<'a> View<'a> {
             "gates": gates,
             "docs": self.docs(run)?,
             "diffs": self.diffs(git, run)?,
-            "pull_requests": [],
+            "pull_requests": self.reader.pull_requests(run.id())?,
             "operator": { "mode": policy.operator.llm.mode },
             "supervisor": self.supervisor(),
         }))
