@@ -30,6 +30,7 @@
 //! Where to look: a rule about runs in `domain/decide/run.rs`, what follows by itself in `domain/decide/settle.rs`,
 //! what an event changes in `domain/scene/`, what a step does in `services/workspaces.rs`, how an agent is started
 //! and ended in `services/agents.rs`, which conversation it goes on with in `services/conversation.rs`, the close gates in `services/gates.rs`, what a key does in `console/app/act.rs`,
+//! what it does to marked rows in `console/app/marks.rs`,
 //! when it makes sense in `console/app/sense.rs`, how a pane looks in `console/screens/`, what is drawn alike on every
 //! terminal in `console/widgets/certain.rs`, how an event is told in `services/words.rs`. What the operator concludes is in
 //! `domain/operator/rules.rs`, of what waits for a human, in a run or in none, in `waits.rs` beside it; what comes of it

@@ -67,6 +67,8 @@ pub enum Action {
     CloseRun,
     /// Merge a run.
     Merge,
+    /// Mark a row, or take its mark away.
+    Mark,
     /// Narrow a list.
     Filter,
     /// The next thing that waits for a human.

@@ -24,6 +24,7 @@ use crate::services::snapshot::{AgentRow, Asked, RunPage, RunRow, Snapshot, Tab,
 mod act;
 mod digest;
 mod lists;
+mod marks;
 mod pick;
 pub mod query;
 mod sense;
@@ -31,6 +32,7 @@ mod text;
 mod update;
 
 pub use lists::{Attention, attention_at};
+pub use marks::Marked;
 
 /// Ages are redrawn together, so often at most.
 const AGES_EVERY: Duration = Duration::from_secs(5);
@@ -181,6 +183,8 @@ pub struct App {
     pub asked: Option<Asked>,
     /// What of it is not understood.
     pub misread: Option<String>,
+    /// The rows that are marked.
+    pub marks: BTreeSet<Marked>,
     /// Agents of all runs are shown.
     pub all_agents: bool,
     /// What lists are narrowed to.
@@ -250,6 +254,7 @@ impl App {
             found: List::default(),
             asked: None,
             misread: None,
+            marks: BTreeSet::new(),
             all_agents: false,
             filters: BTreeMap::new(),
             filtering: false,

@@ -176,6 +176,7 @@ table! {
     Action::Resolve, [c('v')], "resolve", "Resolve the escalation with a note", &[Home], false, 18, CALLS;
     Action::NextWaiting, [c('w')], "next waiting", "The next thing that waits for a human, anywhere", PAGES, false, 12, ALL;
     Action::Filter, [c('/')], "filter", "Narrow the list as you type; esc clears", &[Home], false, 70, LISTS;
+    Action::Mark, [c(' ')], "mark", "Mark the row, or unmark it: what can be done to many is done to all that are marked, asked once", &[Home], false, 71, LISTS;
     Action::AllAgents, [c('.')], "all agents", "Agents of all runs, or of the selected one", &[Home], false, 0, AGENTS;
     Action::Send, [ctrl('s'), ALT_ENTER], "send", "Send what was written", &[Text], false, 10, ALL;
     Action::Edit, [ctrl('e')], "editor", "Write it in $VISUAL or $EDITOR, and come back", &[Text], false, 25, ALL;

@@ -27,6 +27,10 @@ use crate::domain::thread::{Priority, ThreadState};
 use crate::store::Order;
 use crate::store::read::forum::viewer_of;
 
+mod many;
+
+pub use many::Named;
+
 /// How long a wish waits for another one on the same run that is about to end.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -89,6 +93,8 @@ pub enum Wish {
     AckEscalation(String),
     /// A human has dealt with it.
     ResolveEscalation(String, String),
+    /// All of these, each for itself: what one of them meets does not keep the others.
+    All(Vec<Named>),
 }
 
 /// What can be changed of a thread.
@@ -184,9 +190,9 @@ impl Handle {
     }
 
     /// Does `work` on a thread of its own, and hands what came of it to `tell`.
-    fn beside<T: Send + 'static>(
+    fn beside<T: Send + 'static, E: Into<Trouble>>(
         &self,
-        work: impl FnOnce(&Self) -> Result<T, EngineError> + Send + 'static,
+        work: impl FnOnce(&Self) -> Result<T, E> + Send + 'static,
         tell: impl FnOnce(Result<T, Trouble>) + Send + 'static,
     ) {
         let handle = self.clone();
@@ -195,7 +201,7 @@ impl Handle {
             // A defect in one wish must not leave it pending for ever.
             let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(&handle)));
             let lost = || Trouble { message: "a defect of metawsm ended it".to_owned(), hint: None };
-            tell(done.map_or_else(|_| Err(lost()), |done| done.map_err(Trouble::from)));
+            tell(done.map_or_else(|_| Err(lost()), |done| done.map_err(Into::into)));
             handle.busy.fetch_sub(1, Ordering::SeqCst);
         };
         if std::thread::Builder::new().name("wish".to_owned()).spawn(run).is_err() {
@@ -205,7 +211,13 @@ impl Handle {
 
     /// Carries a wish out; `tell` gets words for what was done.
     pub fn carry_out(&self, wish: Wish, tell: impl FnOnce(Result<String, Trouble>) + Send + 'static) {
-        self.beside(move |handle| handle.do_it(wish), tell);
+        self.beside(
+            move |handle| match wish {
+                Wish::All(wishes) => handle.do_all(wishes),
+                wish => handle.do_it(wish).map_err(Trouble::from),
+            },
+            tell,
+        );
     }
 
     /// Says what a wish would do, without doing it.
@@ -367,6 +379,12 @@ impl Handle {
                 operator::resolve(engine, caller, &id, Some(note).filter(|note| !note.trim().is_empty()))?;
                 Ok("resolved".to_owned())
             }
+            Wish::All(wishes) => {
+                for named in wishes {
+                    self.do_it(named.wish)?;
+                }
+                Ok(String::new())
+            }
         }
     }
 
@@ -463,7 +481,8 @@ impl Handle {
             | Wish::AcceptSuggestion(_)
             | Wish::DismissSuggestion(_)
             | Wish::AckEscalation(_)
-            | Wish::ResolveEscalation(_, _) => Ok(Preview { would: Vec::new(), gates: Vec::new() }),
+            | Wish::ResolveEscalation(_, _)
+            | Wish::All(_) => Ok(Preview { would: Vec::new(), gates: Vec::new() }),
         }
     }
 

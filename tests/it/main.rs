@@ -14,6 +14,8 @@ mod console_forum;
 mod console_fuzz;
 mod console_keys;
 mod console_manners;
+mod console_many_e2e;
+mod console_marks;
 mod console_screens;
 mod console_seat;
 mod console_trouble;

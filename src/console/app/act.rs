@@ -1,6 +1,7 @@
 //! What each action does.
 
 use super::lists::Attention;
+use super::marks::Batch;
 use super::update::step_of;
 use super::{App, Overlay, Page, Pane, Pending};
 use crate::console::action::Action;
@@ -16,6 +17,9 @@ impl App {
     pub(super) fn act(&mut self, action: Action, effects: &mut Vec<Effect>) {
         if let Some(step) = step_of(action) {
             return self.navigate(step);
+        }
+        if let Some(batch) = self.batch(action) {
+            return self.act_on_marked(action, batch, effects);
         }
         if !self.can(action) {
             return self.refuse(action);
@@ -47,7 +51,7 @@ impl App {
             }
             Action::Type => {
                 if let Some(key) = self.target_agent().map(|agent| agent.key.clone()) {
-                    self.compose(Purpose::Type(key), "", effects);
+                    self.compose(Purpose::Type(vec![key]), "", effects);
                 }
             }
             Action::Accept => self.on_item(Wish::AcceptSuggestion, effects),
@@ -55,13 +59,14 @@ impl App {
             Action::Acknowledge => self.on_item(Wish::AckEscalation, effects),
             Action::Resolve => {
                 if let Some(id) = self.item().map(|item| item.id().to_owned()) {
-                    self.compose(Purpose::Note(id), "", effects);
+                    self.compose(Purpose::Note(vec![id]), "", effects);
                 }
             }
             Action::CloseRun => {
                 self.ask_ahead("Close", "close", |run_id| Wish::Close { run_id, merge: false }, effects)
             }
             Action::Merge => self.ask_ahead("Merge", "merge", Wish::Merge, effects),
+            Action::Mark => self.mark(),
             Action::Filter => self.filtering = true,
             Action::NextWaiting => self.next_waiting(),
             Action::AllAgents => {
@@ -175,6 +180,8 @@ impl App {
             self.toasts.remove(at);
         } else if self.page != Page::Home {
             self.page = Page::Home;
+        } else if self.means_marked() {
+            self.unmark();
         } else {
             self.filters.remove(&self.focus);
             self.refresh();
@@ -229,6 +236,18 @@ impl App {
         let lines = farewell.map_or_else(usual, |words| vec![words]);
         let dialog = Dialog { no: "stay", ..Dialog::new("Leave metawsm?", lines, "leave", Consequence::Quit) };
         self.overlay = Some(Overlay::Dialog(dialog));
+    }
+
+    /// What is done to many is asked once; what needs words first, after they are written.
+    fn act_on_marked(&mut self, action: Action, batch: Batch, effects: &mut Vec<Effect>) {
+        if let (Action::Type | Action::Resolve, true, Some(words)) = (action, batch.any(), batch.left_out()) {
+            self.say(words);
+        }
+        match action {
+            Action::Type if batch.any() => self.compose(Purpose::Type(batch.keys()), "", effects),
+            Action::Resolve if batch.any() => self.compose(Purpose::Note(batch.ids()), "", effects),
+            _ => self.ask_many(action, batch),
+        }
     }
 
     fn ask_restart(&mut self) {
@@ -310,7 +329,7 @@ fn session_line(agent: &AgentRow) -> String {
 }
 
 /// What is said while a wish is carried out.
-fn under_way(wish: &Wish) -> String {
+pub(super) fn under_way(wish: &Wish) -> String {
     match wish {
         Wish::Reply { .. } => "sending the reply".to_owned(),
         Wish::Ask { title, .. } => format!("asking {title}"),
@@ -334,5 +353,6 @@ fn under_way(wish: &Wish) -> String {
         Wish::DismissSuggestion(_) => "dismissing the suggestion".to_owned(),
         Wish::AckEscalation(_) => "acknowledging".to_owned(),
         Wish::ResolveEscalation(_, _) => "resolving".to_owned(),
+        Wish::All(wishes) => Wish::together(wishes).0,
     }
 }

@@ -62,6 +62,9 @@ impl App {
 
     /// Whether an action makes sense on the selection now.
     pub fn can(&self, action: Action) -> bool {
+        if let Some(batch) = self.batch(action) {
+            return batch.any();
+        }
         let run = |fits: fn(&RunRow) -> bool| self.target_run().is_some_and(fits);
         let agent = |fits: fn(&AgentRow) -> bool| self.target_agent().is_some_and(fits);
         match action {
@@ -85,10 +88,12 @@ impl App {
             Action::Resolve => self.escalation().is_some(),
             Action::Acknowledge => self.escalation().is_some_and(|row| row.calls(self.time.now)),
             Action::NextWaiting => self.waiting() > 0 || self.digest.questions > 0,
+            Action::Mark => self.page == Page::Home && self.focus != Pane::Live,
             Action::Filter => self.page == Page::Home && self.focus != Pane::Live,
             Action::Back => {
                 self.page != Page::Home
                     || self.toasts.iter().any(|toast| toast.error)
+                    || self.means_marked()
                     || self.filters.get(&self.focus).is_some_and(|text| !text.is_empty())
             }
             Action::NextField => self.composer.as_ref().is_some_and(|composer| composer.height() > 12),
@@ -168,10 +173,10 @@ impl App {
     }
 }
 
-fn stoppable(run: &RunRow) -> bool {
+pub(super) fn stoppable(run: &RunRow) -> bool {
     run.status.may_become(RunStatus::Stopping) || run.status == RunStatus::Stopping
 }
 
-fn resumable(run: &RunRow) -> bool {
+pub(super) fn resumable(run: &RunRow) -> bool {
     matches!(run.status, RunStatus::Paused | RunStatus::Failed | RunStatus::Stopped | RunStatus::Planning)
 }

@@ -144,7 +144,13 @@ impl App {
     }
 
     fn dialog_key(&mut self, key: &KeyEvent, effects: &mut Vec<Effect>) {
-        let Some(action) = find(Place::Dialog, key).map(|row| row.action) else { return };
+        let Some(action) = find(Place::Dialog, key).map(|row| row.action) else {
+            // Whoever types a sentence into a question has not read it: a `y` further on must not be the answer.
+            if matches!(key.code, KeyCode::Char(_)) {
+                self.overlay = None;
+            }
+            return;
+        };
         let Some(Overlay::Dialog(dialog)) = &mut self.overlay else { return };
         match action {
             Action::OtherAnswer => dialog.on_yes = dialog.may() && !dialog.on_yes,
@@ -174,6 +180,13 @@ impl App {
         let Some(Overlay::Dialog(dialog)) = self.overlay.take() else { return };
         match dialog.then {
             Consequence::Wish(wish) => self.wish(wish, effects),
+            Consequence::Marked(wish) => {
+                self.unmark();
+                if self.composer.is_some() {
+                    return self.send_off(wish, effects);
+                }
+                self.wish(wish, effects);
+            }
             Consequence::Quit => self.leave(effects),
         }
     }
@@ -230,6 +243,7 @@ impl App {
                 self.loaded = true;
                 self.digest = Digest::of(&self.snapshot, self.time.now);
                 self.refresh();
+                self.keep_marks();
                 self.follow_thread();
                 self.stir(&before, effects);
             }

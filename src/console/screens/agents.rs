@@ -32,7 +32,14 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
         );
     }
     let width = usize::from(inner.width.saturating_sub(3));
-    app.agents.draw(inner, buffer, app.theme, focused, |place| row(app, &app.snapshot.agents[place], width));
+    app.agents.draw(
+        inner,
+        buffer,
+        app.theme,
+        focused,
+        |place| app.is_marked(Pane::Agents, place),
+        |place| row(app, &app.snapshot.agents[place], width),
+    );
 }
 
 fn row(app: &App, agent: &AgentRow, width: usize) -> Line<'static> {

@@ -16,6 +16,8 @@ use crate::services::text::{one_line, wrap};
 pub enum Consequence {
     /// A wish.
     Wish(Wish),
+    /// What is wished of all marked rows.
+    Marked(Wish),
     /// The end of the program.
     Quit,
 }
@@ -36,7 +38,9 @@ pub enum Ahead {
 pub struct Dialog {
     /// What is asked.
     pub title: String,
-    /// Exactly what is hit.
+    /// Exactly what is hit, one by one: where there is no room for all, the rest is counted.
+    pub hit: Vec<String>,
+    /// What else is to be known.
     pub lines: Vec<String>,
     /// The word for yes.
     pub yes: &'static str,
@@ -57,6 +61,7 @@ impl Dialog {
     pub fn new(title: impl Into<String>, lines: Vec<String>, yes: &'static str, then: Consequence) -> Self {
         Self {
             title: title.into(),
+            hit: Vec::new(),
             lines,
             yes,
             no: "cancel",
@@ -76,7 +81,7 @@ impl Dialog {
     pub fn found(&mut self, done: Result<Preview, crate::services::handle::Trouble>) {
         match done {
             Ok(preview) if preview.gates.is_empty() => {
-                self.lines = preview.would;
+                self.hit = preview.would;
                 self.ahead = Ahead::Known;
             }
             Ok(preview) => {
@@ -106,12 +111,15 @@ impl Dialog {
         let most = usize::from(area.width.saturating_sub(4)).min(84);
         let looking = [theme.under_way("looking")];
         let shown = if matches!(self.ahead, Ahead::Looking(_)) { &looking[..] } else { &self.lines };
-        let lines: Vec<String> =
-            shown.iter().flat_map(|line| wrap(&one_line_indented(line), most.saturating_sub(4).max(1))).collect();
+        let wide = most.saturating_sub(4).max(1);
+        let room = usize::from(area.height.saturating_sub(5));
+        let mut lines = wrapped(shown, wide);
+        if !matches!(self.ahead, Ahead::Looking(_)) {
+            lines.splice(0..0, fitting(&self.hit, wide, room.saturating_sub(lines.len())));
+        }
         let widest = lines.iter().map(|line| line.width()).max().unwrap_or(0);
         let answers = format!("  {}   {}  ", self.no, self.yes).width() + 8;
         let width = (widest.max(self.title.width() + 2).max(answers) + 4).min(most + 2);
-        let room = usize::from(area.height.saturating_sub(5));
         let count = lines.len().min(room);
         let place = over(area, u16::try_from(width).unwrap_or(area.width), count + 2, buffer);
         let title = Row::new().text(&format!(" {} ", one_line(&self.title)), theme.strong());
@@ -140,6 +148,27 @@ impl Dialog {
         let row = answer(Row::new(), "n", self.no, !self.on_yes, true);
         if self.may() { answer(row, "y", self.yes, self.on_yes, true) } else { row }
     }
+}
+
+fn wrapped(lines: &[String], wide: usize) -> Vec<String> {
+    lines.iter().flat_map(|line| wrap(&one_line_indented(line), wide)).collect()
+}
+
+/// As many of these as there is room for, and how many more there are.
+fn fitting(hit: &[String], wide: usize, room: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (at, one) in hit.iter().enumerate() {
+        let next = wrap(&one_line_indented(one), wide);
+        // The line that counts the rest needs its place, unless there is no rest.
+        let kept = usize::from(at + 1 < hit.len());
+        if lines.len() + next.len() + kept > room {
+            let rest = hit.len() - at;
+            lines.push(if at == 0 { format!("{rest} in all") } else { format!("and {rest} more") });
+            return lines;
+        }
+        lines.extend(next);
+    }
+    lines
 }
 
 /// The room in the middle of `area` for so many lines in a frame, cleared.

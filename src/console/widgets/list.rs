@@ -94,6 +94,11 @@ impl<K: Clone + PartialEq> List<K> {
         self.id = Some(id);
     }
 
+    /// The places of the visible rows in the whole list, in their order.
+    pub fn places(&self) -> &[usize] {
+        &self.visible
+    }
+
     /// Draws the rows there is room for.
     pub fn draw(
         &self,
@@ -101,6 +106,7 @@ impl<K: Clone + PartialEq> List<K> {
         buffer: &mut Buffer,
         theme: Theme,
         focused: bool,
+        marked: impl Fn(usize) -> bool,
         row: impl Fn(usize) -> Line<'static>,
     ) {
         let room = usize::from(area.height);
@@ -118,6 +124,9 @@ impl<K: Clone + PartialEq> List<K> {
             if selected {
                 let pointer = if focused { theme.accent() } else { theme.faint() };
                 buffer.set_stringn(area.x, line, theme.pointer(), usize::from(area.width), pointer);
+            }
+            if area.width > 1 && marked(*place) {
+                buffer.set_string(area.x + 1, line, theme.marker(), theme.accent());
             }
             if area.width > 2 {
                 buffer.set_line(area.x + 2, line, &row(*place), area.width - 2);
