@@ -15,6 +15,7 @@ use super::widgets::list::{List, Scroll};
 use super::widgets::picker::Picker;
 use super::widgets::terminal::Emulated;
 use crate::domain::agent::AgentKey;
+use crate::domain::policy::{OperatorMode, RuleMode};
 use crate::domain::time::Moment;
 use crate::services::explain::Explanation;
 use crate::services::live::Target;
@@ -409,6 +410,19 @@ impl App {
         self.said.push_back(Said { at: self.time.now, text: text.to_owned(), error });
         if self.said.len() > REMEMBERED {
             self.said.pop_front();
+        }
+    }
+
+    /// Whether a rule that wants a restart does it; else it offers to.
+    pub fn rules_restart(&self) -> bool {
+        let facts = &self.snapshot.facts;
+        // What this process was told holds while it supervises.
+        let ours = facts.supervisor.as_ref().is_some_and(|holder| holder.ours);
+        let told = self.opening.conduct.mode.filter(|_| ours).map(|mode| mode.word());
+        let assists = told.unwrap_or(&facts.operator) == OperatorMode::Assist.word();
+        match facts.restart_rule {
+            Some(rule) => rule == RuleMode::Act,
+            None => !assists,
         }
     }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use crate::domain::agent::{AgentKey, AgentStatus, Health, WaitingFor};
 use crate::domain::delivery::{Delivery, DeliveryState};
 use crate::domain::plan::Step;
+use crate::domain::policy::RuleMode;
 use crate::domain::run::{Brief, RunStatus};
 use crate::domain::thread::{Post, Priority, Thread, ThreadState};
 use crate::domain::time::Moment;
@@ -193,6 +194,12 @@ pub struct AgentRow {
     pub last_progress_at: Option<Moment>,
     /// Restarts by rule: used, and allowed.
     pub restarts: (u32, u32),
+    /// When a rule starts it again, or offers to, where that is decided already.
+    pub restart_at: Option<Moment>,
+    /// No rule starts it again before then.
+    pub cooldown_until: Option<Moment>,
+    /// Until then it has announced that nothing will be heard of it.
+    pub quiet_until: Option<Moment>,
     /// The last launch.
     pub launch: u32,
     /// Whether its program was started and is not known to have ended.
@@ -469,6 +476,8 @@ pub struct Facts {
     pub viewer: String,
     /// The operator's mode.
     pub operator: String,
+    /// What the policy says about restarts by rule, where it does.
+    pub restart_rule: Option<RuleMode>,
     /// Whether the bell may ring.
     pub bell: bool,
     /// Whether calls may show on the desktop.

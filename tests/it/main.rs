@@ -18,6 +18,7 @@ mod console_many_e2e;
 mod console_marks;
 mod console_screens;
 mod console_seat;
+mod console_soon;
 mod console_trouble;
 mod console_world;
 mod conversations;

@@ -86,7 +86,7 @@ fn row(app: &App, item: Attention<'_>, width: usize) -> Line<'static> {
 /// When it calls again, or that it does, and whether that is overdue.
 fn due(row: &EscalationRow, now: Moment) -> (String, bool) {
     match (row.due_at, row.calls(now)) {
-        (Some(due), false) => (format!("ack for {}", age(due.since(now))), false),
+        (Some(due), false) => (format!("silent {}", age(due.since(now))), false),
         (None, false) => ("acknowledged".to_owned(), false),
         (due, true) => due_words(due, now),
     }
