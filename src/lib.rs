@@ -27,7 +27,8 @@
 //! * Reading changes nothing and makes nothing: [`store::read::Reader`] opens the file read-only.
 //! * No text of an agent reaches a shell, a terminal or a path unescaped; argv in, bytes out.
 //!
-//! Where to look: a rule about runs in `domain/decide/run.rs`, what follows by itself in `domain/decide/settle.rs`,
+//! Where to look: a rule about runs in `domain/decide/run.rs`, what follows by itself in `domain/decide/settle.rs`, who
+//! has an agent in hand in `domain/decide/hold.rs`,
 //! what an event changes in `domain/scene/`, what a step does in `services/workspaces.rs`, how an agent is started
 //! and ended in `services/agents.rs`, which conversation it goes on with in `services/conversation.rs`, the close gates in `services/gates.rs`, what a key does in `console/app/act.rs`,
 //! what it does to marked rows in `console/app/marks.rs`,

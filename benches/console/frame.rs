@@ -80,6 +80,7 @@ fn snapshot(rows: usize) -> Snapshot {
         last_seen_at: Some(NOW),
         last_progress_at: Some(NOW),
         restarts: (0, 3),
+        held: None,
         restart_at: None,
         cooldown_until: None,
         quiet_until: None,

@@ -107,6 +107,12 @@ pub enum Command {
     /// Start agents anew, ending what runs
     #[command(after_help = "Example: metawsm restart --ticket ACME-12 --agent coder")]
     Restart(RestartArgs),
+    /// Have the rules leave an agent alone: they do not start it again, call to it, or stop its run
+    #[command(after_help = "Example: metawsm hold --agent coder --reason 'I look into it myself'")]
+    Hold(HoldArgs),
+    /// Have the rules look after a held agent again
+    #[command(after_help = "Example: metawsm release --agent coder")]
+    Release(AgentSelector),
     /// Close a completed run through its gates
     #[command(after_help = "Example: metawsm close --ticket ACME-12 --merge --yes")]
     Close(CloseArgs),
@@ -280,6 +286,17 @@ pub struct RestartArgs {
     /// Show what would be restarted
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// Options of `hold`.
+#[derive(Debug, Clone, Args)]
+pub struct HoldArgs {
+    /// Which (default: every agent of the run).
+    #[command(flatten)]
+    pub which: AgentSelector,
+    /// Why, for whoever asks later
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
 }
 
 /// Options of `close`.

@@ -19,6 +19,7 @@ mod forum_search;
 mod forum_stats;
 mod forum_wait;
 mod headless;
+mod hold;
 mod launch;
 mod lifecycle;
 mod lists;
@@ -131,6 +132,8 @@ fn one_shot(session: &Session, command: Command) -> Result<Reply, Failure> {
         Command::Pause(args) => lifecycle::pause(session, &args),
         Command::Stop(args) => lifecycle::stop(session, &args),
         Command::Restart(args) => lifecycle::restart(session, &args),
+        Command::Hold(args) => hold::hold(session, &args),
+        Command::Release(which) => hold::release(session, &which),
         Command::Close(args) => lifecycle::close(session, &args),
         Command::Merge(args) => lifecycle::merge(session, &args),
         Command::Cleanup(args) => lifecycle::cleanup(session, &args),

@@ -45,6 +45,8 @@ pub enum Action {
     ReopenThread,
     /// Start an agent anew.
     Restart,
+    /// Have rules leave an agent alone, or look after it again.
+    Hold,
     /// Stop an agent or a run.
     Stop,
     /// Pause a run.

@@ -163,6 +163,7 @@ table! {
     Action::Priority, [c('p')], "priority", "Change the thread's priority", &[Home, Thread], false, 64, THREADS;
     Action::Assign, [c('g')], "assign", "Assign the thread to somebody", &[Home, Thread], false, 24, THREADS;
     Action::Restart, [c('R')], "restart", "End the agent's session and start it again", PAGES, true, 30, AGENT;
+    Action::Hold, [c('H')], "hold", "Hold the agent: rules do not start it again; the same key releases it", PAGES, false, 73, AGENT;
     Action::Stop, [c('S')], "stop", "Stop the agent; among runs: stop the run", PAGES, true, 40, ASKED;
     Action::Attach, [c('a')], "attach", "Attach to the agent's session; C-b d comes back", PAGES, false, 50, AGENT;
     Action::Type, [c('i')], "type", "Type a line to the agent; it goes in at the next quiet moment, never into a dialog", PAGES, false, 72, AGENT;

@@ -68,6 +68,10 @@ pub enum Wish {
     Thread(String, Change),
     /// Start an agent anew, ending what runs of it.
     Restart(AgentKey),
+    /// Have rules leave an agent alone.
+    Hold(AgentKey),
+    /// Have rules look after it again.
+    Release(AgentKey),
     /// End an agent's session.
     StopAgent(AgentKey),
     /// End a run's sessions.
@@ -335,6 +339,14 @@ impl Handle {
             }
             Wish::Thread(thread_id, change) => self.change(thread_id, change),
             Wish::Restart(key) => self.restart(&key),
+            Wish::Hold(key) => {
+                engine.order_agent(caller, &key, AgentWish::Hold { reason: None })?;
+                Ok(format!("{} is held: rules leave it alone; H releases it", key.name))
+            }
+            Wish::Release(key) => {
+                engine.order_agent(caller, &key, AgentWish::Release)?;
+                Ok(format!("{} is released: rules look after it again", key.name))
+            }
             Wish::StopAgent(key) => {
                 stopping::stop_agent(engine, caller, &self.agent(&key)?)?;
                 Ok(format!("{} is stopped", key.name))
@@ -476,6 +488,8 @@ impl Handle {
             | Wish::Thread(_, _)
             | Wish::Restart(_)
             | Wish::StopAgent(_)
+            | Wish::Hold(_)
+            | Wish::Release(_)
             | Wish::Pause(_)
             | Wish::Resume(_)
             | Wish::AcceptSuggestion(_)

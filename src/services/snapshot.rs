@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::domain::agent::{AgentKey, AgentStatus, Health, WaitingFor};
+use crate::domain::agent::{AgentKey, AgentStatus, Health, Held, WaitingFor};
 use crate::domain::delivery::{Delivery, DeliveryState};
 use crate::domain::plan::Step;
 use crate::domain::policy::RuleMode;
@@ -194,6 +194,8 @@ pub struct AgentRow {
     pub last_progress_at: Option<Moment>,
     /// Restarts by rule: used, and allowed.
     pub restarts: (u32, u32),
+    /// Who has it in hand, so that rules leave it alone.
+    pub held: Option<Held>,
     /// When a rule starts it again, or offers to, where that is decided already.
     pub restart_at: Option<Moment>,
     /// No rule starts it again before then.

@@ -39,4 +39,11 @@ fn marked_agents_are_stopped_and_started_again_with_one_word() {
     seat.types(&["y"]);
     seat.sees("3 agents are being restarted");
     wait_for("their sessions", || ["ada", "ben", "cora"].iter().all(|name| session(name)).then_some(()));
+    seat.sees("● cora");
+    seat.types(&["H"]);
+    seat.sees("cora is held");
+    seat.sees("held by ");
+    seat.types(&["H"]);
+    seat.sees("cora is released");
+    seat.sees_no_more("held by ");
 }

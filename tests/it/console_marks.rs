@@ -3,12 +3,12 @@
 use metawsm::console::action::Pane;
 use metawsm::console::keymap::Place;
 use metawsm::console::msg::{Effect, Msg};
-use metawsm::domain::agent::{AgentKey, AgentStatus};
+use metawsm::domain::agent::{AgentKey, AgentStatus, Held};
 use metawsm::domain::run::RunStatus;
 use metawsm::services::handle::{Change, Named, Trouble, Wish};
 use metawsm::services::snapshot::{EscalationRow, Snapshot};
 
-use super::console_world::{Desk, agent, run, snapshot, wishes};
+use super::console_world::{Desk, agent, before, run, snapshot, wishes};
 
 const WIDE: (u16, u16) = (160, 45);
 
@@ -229,4 +229,28 @@ fn one_message_counts_what_went_well_and_says_each_failure() {
     desk.tell(Msg::Done(token, Err(Trouble { message: message.clone(), hint: None })));
     assert!(desk.shows(&message));
     assert_eq!(desk.app.toasts.len(), 1);
+}
+
+#[test]
+fn agents_are_held_and_released_one_and_many() {
+    let mut desk = desk(&["a", "b", "done"]);
+    desk.keys("H");
+    assert_eq!(wishes(&desk), [Wish::Hold(key("a"))]);
+    let held = |names: &[&str]| {
+        let mut crew = crew(&["a", "b", "done"]);
+        for agent in crew.agents.iter_mut().filter(|agent| names.contains(&agent.key.name.as_str())) {
+            agent.held = Some(Held { by: "kim".to_owned(), since: before(60), reason: None });
+        }
+        crew
+    };
+    let mut desk = self::desk(&["a", "b", "done"]);
+    desk.look(held(&["a"])).keys("H");
+    assert_eq!(wishes(&desk), [Wish::Release(key("a"))]);
+    desk.keys("   H");
+    assert!(desk.shows("Hold b?") && desk.shows("a (held by kim already), done (done)"), "{}", desk.drawn());
+    desk.keys("n").look(held(&["a", "b"])).keys("H");
+    assert!(desk.shows("Release 2 agents?") && desk.shows("rules look after them again"), "{}", desk.drawn());
+    desk.effects.clear();
+    desk.keys("y");
+    assert_eq!(hit(&desk), ["a", "b"]);
 }

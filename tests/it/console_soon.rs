@@ -6,7 +6,7 @@ use metawsm::console::app::{App, Opening};
 use metawsm::console::msg::{Msg, Time};
 use metawsm::console::screens::draw;
 use metawsm::console::theme::{Palette, Theme};
-use metawsm::domain::agent::AgentStatus;
+use metawsm::domain::agent::{AgentStatus, Held};
 use metawsm::domain::policy::RuleMode;
 use metawsm::services::snapshot::{AgentRow, EscalationRow, Facts, Look, Snapshot};
 use ratatui::Terminal;
@@ -17,11 +17,13 @@ use super::console_world::{Desk, agent, before, snapshot};
 fn counted() -> Snapshot {
     let soon = |name: &str, status: AgentStatus| agent("run-1", name, status);
     let ahead = |seconds: i64| Some(before(-seconds));
+    let held = Held { by: "kim".to_owned(), since: before(100), reason: None };
     let agents = vec![
         AgentRow { restart_at: ahead(38), ..soon("coder", AgentStatus::Dead) },
         AgentRow { restart_at: ahead(-3), ..soon("late", AgentStatus::Failed) },
         AgentRow { cooldown_until: ahead(200), ..soon("cool", AgentStatus::Dead) },
         AgentRow { quiet_until: ahead(740), ..soon("quiet", AgentStatus::Running) },
+        AgentRow { held: Some(held), restart_at: ahead(90), ..soon("held", AgentStatus::Dead) },
         AgentRow { quiet_until: ahead(-1), cooldown_until: ahead(50), ..soon("plain", AgentStatus::Running) },
     ];
     let call = |id: &str, acknowledged: bool, due: Option<i64>| EscalationRow {
@@ -42,7 +44,7 @@ fn what_comes_next_stands_in_the_row() {
     for size in [(160, 45), (100, 30), (60, 20)] {
         let mut desk = Desk::empty(size);
         desk.look(counted()).keys("2");
-        for words in ["restart in 40s", "restart due", "cooldown 3m", "quiet 12m more"] {
+        for words in ["restart in 40s", "restart due", "cooldown 3m", "quiet 12m more", "held by kim"] {
             assert!(desk.shows(words), "{words} at {size:?}:\n{}", desk.drawn());
         }
         insta::assert_snapshot!(format!("console_soon_{}x{}", size.0, size.1), desk.drawn());

@@ -60,6 +60,7 @@ pub fn agent(run: &str, name: &str, status: AgentStatus) -> AgentRow {
         last_seen_at: Some(before(1)),
         last_progress_at: Some(before(65)),
         restarts: (1, 3),
+        held: None,
         restart_at: None,
         cooldown_until: None,
         quiet_until: None,

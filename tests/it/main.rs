@@ -49,6 +49,7 @@ mod git;
 mod git_merge;
 mod git_world;
 mod harness;
+mod hold;
 mod launcher;
 mod mends;
 mod operator_drive;

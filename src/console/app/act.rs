@@ -42,6 +42,13 @@ impl App {
             }
             Action::Restart => self.ask_restart(),
             Action::Stop => self.ask_stop(),
+            Action::Hold => {
+                if let Some(agent) = self.target_agent() {
+                    let key = agent.key.clone();
+                    let wish = if agent.held.is_some() { Wish::Release(key) } else { Wish::Hold(key) };
+                    self.wish(wish, effects);
+                }
+            }
             Action::Pause => self.on_run(Wish::Pause, effects),
             Action::Resume => self.on_run(Wish::Resume, effects),
             Action::Attach => {
@@ -343,6 +350,8 @@ pub(super) fn under_way(wish: &Wish) -> String {
             Change::Reopen => "opening it again".to_owned(),
         },
         Wish::Restart(key) => format!("restarting {}", key.name),
+        Wish::Hold(key) => format!("holding {}", key.name),
+        Wish::Release(key) => format!("releasing {}", key.name),
         Wish::StopAgent(key) => format!("stopping {}", key.name),
         Wish::StopRun(run_id) => format!("stopping {run_id}"),
         Wish::Pause(run_id) => format!("pausing {run_id}"),

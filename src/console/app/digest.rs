@@ -47,7 +47,9 @@ impl Needs {
         for agent in &snapshot.agents {
             needs.agent = needs.agent.max(agent.key.name.width());
             needs.workspace = needs.workspace.max(agent.key.workspace.width());
-            if agent.restart_at.is_some() || [agent.cooldown_until, agent.quiet_until].iter().any(|at| *at > Some(now))
+            if agent.held.is_some()
+                || agent.restart_at.is_some()
+                || [agent.cooldown_until, agent.quiet_until].iter().any(|at| *at > Some(now))
             {
                 needs.soon = "restart in 55s".len();
             }

@@ -16,8 +16,8 @@ use crate::services::text::{cut, one_line};
 mod judge;
 
 use judge::{
-    Judged, Words, change_thread, judge_item, pause_run, reason_of, restart_agent, resume_run, stop_agent, stop_run,
-    type_to,
+    Judged, Words, change_thread, hold_agent, judge_item, pause_run, reason_of, release_agent, restart_agent,
+    resume_run, stop_agent, stop_run, type_to,
 };
 
 /// So many names stand in a line, the others are counted.
@@ -194,6 +194,11 @@ impl App {
             Action::Resume if self.focus == Pane::Runs => Some(self.weigh_runs(resume_run)),
             Action::Restart => self.weigh_marked_agents(restart_agent),
             Action::Stop => self.weigh_marked_agents(stop_agent),
+            Action::Hold => {
+                // Who is held already is not in the way of holding the others; where all are, they are released.
+                let batch = self.weigh_marked_agents(hold_agent)?;
+                if batch.any() { Some(batch) } else { self.weigh_marked_agents(release_agent) }
+            }
             Action::Type => self.weigh_marked_agents(type_to("")),
             Action::Accept | Action::Dismiss | Action::Acknowledge | Action::Resolve
                 if self.focus == Pane::Attention =>
@@ -316,7 +321,8 @@ impl App {
 
     /// Asks once for all that are marked; says so where there is nothing to be done.
     pub(super) fn ask_many(&mut self, action: Action, batch: Batch) {
-        let words = Words::of(action, self.focus == Pane::Runs);
+        let releases = batch.hit.iter().any(|(_, _, wish)| matches!(wish, Wish::Release(_)));
+        let words = if releases { judge::RELEASE } else { Words::of(action, self.focus == Pane::Runs) };
         if !batch.any() {
             let why = batch.left_out().unwrap_or_default();
             return self.say(format!("{}: none of the marked; {why}", words.yes));

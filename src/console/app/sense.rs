@@ -74,6 +74,7 @@ impl App {
             Action::Restart => agent(|agent| agent.launch > 0),
             Action::Stop if self.about_runs() => run(stoppable),
             Action::Stop => agent(|agent| agent.status.alive() || agent.may_live),
+            Action::Hold => agent(holdable),
             Action::Attach | Action::Type => agent(|agent| agent.may_live),
             Action::Pause => self.about_runs() && run(|run| run.status.at_work()),
             Action::Resume => self.about_runs() && run(resumable),
@@ -171,6 +172,12 @@ impl App {
     fn run_works(&self, agent: &AgentRow) -> bool {
         self.snapshot.run(&agent.key.run_id).is_some_and(|run| run.status.at_work())
     }
+}
+
+/// Whether rules may be told to leave it alone, or are told so already.
+pub(super) fn holdable(agent: &AgentRow) -> bool {
+    let over = matches!(agent.status, AgentStatus::Done | AgentStatus::Stopping | AgentStatus::Stopped);
+    agent.held.is_some() || !(over || agent.starting)
 }
 
 pub(super) fn stoppable(run: &RunRow) -> bool {

@@ -85,8 +85,10 @@ fn row(app: &App, agent: &AgentRow, width: usize) -> Line<'static> {
 }
 
 /// What is going to happen with an agent, and when.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Soon {
+    /// Nothing by rule: somebody has it in hand.
+    Held(String),
     /// A rule starts it again.
     Restart(Duration),
     /// A rule offers to.
@@ -101,6 +103,7 @@ impl Soon {
     /// In words that fit a row.
     pub fn words(self) -> String {
         match self {
+            Self::Held(by) => format!("held by {by}"),
             Self::Restart(Duration::ZERO) => "restart due".to_owned(),
             Self::Restart(span) => format!("restart in {}", left(span)),
             Self::Offer(span) => format!("offer in {}", left(span)),
@@ -115,6 +118,9 @@ pub fn soon(app: &App, agent: &AgentRow) -> Option<Soon> {
     let now = app.time.now;
     let ahead = |at: Option<Moment>| at.filter(|at| *at > now).map(|at| at.since(now));
     let down = matches!(agent.status, AgentStatus::Dead | AgentStatus::Failed);
+    if let Some(held) = &agent.held {
+        return Some(Soon::Held(held.by.clone()));
+    }
     match agent.restart_at {
         Some(at) if app.rules_restart() => return Some(Soon::Restart(at.since(now))),
         Some(at) => return Some(Soon::Offer(at.since(now))),

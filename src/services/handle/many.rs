@@ -29,6 +29,8 @@ impl Wish {
 fn told(wishes: &[Named], count: usize) -> (String, String) {
     let (noun, doing, done) = match wishes.first().map(|named| &named.wish) {
         Some(Wish::Restart(_)) => ("agent", "restarting", "being restarted"),
+        Some(Wish::Hold(_)) => ("agent", "holding", "held: rules leave them alone"),
+        Some(Wish::Release(_)) => ("agent", "releasing", "released"),
         Some(Wish::StopAgent(_)) => ("agent", "stopping", "stopped"),
         Some(Wish::Type { .. }) => ("agent", "sending the line to", "sent the line"),
         Some(Wish::StopRun(_)) => ("run", "stopping", "stopped"),

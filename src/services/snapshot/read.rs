@@ -517,6 +517,7 @@ fn agent_row(agent: &Agent, vitals: Option<&Vitals>) -> AgentRow {
         last_seen_at: vitals.map(|vitals| vitals.last_seen_at),
         last_progress_at: agent.last_progress_at.max(vitals.and_then(|vitals| vitals.last_progress_at)),
         restarts: (agent.restarts.used, agent.restarts.budget),
+        held: agent.held.clone(),
         restart_at: None,
         cooldown_until: agent.restarts.cooldown_until,
         quiet_until: agent.quiet.as_ref().filter(|_| agent.status.working()).map(|quiet| quiet.until),

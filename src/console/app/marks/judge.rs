@@ -1,7 +1,7 @@
 //! What is done to each of many, line by line, and for which of them it makes no sense.
 
 use crate::console::action::Action;
-use crate::console::app::sense::{resumable, stoppable};
+use crate::console::app::sense::{holdable, resumable, stoppable};
 use crate::console::app::{App, Attention, pick};
 use crate::domain::agent::AgentStatus;
 use crate::domain::run::RunStatus;
@@ -24,11 +24,16 @@ pub struct Words {
     pub after: Option<&'static str>,
 }
 
+/// How a release is asked, which has no key of its own.
+pub const RELEASE: Words =
+    Words { verb: "Release", yes: "release", noun: "agent", after: Some("rules look after them again") };
+
 impl Words {
     pub fn of(action: Action, runs: bool) -> Self {
         let words = |verb, yes, noun, after| Self { verb, yes, noun, after };
         match action {
             Action::Restart => words("Restart", "restart", "agent", Some("a session ends with everything it started")),
+            Action::Hold => words("Hold", "hold", "agent", Some("rules leave them alone until they are released")),
             Action::Stop if runs => words("Stop", "stop", "run", Some("their worktrees stay as they are; u resumes")),
             Action::Stop => {
                 let after = "with everything that was started in it; worktrees stay as they are";
@@ -106,6 +111,20 @@ pub fn stop_agent(_: &App, agent: &AgentRow) -> Judged {
     }
     let line = format!("{}: ends session {}", agent.key.name, agent.session);
     Ok((line, Wish::StopAgent(agent.key.clone())))
+}
+
+pub fn hold_agent(_: &App, agent: &AgentRow) -> Judged {
+    match &agent.held {
+        Some(held) => return Err(format!("held by {} already", held.by)),
+        None if !holdable(agent) => return Err(agent.status.word().to_owned()),
+        None => {}
+    }
+    Ok((format!("{}: session {}", agent.key.name, agent.session), Wish::Hold(agent.key.clone())))
+}
+
+pub fn release_agent(_: &App, agent: &AgentRow) -> Judged {
+    let Some(held) = &agent.held else { return Err("not held".to_owned()) };
+    Ok((format!("{}: held by {}", agent.key.name, held.by), Wish::Release(agent.key.clone())))
 }
 
 pub fn type_to(text: &str) -> impl Fn(&App, &AgentRow) -> Judged {
