@@ -25,6 +25,12 @@ pub struct Cli {
     /// Options of every command.
     #[command(flatten)]
     pub global: Global,
+    /// With --headless: who decides in this process (default: as the policy says)
+    #[arg(long, value_enum, value_name = "MODE", requires = "headless")]
+    pub operator: Option<OperatorWord>,
+    /// With --headless: end when no run is left that needs to be watched
+    #[arg(long, requires = "headless")]
+    pub until_idle: bool,
     /// What to do.
     #[command(subcommand)]
     pub command: Option<Command>,

@@ -85,6 +85,8 @@ pub enum Action {
     Help,
     /// Leave.
     Quit,
+    /// Leave, and leave a supervisor behind.
+    LeaveBehind,
     /// Suspend the program.
     Suspend,
     /// Draw everything again.

@@ -28,6 +28,7 @@ mod lists;
 mod marks;
 mod pick;
 pub mod query;
+mod quit;
 mod sense;
 mod text;
 mod update;
@@ -214,6 +215,8 @@ pub struct App {
     pub store_trouble: Option<String>,
     /// What was counted of the snapshot.
     pub digest: digest::Digest,
+    /// What is to be said on the terminal once the screen is left.
+    pub parting: Option<String>,
     watched: Option<Target>,
     stirred: Option<Moment>,
     want: Want,
@@ -270,6 +273,7 @@ impl App {
             screen: None,
             store_trouble: None,
             digest: digest::Digest::default(),
+            parting: None,
             watched: None,
             stirred: None,
             want: Want::default(),

@@ -186,6 +186,7 @@ table! {
     Action::Yes, [c('y')], "yes", "Do it", &[Dialog], true, 10, ALL;
     Action::No, [c('n'), k(KeyCode::Esc), c('q')], "no", "Leave everything as it is", &[Dialog], false, 20, ALL;
     Action::Merge, [c('m')], "merge too", "Merge what is not merged, then close", &[Dialog], false, 5, ALL;
+    Action::LeaveBehind, [c('b')], "leave a supervisor", "Leave, and leave a supervisor behind that watches without a screen", &[Dialog], false, 6, ALL;
     Action::Up, [k(KeyCode::Up)], "up", "One row up", &[Picker], false, 20, ALL;
     Action::Down, [k(KeyCode::Down)], "down", "One row down", &[Picker], false, 30, ALL;
     Action::Take, [k(KeyCode::Enter)], "take", "Take what is selected", &[Picker], false, 10, ALL;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
+use super::behind::{self, Left};
 use super::duty::Duty;
 use super::engine::{Caller, Engine};
 use super::error::{EngineError, Gate};
@@ -22,6 +23,7 @@ use crate::domain::actor::ActorType;
 use crate::domain::agent::{Agent, AgentKey};
 use crate::domain::command::{AgentWish, Command, DeliveryWish, RunWish, ThreadWish};
 use crate::domain::delivery::Hold;
+use crate::domain::policy::OperatorMode;
 use crate::domain::run::Run;
 use crate::domain::thread::{Priority, ThreadState};
 use crate::store::Order;
@@ -191,6 +193,21 @@ impl Handle {
     /// Supervises in the background while it may, the operator conducted as this process was told.
     pub fn begin_duty(&self, conduct: &Conduct) -> Duty {
         Duty::begin_as(&self.engine, conduct.clone())
+    }
+
+    /// Gives `duty` back and leaves a supervisor behind in its place; `tell` gets it once it has the lease, or why there is
+    /// none.
+    pub fn leave_behind(
+        &self,
+        duty: Option<Duty>,
+        mode: Option<OperatorMode>,
+        tell: impl FnOnce(Result<Left, Trouble>) + Send + 'static,
+    ) {
+        let work = move |handle: &Self| {
+            drop(duty);
+            behind::leave(&handle.engine, mode)
+        };
+        self.beside(work, tell);
     }
 
     /// Does `work` on a thread of its own, and hands what came of it to `tell`.

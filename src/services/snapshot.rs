@@ -480,6 +480,8 @@ pub struct Facts {
     pub operator: String,
     /// What the policy says about restarts by rule, where it does.
     pub restart_rule: Option<RuleMode>,
+    /// Whether our tmux server has a keeper session, in which a supervisor can be left.
+    pub keeper: bool,
     /// Whether the bell may ring.
     pub bell: bool,
     /// Whether calls may show on the desktop.
@@ -495,6 +497,8 @@ pub struct Supervising {
     pub pid: u32,
     /// Whether that is this one.
     pub ours: bool,
+    /// Whether a console has left it behind.
+    pub behind: bool,
     /// Since when.
     pub since: Moment,
 }

@@ -213,10 +213,11 @@ pub fn snapshot() -> Snapshot {
         deliveries: vec![],
         thread: None,
         facts: Facts {
-            supervisor: Some(Supervising { pid: 7, ours: true, since: before(900) }),
+            supervisor: Some(Supervising { pid: 7, ours: true, behind: false, since: before(900) }),
             viewer: "kim".to_owned(),
             operator: "assist".to_owned(),
             restart_rule: None,
+            keeper: true,
             bell: true,
             desktop: true,
             troubles: Default::default(),

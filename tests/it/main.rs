@@ -51,6 +51,7 @@ mod git_world;
 mod harness;
 mod hold;
 mod launcher;
+mod left_behind;
 mod mends;
 mod operator_drive;
 mod operator_rules;

@@ -109,6 +109,7 @@ impl App {
             | Action::Yes
             | Action::No
             | Action::OtherAnswer
+            | Action::LeaveBehind
             | Action::Take => {}
         }
     }
@@ -219,30 +220,6 @@ impl App {
             return self.open_thread(&thread_id);
         }
         self.look_at(Pane::Forum);
-    }
-
-    fn quit(&mut self, effects: &mut Vec<Effect>) {
-        if self.page != Page::Home {
-            self.page = Page::Home;
-            return;
-        }
-        let farewell = self.opening.farewell.clone();
-        if farewell.is_none() && !self.anybody_works() {
-            return self.leave(effects);
-        }
-        let usual = || {
-            let ours = self.snapshot.facts.supervisor.as_ref().is_none_or(|holder| holder.ours);
-            let go_on = "The agents go on working.".to_owned();
-            if !ours {
-                return vec![go_on, "Another process watches them.".to_owned()];
-            }
-            // Whether another console of this home waits for its turn is not known here.
-            let lost = "Nobody watches them then, unless another metawsm is open: it takes over.";
-            vec![go_on, lost.to_owned(), "metawsm --headless watches without a screen.".to_owned()]
-        };
-        let lines = farewell.map_or_else(usual, |words| vec![words]);
-        let dialog = Dialog { no: "stay", ..Dialog::new("Leave metawsm?", lines, "leave", Consequence::Quit) };
-        self.overlay = Some(Overlay::Dialog(dialog));
     }
 
     /// What is done to many is asked once; what needs words first, after they are written.

@@ -114,6 +114,7 @@ impl App {
             | Action::Help
             | Action::Messages
             | Action::Quit
+            | Action::LeaveBehind
             | Action::Suspend
             | Action::Redraw
             | Action::Send
@@ -150,6 +151,7 @@ impl App {
         let fits = |row: &&Binding| match (&self.overlay, row.action) {
             (Some(Overlay::Dialog(dialog)), Action::Yes | Action::Take) => dialog.may(),
             (Some(Overlay::Dialog(dialog)), Action::Merge) => dialog.merge_helps,
+            (Some(Overlay::Dialog(dialog)), Action::LeaveBehind) => dialog.also.is_some(),
             (_, action) => self.can(action),
         };
         let mut shown: Vec<&Binding> = rows(place).filter(|row| row.rank > 0).filter(fits).collect();

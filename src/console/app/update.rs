@@ -9,7 +9,7 @@ use crate::console::action::Action;
 use crate::console::keymap::{Place, find};
 use crate::console::msg::{Effect, Msg, Time};
 use crate::console::widgets::composer::Purpose;
-use crate::console::widgets::dialog::{Ahead, Consequence};
+use crate::console::widgets::dialog::{Ahead, Answer, Consequence};
 use crate::console::widgets::list::List;
 use crate::console::widgets::terminal::Emulated;
 use crate::domain::delivery::DeliveryState;
@@ -60,6 +60,7 @@ impl App {
                 self.edited(&name, done);
                 effects.push(Effect::Redraw);
             }
+            Msg::LeftBehind(done) => self.left_behind(done, effects),
             Msg::Tick => self.tick(effects),
             Msg::Back(trouble) => {
                 if let Some(trouble) = trouble {
@@ -153,10 +154,14 @@ impl App {
         };
         let Some(Overlay::Dialog(dialog)) = &mut self.overlay else { return };
         match action {
-            Action::OtherAnswer => dialog.on_yes = dialog.may() && !dialog.on_yes,
+            Action::OtherAnswer => {
+                dialog.step(!matches!(key.code, KeyCode::Left | KeyCode::BackTab | KeyCode::Char('h')));
+            }
+            Action::LeaveBehind if dialog.also.is_some() => self.leave_behind(effects),
+            Action::Take if dialog.on == Answer::Also => self.leave_behind(effects),
             Action::Merge if dialog.merge_helps => self.merge_too(effects),
             Action::Yes if dialog.may() => self.agreed(effects),
-            Action::Take if dialog.may() && dialog.on_yes => self.agreed(effects),
+            Action::Take if dialog.may() && dialog.on == Answer::Yes => self.agreed(effects),
             Action::Take | Action::No => self.overlay = None,
             _ => {}
         }

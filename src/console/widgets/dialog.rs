@@ -22,6 +22,18 @@ pub enum Consequence {
     Quit,
 }
 
+/// The answer in focus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Answer {
+    /// No: the safe one, and the first.
+    #[default]
+    No,
+    /// The third, where there is one.
+    Also,
+    /// Yes.
+    Yes,
+}
+
 /// How far the look ahead has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ahead {
@@ -50,8 +62,10 @@ pub struct Dialog {
     pub then: Consequence,
     /// How far the look ahead has come.
     pub ahead: Ahead,
-    /// Whether the yes is in focus. It never is at first.
-    pub on_yes: bool,
+    /// A third answer between no and yes: to leave, and leave a supervisor behind.
+    pub also: Option<&'static str>,
+    /// The answer in focus.
+    pub on: Answer,
     /// Merging first would take what is in the way out of it.
     pub merge_helps: bool,
 }
@@ -67,7 +81,8 @@ impl Dialog {
             no: "cancel",
             then,
             ahead: Ahead::Known,
-            on_yes: false,
+            also: None,
+            on: Answer::No,
             merge_helps: false,
         }
     }
@@ -103,7 +118,17 @@ impl Dialog {
                 self.ahead = Ahead::Blocked;
             }
         }
-        self.on_yes = false;
+        self.on = Answer::No;
+    }
+
+    /// The answer beside the one in focus.
+    pub fn step(&mut self, forward: bool) {
+        let mut answers = vec![Answer::No];
+        answers.extend(self.also.map(|_| Answer::Also));
+        answers.extend(self.may().then_some(Answer::Yes));
+        let at = answers.iter().position(|answer| *answer == self.on).unwrap_or(0);
+        let next = if forward { at + 1 } else { at + answers.len() - 1 };
+        self.on = answers[next % answers.len()];
     }
 
     /// Draws it in the middle of `area`.
@@ -118,7 +143,8 @@ impl Dialog {
             lines.splice(0..0, fitting(&self.hit, wide, room.saturating_sub(lines.len())));
         }
         let widest = lines.iter().map(|line| line.width()).max().unwrap_or(0);
-        let answers = format!("  {}   {}  ", self.no, self.yes).width() + 8;
+        let third = self.also.map_or(0, |also| also.width() + 7);
+        let answers = format!("  {}   {}  ", self.no, self.yes).width() + 8 + third;
         let width = (widest.max(self.title.width() + 2).max(answers) + 4).min(most + 2);
         let count = lines.len().min(room);
         let place = over(area, u16::try_from(width).unwrap_or(area.width), count + 2, buffer);
@@ -145,8 +171,11 @@ impl Dialog {
             };
             row.text(&format!(" {word} "), style).text(&format!(" {key}   "), theme.dim())
         };
-        let row = answer(Row::new(), "n", self.no, !self.on_yes, true);
-        if self.may() { answer(row, "y", self.yes, self.on_yes, true) } else { row }
+        let mut row = answer(Row::new(), "n", self.no, self.on == Answer::No, true);
+        if let Some(also) = self.also {
+            row = answer(row, "b", also, self.on == Answer::Also, true);
+        }
+        if self.may() { answer(row, "y", self.yes, self.on == Answer::Yes, true) } else { row }
     }
 }
 

@@ -16,6 +16,7 @@ use crate::domain::policy::Policy;
 use crate::domain::run::{Run, RunStatus};
 use crate::domain::thread::{Priority, Thread};
 use crate::domain::time::Moment;
+use crate::services::behind;
 use crate::services::engine::{Caller, SOCKET};
 use crate::services::error::EngineError;
 use crate::services::home::Home;
@@ -117,6 +118,10 @@ impl Source {
             }
         }
         facts.restart_rule = self.policy.operator.rules.get(Intent::AutoRestart.word()).copied();
+        facts.keeper = match self.reader.meta(SOCKET) {
+            Ok(Some(socket)) => !socket.ends_with("/default"),
+            Ok(None) | Err(_) => self.policy.tmux.socket != "default",
+        };
         facts.bell = self.policy.notify.bell;
         facts.desktop = self.policy.notify.desktop;
         facts.operator = serde_json::to_value(self.policy.operator.llm.mode)
@@ -131,7 +136,12 @@ impl Source {
             } else if !ours {
                 facts.troubles.insert(Trouble::Elsewhere(holder.pid));
             }
-            facts.supervisor = Some(Supervising { pid: holder.pid, ours, since: Moment::from_millis(holder.since_ms) });
+            facts.supervisor = Some(Supervising {
+                pid: holder.pid,
+                ours,
+                behind: holder.holder == behind::WHO,
+                since: Moment::from_millis(holder.since_ms),
+            });
         }
         let needed = |agent: &AgentRow| agent.may_live || agent.status == AgentStatus::Dead;
         if agents.iter().any(needed) && self.tmux_gone() {
