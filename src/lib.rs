@@ -27,9 +27,11 @@
 //! * Reading changes nothing and makes nothing: [`store::read::Reader`] opens the file read-only.
 //! * No text of an agent reaches a shell, a terminal or a path unescaped; argv in, bytes out.
 //!
-//! Where to look: a rule about runs in `domain/decide/run.rs`, what follows by itself in `domain/decide/settle.rs`,
+//! Where to look: a rule about runs in `domain/decide/run.rs`, what follows by itself in `domain/decide/settle.rs`, who
+//! has an agent in hand in `domain/decide/hold.rs`,
 //! what an event changes in `domain/scene/`, what a step does in `services/workspaces.rs`, how an agent is started
 //! and ended in `services/agents.rs`, which conversation it goes on with in `services/conversation.rs`, the close gates in `services/gates.rs`, what a key does in `console/app/act.rs`,
+//! what it does to marked rows in `console/app/marks.rs`,
 //! when it makes sense in `console/app/sense.rs`, how a pane looks in `console/screens/`, what is drawn alike on every
 //! terminal in `console/widgets/certain.rs`, how an event is told in `services/words.rs`. What the operator concludes is in
 //! `domain/operator/rules.rs`, of what waits for a human, in a run or in none, in `waits.rs` beside it; what comes of it
@@ -47,6 +49,7 @@
 //! `screens`, whether it was stopped in `stops`, its end in `farewell`, unfinished work in `carry`, what a clock that is
 //! set changes in `steady`; who ended is told by `services/process/ends.rs`, who moves on by `services/progress.rs`. What is made of an agent's signals is in `domain/health.rs`, of its screen in
 //! `domain/screen.rs`; why something stands as it does is told by `services/explain.rs`, for every face.
+//! The supervisor that a console leaves behind, and when it ends, is in `services/behind.rs`.
 //! What `doctor --runners` starts for a try is in `services/trial.rs`.
 //! Whether the tmux server answers, and who went with it, is watched in `services/server_watch.rs`.
 //! What is to be done outside once something has happened is named in `domain/outbox.rs`, kept in `store/outbox.rs` and

@@ -25,6 +25,12 @@ pub struct Cli {
     /// Options of every command.
     #[command(flatten)]
     pub global: Global,
+    /// With --headless: who decides in this process (default: as the policy says)
+    #[arg(long, value_enum, value_name = "MODE", requires = "headless")]
+    pub operator: Option<OperatorWord>,
+    /// With --headless: end when no run is left that needs to be watched
+    #[arg(long, requires = "headless")]
+    pub until_idle: bool,
     /// What to do.
     #[command(subcommand)]
     pub command: Option<Command>,
@@ -107,6 +113,12 @@ pub enum Command {
     /// Start agents anew, ending what runs
     #[command(after_help = "Example: metawsm restart --ticket ACME-12 --agent coder")]
     Restart(RestartArgs),
+    /// Have the rules leave an agent alone: they do not start it again, call to it, or stop its run
+    #[command(after_help = "Example: metawsm hold --agent coder --reason 'I look into it myself'")]
+    Hold(HoldArgs),
+    /// Have the rules look after a held agent again
+    #[command(after_help = "Example: metawsm release --agent coder")]
+    Release(AgentSelector),
     /// Close a completed run through its gates
     #[command(after_help = "Example: metawsm close --ticket ACME-12 --merge --yes")]
     Close(CloseArgs),
@@ -286,6 +298,17 @@ pub struct RestartArgs {
     /// Show what would be restarted
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// Options of `hold`.
+#[derive(Debug, Clone, Args)]
+pub struct HoldArgs {
+    /// Which (default: every agent of the run).
+    #[command(flatten)]
+    pub which: AgentSelector,
+    /// Why, for whoever asks later
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
 }
 
 /// Options of `close`.

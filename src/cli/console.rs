@@ -24,8 +24,7 @@ pub fn run(session: &Session) -> Result<Reply, Failure> {
     session.may_act_on_runs()?;
     let engine = session.engine_or_new()?;
     let opening = Opening { title: title(&engine), ..Opening::default() };
-    open(&engine, &session.caller(), opening)?;
-    Ok(Reply::silent(exit::DONE))
+    Ok(Reply::text(open(&engine, &session.caller(), opening)?))
 }
 
 /// Whether what is started is to be shown on a screen.
@@ -42,14 +41,19 @@ pub fn on_run(
 ) -> Result<Reply, Failure> {
     let conduct = Conduct { mode, ..Conduct::default() };
     let opening = Opening { title: title(engine), run_id: Some(run_id.to_owned()), conduct, ..Opening::default() };
-    beside_executor(engine, &session.caller(), run_id, opening)?;
+    let parting = beside_executor(engine, &session.caller(), run_id, opening)?;
     let run = engine.run(run_id)?;
-    let words = format!("Run {run_id} is {}. `metawsm` opens the console on it again.\n", run.status);
+    let words = format!("Run {run_id} is {}. `metawsm` opens the console on it again.\n{parting}", run.status);
     Ok(Reply::text(words))
 }
 
 /// The console, with a run's plan being executed behind it.
-pub fn beside_executor(engine: &Arc<Engine>, caller: &Caller, run_id: &str, opening: Opening) -> Result<(), Failure> {
+pub fn beside_executor(
+    engine: &Arc<Engine>,
+    caller: &Caller,
+    run_id: &str,
+    opening: Opening,
+) -> Result<String, Failure> {
     let cancel = Arc::new(AtomicBool::new(false));
     let executing = follow::execute_beside(engine, caller, run_id, &cancel)?;
     let shown = open(engine, caller, opening);
@@ -59,7 +63,7 @@ pub fn beside_executor(engine: &Arc<Engine>, caller: &Caller, run_id: &str, open
     shown
 }
 
-fn open(engine: &Arc<Engine>, caller: &Caller, opening: Opening) -> Result<(), Failure> {
+fn open(engine: &Arc<Engine>, caller: &Caller, opening: Opening) -> Result<String, Failure> {
     open_screen(engine, caller, opening).map_err(|error| match error {
         ConsoleError::Engine(error) => error.into(),
         ConsoleError::Terminal(error) => {

@@ -151,7 +151,7 @@ impl Demo {
             run_id: Some(run_id.clone()),
             farewell: Some("Everything of the demo is removed then.".to_owned()),
         };
-        console::beside_executor(&self.engine, &self.caller, &run_id, opening)
+        console::beside_executor(&self.engine, &self.caller, &run_id, opening).map(drop)
     }
 
     fn begin(&self) -> Result<String, Failure> {

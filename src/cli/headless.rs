@@ -17,14 +17,26 @@ use super::exit::{self, Failure};
 use super::reply::Reply;
 use super::session::Session;
 use super::{events, one_shot, print, usage};
+use crate::domain::policy::OperatorMode;
+use crate::services::behind;
 use crate::services::duty::Duty;
 use crate::services::engine::Engine;
 use crate::services::feed::Feed;
+use crate::services::operator::Conduct;
 use crate::services::wake::Wake;
 use crate::store::read::EventFilter;
 
 /// The longest command line taken from stdin, in bytes: a post and its frame.
 const LONGEST_LINE: usize = 8 * 1024 * 1024;
+
+/// What this process was told on its command line.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Face {
+    /// Who decides, where not the policy says so.
+    pub mode: Option<OperatorMode>,
+    /// It ends when nothing is left to watch.
+    pub until_idle: bool,
+}
 
 /// A command from stdin.
 #[derive(Debug, Deserialize)]
@@ -35,7 +47,7 @@ struct Call {
 }
 
 /// `--headless` without a command: this face takes the console's place until SIGINT or SIGTERM.
-pub fn run(session: &Session) -> Result<Reply, Failure> {
+pub fn run(session: &Session, face: Face) -> Result<Reply, Failure> {
     session.may_act_on_runs()?;
     let engine = session.engine_or_new()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -46,20 +58,26 @@ pub fn run(session: &Session) -> Result<Reply, Failure> {
     // Looked up before anything is done here: what this process writes itself is among what it shows.
     let since = reader.last_seq()?;
     let mut feed = Feed::new(reader, EventFilter::default(), since);
-    let mut duty = Duty::begin(&engine);
-    let status = runtime.block_on(serve(session, &engine, &mut feed));
+    let conduct = Conduct { mode: face.mode, behind: face.until_idle, ..Conduct::default() };
+    let mut duty = Duty::begin_as(&engine, conduct);
+    let status = runtime.block_on(serve(session, &engine, &mut feed, face.until_idle));
     duty.end();
+    if face.until_idle {
+        behind::end_with_keeper(&engine);
+    }
     // A read of stdin may be under way for ever; it is not waited for.
     runtime.shutdown_background();
     status.map(Reply::silent)
 }
 
-async fn serve(session: &Session, engine: &Arc<Engine>, feed: &mut Feed) -> Result<u8, Failure> {
+async fn serve(session: &Session, engine: &Arc<Engine>, feed: &mut Feed, until_idle: bool) -> Result<u8, Failure> {
     let failed =
         |error: std::io::Error| Failure::new(exit::FAILED, format!("the engine could not be started: {error}"));
     print::leave_on(&[signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM]).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    // The terminal of a window that goes is no reason to leave agents alone: a handler, so that no child inherits it.
+    let mut hung_up = until_idle.then(|| signal(SignalKind::hangup())).transpose().map_err(failed)?;
     let mut written = writes(engine);
     let mut lines = BufReader::new(tokio::io::stdin()).split(b'\n');
     let hands = Hands::new(session, engine).map_err(failed)?;
@@ -70,7 +88,12 @@ async fn serve(session: &Session, engine: &Arc<Engine>, feed: &mut Feed) -> Resu
         tokio::select! {
             _ = interrupt.recv() => return Ok(exit::INTERRUPTED),
             _ = terminate.recv() => return Ok(exit::DONE),
-            Some(()) = written.recv() => {}
+            _ = async { if let Some(hung_up) = &mut hung_up { hung_up.recv().await } else { std::future::pending().await } } => {}
+            Some(()) = written.recv() => {
+                if until_idle && behind::is_idle(&*engine.reader()?)? {
+                    break;
+                }
+            }
             Some(answer) = answered.recv() => {
                 // What the command did comes before its answer.
                 if !show(feed)? || !say(&answer)? {

@@ -124,7 +124,10 @@ pub fn agent_table(agents: &[Value], style: &Style) -> String {
             at("last_output_at"),
             at("last_progress_at"),
             format!("{}/{}", agent["restarts"]["used"], agent["restarts"]["budget"]),
-            word("reason"),
+            match agent["held"]["by"].as_str() {
+                Some(by) => format!("held by {by}; {}", word("reason")),
+                None => word("reason"),
+            },
         ]);
     }
     table.render(style)

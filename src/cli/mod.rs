@@ -19,6 +19,7 @@ mod forum_search;
 mod forum_stats;
 mod forum_wait;
 mod headless;
+mod hold;
 mod launch;
 mod lifecycle;
 mod lists;
@@ -77,7 +78,8 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
     if lives_with_a_broken_one {
         session.warn_of_policy();
     }
-    match run(&session, cli.command) {
+    let face = headless::Face { mode: cli.operator.map(Into::into), until_idle: cli.until_idle };
+    match run(&session, cli.command, face) {
         Ok(reply) => ExitCode::from(reply.show(&session)),
         Err(failure) => ExitCode::from(session.fail(&failure)),
     }
@@ -102,9 +104,13 @@ fn misunderstood(error: &clap::Error, args: &[OsString]) -> ExitCode {
     ExitCode::from(failure.status)
 }
 
-fn run(session: &Session, command: Option<Command>) -> Result<Reply, Failure> {
+fn run(session: &Session, command: Option<Command>, face: headless::Face) -> Result<Reply, Failure> {
+    if command.is_some() && (face.mode.is_some() || face.until_idle) {
+        return Err(Failure::new(exit::USAGE, "--operator and --until-idle before a command say nothing about it")
+            .hint("metawsm --headless --operator off, or metawsm run … --operator off"));
+    }
     match command {
-        None if session.global.headless => headless::run(session),
+        None if session.global.headless => headless::run(session, face),
         None => console::run(session),
         Some(Command::Run(args)) => start::run(session, &args),
         Some(Command::Bootstrap(args)) => start::bootstrap(session, &args),
@@ -132,6 +138,8 @@ fn one_shot(session: &Session, command: Command) -> Result<Reply, Failure> {
         Command::Pause(args) => lifecycle::pause(session, &args),
         Command::Stop(args) => lifecycle::stop(session, &args),
         Command::Restart(args) => lifecycle::restart(session, &args),
+        Command::Hold(args) => hold::hold(session, &args),
+        Command::Release(which) => hold::release(session, &which),
         Command::Close(args) => lifecycle::close(session, &args),
         Command::Commit(args) => work::commit(session, &args),
         Command::Pr(args) => work::pr(session, &args),

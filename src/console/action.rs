@@ -45,6 +45,8 @@ pub enum Action {
     ReopenThread,
     /// Start an agent anew.
     Restart,
+    /// Have rules leave an agent alone, or look after it again.
+    Hold,
     /// Stop an agent or a run.
     Stop,
     /// Pause a run.
@@ -67,6 +69,8 @@ pub enum Action {
     CloseRun,
     /// Merge a run.
     Merge,
+    /// Mark a row, or take its mark away.
+    Mark,
     /// Narrow a list.
     Filter,
     /// The next thing that waits for a human.
@@ -91,6 +95,8 @@ pub enum Action {
     Help,
     /// Leave.
     Quit,
+    /// Leave, and leave a supervisor behind.
+    LeaveBehind,
     /// Suspend the program.
     Suspend,
     /// Draw everything again.

@@ -15,6 +15,7 @@ use super::widgets::list::{List, Scroll};
 use super::widgets::picker::Picker;
 use super::widgets::terminal::Emulated;
 use crate::domain::agent::AgentKey;
+use crate::domain::policy::{OperatorMode, RuleMode};
 use crate::domain::time::Moment;
 use crate::services::explain::Explanation;
 use crate::services::live::Target;
@@ -24,15 +25,18 @@ use crate::services::snapshot::{AgentRow, Asked, RunPage, RunRow, Snapshot, Tab,
 mod act;
 mod digest;
 mod lists;
+mod marks;
 pub mod operator;
 mod pick;
 pub mod query;
+mod quit;
 mod sense;
 pub mod since;
 mod text;
 mod update;
 
 pub use lists::{Attention, attention_at};
+pub use marks::Marked;
 
 /// Ages are redrawn together, so often at most.
 const AGES_EVERY: Duration = Duration::from_secs(5);
@@ -187,6 +191,8 @@ pub struct App {
     pub asked: Option<Asked>,
     /// What of it is not understood.
     pub misread: Option<String>,
+    /// The rows that are marked.
+    pub marks: BTreeSet<Marked>,
     /// Agents of all runs are shown.
     pub all_agents: bool,
     /// The operator's page.
@@ -221,6 +227,8 @@ pub struct App {
     pub store_trouble: Option<String>,
     /// What was counted of the snapshot.
     pub digest: digest::Digest,
+    /// What is to be said on the terminal once the screen is left.
+    pub parting: Option<String>,
     watched: Option<Target>,
     stirred: Option<Moment>,
     want: Want,
@@ -262,6 +270,7 @@ impl App {
             found: List::default(),
             asked: None,
             misread: None,
+            marks: BTreeSet::new(),
             all_agents: false,
             operator: operator::View::default(),
             seat: since::Seat::taken(time.now),
@@ -279,6 +288,7 @@ impl App {
             screen: None,
             store_trouble: None,
             digest: digest::Digest::default(),
+            parting: None,
             watched: None,
             stirred: None,
             want: Want::default(),
@@ -422,6 +432,19 @@ impl App {
         self.said.push_back(Said { at: self.time.now, text: text.to_owned(), error });
         if self.said.len() > REMEMBERED {
             self.said.pop_front();
+        }
+    }
+
+    /// Whether a rule that wants a restart does it; else it offers to.
+    pub fn rules_restart(&self) -> bool {
+        let facts = &self.snapshot.facts;
+        // What this process was told holds while it supervises.
+        let ours = facts.supervisor.as_ref().is_some_and(|holder| holder.ours);
+        let told = self.opening.conduct.mode.filter(|_| ours).map(|mode| mode.word());
+        let assists = told.unwrap_or(&facts.operator) == OperatorMode::Assist.word();
+        match facts.restart_rule {
+            Some(rule) => rule == RuleMode::Act,
+            None => !assists,
         }
     }
 

@@ -170,6 +170,7 @@ table! {
     Action::Priority, [c('p')], "priority", "Change the thread's priority", &[Home, Thread], false, 64, THREADS;
     Action::Assign, [c('g')], "assign", "Assign the thread to somebody", &[Home, Thread], false, 24, THREADS;
     Action::Restart, [c('R')], "restart", "End the agent's session and start it again", PAGES, true, 30, AGENT;
+    Action::Hold, [c('H')], "hold", "Hold the agent: rules do not start it again; the same key releases it", PAGES, false, 73, AGENT;
     Action::Stop, [c('S')], "stop", "Stop the agent; among runs: stop the run", PAGES, true, 40, ASKED;
     Action::Attach, [c('a')], "attach", "Attach to the agent's session; C-b d comes back", PAGES, false, 50, AGENT;
     Action::Type, [c('i')], "type", "Type a line to the agent; it goes in at the next quiet moment, never into a dialog", PAGES, false, 72, AGENT;
@@ -188,6 +189,7 @@ table! {
     Action::Retry, [c('t')], "try again", "Try the letter again", &[Operator], false, 11, CALLS;
     Action::Drop, [c('D')], "drop", "Leave undone what the letter was to do", &[Operator], true, 13, CALLS;
     Action::SinceLeft, [c('L')], "since you left", "What happened since you left, once more", PAGES, false, 0, ALL;
+    Action::Mark, [c(' ')], "mark", "Mark the row, or unmark it: what can be done to many is done to all that are marked, asked once", &[Home], false, 71, LISTS;
     Action::AllAgents, [c('.')], "all agents", "Agents of all runs, or of the selected one", &[Home], false, 0, AGENTS;
     Action::Send, [ctrl('s'), ALT_ENTER], "send", "Send what was written", &[Text], false, 10, ALL;
     Action::Edit, [ctrl('e')], "editor", "Write it in $VISUAL or $EDITOR, and come back", &[Text], false, 25, ALL;
@@ -196,6 +198,7 @@ table! {
     Action::Yes, [c('y')], "yes", "Do it", &[Dialog], true, 10, ALL;
     Action::No, [c('n'), k(KeyCode::Esc), c('q')], "no", "Leave everything as it is", &[Dialog], false, 20, ALL;
     Action::Merge, [c('m')], "merge too", "Merge what is not merged, then close", &[Dialog], false, 5, ALL;
+    Action::LeaveBehind, [c('b')], "leave a supervisor", "Leave, and leave a supervisor behind that watches without a screen", &[Dialog], false, 6, ALL;
     Action::Up, [k(KeyCode::Up)], "up", "One row up", &[Picker], false, 20, ALL;
     Action::Down, [k(KeyCode::Down)], "down", "One row down", &[Picker], false, 30, ALL;
     Action::Take, [k(KeyCode::Enter)], "take", "Take what is selected", &[Picker], false, 10, ALL;

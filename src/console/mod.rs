@@ -57,11 +57,11 @@ pub enum ConsoleError {
     Engine(#[from] EngineError),
 }
 
-/// Opens the console on a home and stays until it is left.
+/// Opens the console on a home and stays until it is left; what is to be said then is handed back.
 ///
 /// # Errors
 /// [`ConsoleError`].
-pub fn open(engine: &Arc<Engine>, caller: &Caller, opening: Opening) -> Result<(), ConsoleError> {
+pub fn open(engine: &Arc<Engine>, caller: &Caller, opening: Opening) -> Result<String, ConsoleError> {
     let source = Source::open(&engine.home, caller)?;
     let handle = Handle::new(Arc::clone(engine), caller.clone());
     let (sender, messages) = channel();
@@ -88,10 +88,12 @@ pub fn open(engine: &Arc<Engine>, caller: &Caller, opening: Opening) -> Result<(
     let done = running.run(&mut screen);
     running.input.stop();
     drop(screen);
+    let parting = running.app.parting.take();
     running.end();
     signals.close();
     defect::report_no_more();
-    Ok(done?)
+    done?;
+    Ok(parting.unwrap_or_default())
 }
 
 fn tell<T>(sender: &Sender<Msg>, make: fn(T) -> Msg) -> impl FnMut(T) -> bool + Send + use<T> {
@@ -175,6 +177,8 @@ impl Running {
                 Effect::Attach(key) => self.attach(&key, screen)?,
                 Effect::Edit(name, text) => self.edit(name, &text, screen)?,
                 Effect::Suspend => self.suspend(screen)?,
+                Effect::LeaveBehind => self.leave_behind(),
+                Effect::Supervise => self.duty = Some(self.handle.begin_duty(&self.app.opening.conduct)),
                 effect => self.ask(effect),
             }
         }
@@ -215,6 +219,7 @@ impl Running {
             Effect::Bell => terminal::bell(),
             Effect::Desktop(words) => terminal::desktop(&words),
             Effect::Quit | Effect::Redraw | Effect::Attach(_) | Effect::Edit(..) | Effect::Suspend => {}
+            Effect::LeaveBehind | Effect::Supervise => {}
         }
     }
 
@@ -259,6 +264,14 @@ impl Running {
         let (width, height) = screen.size();
         let _ = self.sender.send(Msg::Resize(width, height));
         Ok(())
+    }
+
+    /// What supervises here ends first, or the other could not begin.
+    fn leave_behind(&mut self) {
+        let sender = self.sender.clone();
+        self.handle.leave_behind(self.duty.take(), self.app.opening.conduct.mode, move |done| {
+            let _ = sender.send(Msg::LeftBehind(done));
+        });
     }
 
     /// Stopped, this process cannot watch anybody: another one may.

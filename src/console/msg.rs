@@ -6,6 +6,7 @@ use crossterm::event::KeyEvent;
 
 use crate::domain::agent::AgentKey;
 use crate::domain::time::Moment;
+use crate::services::behind::Left;
 use crate::services::explain::{Explanation, What};
 use crate::services::handle::{Preview, Trouble, Wish};
 use crate::services::live::{Screen, Target};
@@ -41,6 +42,8 @@ pub enum Msg {
     Focus,
     /// What happened since somebody left; nothing where nobody was away.
     Since(Result<Option<Box<Told>>, Trouble>),
+    /// A supervisor was left behind, or not.
+    LeftBehind(Result<Left, Trouble>),
     /// A deadline has passed.
     Tick,
     /// The screen is ours again after something else had it.
@@ -88,6 +91,10 @@ pub enum Effect {
     Bell,
     /// Show a notification on the desktop, where the terminal can.
     Desktop(String),
+    /// Leave a supervisor behind, in our place.
+    LeaveBehind,
+    /// Ask for the supervision again.
+    Supervise,
     /// Suspend the program.
     Suspend,
     /// Draw everything again.

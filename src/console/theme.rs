@@ -160,6 +160,11 @@ impl Theme {
         "▸ "
     }
 
+    /// What stands before a marked row.
+    pub const fn marker(self) -> &'static str {
+        "┃"
+    }
+
     /// A dot between things.
     pub const fn dot(self) -> &'static str {
         "·"

@@ -180,6 +180,25 @@ impl Quiet {
     }
 }
 
+/// Somebody has an agent in hand: until it is released no rule starts it again, calls to it, or stops its run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Who.
+    pub by: String,
+    /// Since when.
+    pub since: Moment,
+    /// Why, where that was said.
+    pub reason: Option<String>,
+}
+
+impl Held {
+    /// In words, seen from a moment.
+    pub fn words(&self, now: Moment) -> String {
+        let held = format!("held by {} since {}", self.by, self.since.clock(now));
+        self.reason.as_ref().map_or(held.clone(), |reason| format!("{held}: {reason}"))
+    }
+}
+
 /// What an agent said of how far it is.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Said {
@@ -322,6 +341,12 @@ pub struct Agent {
     /// The silence it announced last, in this life.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quiet: Option<Quiet>,
+    /// Who has it in hand, if anybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
+    /// When it was last given back to the rules, in this life: what it is then is another occurrence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub released_at: Option<Moment>,
     /// What it last said of how far it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub said: Option<Said>,

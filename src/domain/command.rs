@@ -492,6 +492,13 @@ pub enum AgentWish {
         /// 0–100.
         percent: Option<u8>,
     },
+    /// Have rules leave it alone.
+    Hold {
+        /// Why.
+        reason: Option<String>,
+    },
+    /// Have rules look after it again.
+    Release,
     /// Expect nothing of it for a while.
     Quiet {
         /// Until when; now or before: no longer.

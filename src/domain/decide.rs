@@ -13,6 +13,7 @@ mod agent;
 mod control;
 mod delivery;
 mod escalation;
+mod hold;
 mod operator;
 mod outbox;
 mod run;

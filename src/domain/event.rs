@@ -279,6 +279,22 @@ pub enum Fact {
         #[serde(default, skip_serializing_if = "String::is_empty")]
         reason: String,
     },
+    /// Somebody has an agent in hand: rules leave it alone.
+    #[serde(rename = "agent.held")]
+    AgentHeld {
+        /// Who.
+        by: String,
+        /// Why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// Rules look after an agent again.
+    #[serde(rename = "agent.released")]
+    AgentReleased {
+        /// Why, where nobody wished just that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
     /// Ticket docs were copied into a workspace (a part of them, where they are many).
     #[serde(rename = "docs.seeded")]
     DocsSeeded {

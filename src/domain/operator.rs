@@ -361,18 +361,21 @@ pub fn question_target(thread_id: &str, post_id: Option<&str>) -> String {
     }
 }
 
-/// Which life of an agent, and since when it is as it is: a second death is another occurrence.
+/// Which life of an agent, and since when it is as it is, or is the rules' business: a second death is another
+/// occurrence, and so is one that somebody had in hand and gave back.
 pub fn agent_cause(agent: &Agent) -> String {
-    format!("launch {} {} since {}", agent.launch, agent.status, agent.since)
+    let since = agent.released_at.map_or(agent.since, |released| released.max(agent.since));
+    format!("launch {} {} since {since}", agent.launch, agent.status)
 }
 
-/// Whether an agent is down, or hangs, and no start of it is due.
+/// Whether an agent is down, or hangs, and that is the rules' business: no start of it is due, and nobody has it in hand.
 pub fn is_unhealthy(agent: &Agent) -> bool {
     let bad = matches!(agent.status, AgentStatus::Dead | AgentStatus::Failed | AgentStatus::Stalled);
-    bad && agent.launch > 0 && !agent.start_due()
+    bad && agent.launch > 0 && !agent.start_due() && agent.held.is_none()
 }
 
-/// Since when nothing of a run lives, if nothing does and nothing is about to; `None` too before anything lived.
+/// Since when nothing of a run lives, if nothing does, nothing is about to, and nobody has an agent of it in hand; `None`
+/// too before anything lived.
 pub fn lifeless_since(run: &Run, agents: &[&Agent], steps: &[&Step]) -> Option<Moment> {
     let retries = run.spec.step_retries;
     let goes_on = steps.iter().any(|step| match step.status {
@@ -381,7 +384,7 @@ pub fn lifeless_since(run: &Run, agents: &[&Agent], steps: &[&Step]) -> Option<M
         StepStatus::Failed => !step.given_up(retries),
         StepStatus::Done | StepStatus::Skipped => false,
     });
-    if goes_on || agents.iter().any(|agent| agent.status.alive() || agent.start_due()) {
+    if goes_on || agents.iter().any(|agent| agent.status.alive() || agent.start_due() || agent.held.is_some()) {
         return None;
     }
     agents.iter().map(|agent| agent.since).max()

@@ -114,6 +114,14 @@ pub fn age(span: Duration) -> String {
     }
 }
 
+/// What is left until something, as the screens count it down: `5s 40s 1m 3h 2d`, the last minute in steps of 5 s.
+pub fn left(span: Duration) -> String {
+    match span.as_secs().div_ceil(5) * 5 {
+        seconds @ 0..60 => format!("{}s", seconds.max(5)),
+        _ => age(span.max(Duration::from_secs(60))),
+    }
+}
+
 /// A span that was set, exactly, in the largest unit that does: `45s 90s 15m 2h 1d`.
 pub fn span(span: Duration) -> String {
     let seconds = span.as_secs();

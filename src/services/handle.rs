@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
+use super::behind::{self, Left};
 use super::duty::Duty;
 use super::engine::{Caller, Engine};
 use super::error::{EngineError, Gate};
@@ -30,6 +31,10 @@ use crate::domain::thread::{Priority, ThreadState};
 use crate::domain::time::Moment;
 use crate::store::Order;
 use crate::store::read::forum::viewer_of;
+
+mod many;
+
+pub use many::Named;
 
 /// How long a wish waits for another one on the same run that is about to end.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -68,6 +73,10 @@ pub enum Wish {
     Thread(String, Change),
     /// Start an agent anew, ending what runs of it.
     Restart(AgentKey),
+    /// Have rules leave an agent alone.
+    Hold(AgentKey),
+    /// Have rules look after it again.
+    Release(AgentKey),
     /// End an agent's session.
     StopAgent(AgentKey),
     /// End a run's sessions.
@@ -99,6 +108,8 @@ pub enum Wish {
     RetryLetter(i64),
     /// Leave undone what a letter was to do.
     DropLetter(i64),
+    /// All of these, each for itself: what one of them meets does not keep the others.
+    All(Vec<Named>),
 }
 
 /// What can be changed of a thread.
@@ -193,10 +204,25 @@ impl Handle {
         Duty::begin_as(&self.engine, conduct.clone())
     }
 
-    /// Does `work` on a thread of its own, and hands what came of it to `tell`.
-    fn beside<T: Send + 'static>(
+    /// Gives `duty` back and leaves a supervisor behind in its place; `tell` gets it once it has the lease, or why there is
+    /// none.
+    pub fn leave_behind(
         &self,
-        work: impl FnOnce(&Self) -> Result<T, EngineError> + Send + 'static,
+        duty: Option<Duty>,
+        mode: Option<OperatorMode>,
+        tell: impl FnOnce(Result<Left, Trouble>) + Send + 'static,
+    ) {
+        let work = move |handle: &Self| {
+            drop(duty);
+            behind::leave(&handle.engine, mode)
+        };
+        self.beside(work, tell);
+    }
+
+    /// Does `work` on a thread of its own, and hands what came of it to `tell`.
+    fn beside<T: Send + 'static, E: Into<Trouble>>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T, E> + Send + 'static,
         tell: impl FnOnce(Result<T, Trouble>) + Send + 'static,
     ) {
         let handle = self.clone();
@@ -205,7 +231,7 @@ impl Handle {
             // A defect in one wish must not leave it pending for ever.
             let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(&handle)));
             let lost = || Trouble { message: "a defect of metawsm ended it".to_owned(), hint: None };
-            tell(done.map_or_else(|_| Err(lost()), |done| done.map_err(Trouble::from)));
+            tell(done.map_or_else(|_| Err(lost()), |done| done.map_err(Into::into)));
             handle.busy.fetch_sub(1, Ordering::SeqCst);
         };
         if std::thread::Builder::new().name("wish".to_owned()).spawn(run).is_err() {
@@ -215,7 +241,13 @@ impl Handle {
 
     /// Carries a wish out; `tell` gets words for what was done.
     pub fn carry_out(&self, wish: Wish, tell: impl FnOnce(Result<String, Trouble>) + Send + 'static) {
-        self.beside(move |handle| handle.do_it(wish), tell);
+        self.beside(
+            move |handle| match wish {
+                Wish::All(wishes) => handle.do_all(wishes),
+                wish => handle.do_it(wish).map_err(Trouble::from),
+            },
+            tell,
+        );
     }
 
     /// Says what a wish would do, without doing it.
@@ -358,6 +390,14 @@ impl Handle {
             }
             Wish::Thread(thread_id, change) => self.change(thread_id, change),
             Wish::Restart(key) => self.restart(&key),
+            Wish::Hold(key) => {
+                engine.order_agent(caller, &key, AgentWish::Hold { reason: None })?;
+                Ok(format!("{} is held: rules leave it alone; H releases it", key.name))
+            }
+            Wish::Release(key) => {
+                engine.order_agent(caller, &key, AgentWish::Release)?;
+                Ok(format!("{} is released: rules look after it again", key.name))
+            }
             Wish::StopAgent(key) => {
                 stopping::stop_agent(engine, caller, &self.agent(&key)?)?;
                 Ok(format!("{} is stopped", key.name))
@@ -414,6 +454,12 @@ impl Handle {
             Wish::DropLetter(id) => {
                 outbox::settle(engine, caller, id, OutboxWish::Drop)?;
                 Ok(format!("letter {id} is dropped"))
+            }
+            Wish::All(wishes) => {
+                for named in wishes {
+                    self.do_it(named.wish)?;
+                }
+                Ok(String::new())
             }
         }
     }
@@ -506,6 +552,8 @@ impl Handle {
             | Wish::Thread(_, _)
             | Wish::Restart(_)
             | Wish::StopAgent(_)
+            | Wish::Hold(_)
+            | Wish::Release(_)
             | Wish::Pause(_)
             | Wish::Resume(_)
             | Wish::AcceptSuggestion(_)
@@ -514,7 +562,8 @@ impl Handle {
             | Wish::ResolveEscalation(_, _)
             | Wish::SetMode(_)
             | Wish::RetryLetter(_)
-            | Wish::DropLetter(_) => Ok(Preview { would: Vec::new(), gates: Vec::new() }),
+            | Wish::DropLetter(_)
+            | Wish::All(_) => Ok(Preview { would: Vec::new(), gates: Vec::new() }),
         }
     }
 

@@ -3,6 +3,7 @@
 pub mod adviser;
 pub mod agents;
 pub mod asking;
+pub mod behind;
 pub mod cleanup;
 pub mod closing;
 pub mod committing;

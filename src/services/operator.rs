@@ -47,6 +47,8 @@ pub struct Conduct {
     pub interval: Option<Duration>,
     /// Only this run.
     pub only: Option<String>,
+    /// It was left behind by a console, and ends when nothing is left to watch.
+    pub behind: bool,
 }
 
 impl Conduct {

@@ -4,9 +4,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::domain::agent::{AgentKey, AgentStatus, Health, WaitingFor};
+use crate::domain::agent::{AgentKey, AgentStatus, Health, Held, WaitingFor};
 use crate::domain::delivery::{Delivery, DeliveryState};
 use crate::domain::plan::Step;
+use crate::domain::policy::RuleMode;
 use crate::domain::run::{Brief, RunStatus};
 use crate::domain::thread::{Post, Priority, Thread, ThreadState};
 use crate::domain::time::Moment;
@@ -199,6 +200,14 @@ pub struct AgentRow {
     pub last_progress_at: Option<Moment>,
     /// Restarts by rule: used, and allowed.
     pub restarts: (u32, u32),
+    /// Who has it in hand, so that rules leave it alone.
+    pub held: Option<Held>,
+    /// When a rule starts it again, or offers to, where that is decided already.
+    pub restart_at: Option<Moment>,
+    /// No rule starts it again before then.
+    pub cooldown_until: Option<Moment>,
+    /// Until then it has announced that nothing will be heard of it.
+    pub quiet_until: Option<Moment>,
     /// The last launch.
     pub launch: u32,
     /// Whether its program was started and is not known to have ended.
@@ -477,6 +486,10 @@ pub struct Facts {
     pub viewer: String,
     /// The operator's mode.
     pub operator: String,
+    /// What the policy says about restarts by rule, where it does.
+    pub restart_rule: Option<RuleMode>,
+    /// Whether our tmux server has a keeper session, in which a supervisor can be left.
+    pub keeper: bool,
     /// Whether the bell may ring.
     pub bell: bool,
     /// Whether calls may show on the desktop.
@@ -492,6 +505,8 @@ pub struct Supervising {
     pub pid: u32,
     /// Whether that is this one.
     pub ours: bool,
+    /// Whether a console has left it behind.
+    pub behind: bool,
     /// Since when.
     pub since: Moment,
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::adviser::Adviser;
 use super::agents::LaunchFiles;
+use super::behind;
 use super::delivery::Typist;
 use super::engine::{Caller, Engine};
 use super::error::EngineError;
@@ -113,7 +114,7 @@ impl Supervisor {
     /// # Errors
     /// What keeps the lease from being asked for.
     pub fn try_new_as(engine: &Arc<Engine>, conduct: Conduct) -> Result<Option<Self>, EngineError> {
-        let holder = engine.holder("supervise", "metawsm");
+        let holder = engine.holder("supervise", if conduct.behind { behind::WHO } else { "metawsm" });
         let lease = match Lease::try_acquire(&engine.home.supervisor_lease(), holder) {
             Ok(lease) => lease,
             Err(LeaseError::Held { .. }) => return Ok(None),
@@ -144,7 +145,7 @@ impl Supervisor {
             vitals_at: Moment::default(),
             checkpoint_at: engine.now(),
             operator: Operator::new(conduct, desk, committer.hands()),
-            committer: committer,
+            committer,
             server: ServerWatch::default(),
             standing: Standing::default(),
             progress: Progress::default(),

@@ -211,6 +211,7 @@ impl<'a> View<'a> {
             "waiting_since": agent.waiting_since.filter(|_| waits_known),
             "quiet": agent.quiet.as_ref().filter(|quiet| quiet.holds(self.now)),
             "said": agent.said,
+            "held": agent.held,
         })
     }
 

@@ -52,6 +52,11 @@ pub fn words_of(event: &Event) -> String {
             because(&format!("{agent} announced silence until {}", until.clock(event.occurred_at)), reason)
         }
         Fact::AgentQuietDeclared { .. } => format!("{agent} is to be heard again"),
+        Fact::AgentHeld { by, reason } => {
+            because(&format!("{by} held {agent}: rules leave it alone"), reason.as_deref().unwrap_or_default())
+        }
+        Fact::AgentReleased { reason: Some(reason) } => format!("{agent} was held no longer: {reason}"),
+        Fact::AgentReleased { reason: None } => format!("{who} released {agent}: rules look after it again"),
         Fact::OutboxDead { key, error, .. } => format!("what was to be done for {key} was given up: {error}"),
         Fact::OperatorDecided(Decision { action: Action::Nothing, intent, due_at: Some(due), reason, .. }) => {
             let span = age(due.since(event.occurred_at));

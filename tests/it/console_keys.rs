@@ -248,6 +248,9 @@ fn typing_a_prompt_into_a_list_destroys_nothing() {
     let harmless =
         |wish: &Wish| matches!(wish, Wish::Pause(_) | Wish::Resume(_) | Wish::Seen(_) | Wish::AckEscalation(_));
     assert!(wishes(&desk).iter().all(harmless), "{:?}", wishes(&desk));
+    let mut desk = Desk::new(WIDE);
+    desk.keys("2Really, Surely");
+    assert_eq!(wishes(&desk), [], "the y of a sentence is no answer to the question that its first letter asked");
 }
 
 #[test]

@@ -33,7 +33,7 @@ fn an_acknowledged_escalation_neither_calls_nor_offers_to_be_acknowledged() {
     let mut desk = Desk::new(WIDE);
     desk.look(Snapshot { escalations: vec![escalation("e1", "coder dead"), known.clone()], ..snapshot() }).keys("3");
     assert!(desk.shows("Escalations (1) · 1 acknowledged · 1 sug"), "{}", desk.drawn());
-    assert!(desk.shows("ack for 28m"));
+    assert!(desk.shows("silent 28m"));
     assert!(desk.app.can(Action::Acknowledge));
     desk.keys("<down>");
     assert!(!desk.app.can(Action::Acknowledge) && desk.app.can(Action::Resolve));

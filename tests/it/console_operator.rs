@@ -348,7 +348,7 @@ fn who_has_the_lease_is_said_and_what_is_so_while_nobody_has_it() {
     };
     assert_eq!(lease(|_| {}), "lease     ours, since 15m");
     let other: fn(&mut Snapshot) =
-        |home| home.facts.supervisor = Some(Supervising { pid: 42, ours: false, since: before(900) });
+        |home| home.facts.supervisor = Some(Supervising { pid: 42, ours: false, since: before(900), behind: false });
     assert_eq!(lease(other), "lease     process 42, since 15m; this console observes");
     let hangs: fn(&mut Snapshot) = |home| home.facts.troubles.extend([Trouble::Hangs(42, before(120))]);
     assert_eq!(lease(hangs), "lease     process 42 has it and has not responded for 2m: nothing is done");

@@ -67,6 +67,11 @@ pub fn bin() -> String {
 
 /// A home with a repository and one agent that works for ever.
 pub fn home(server: &Server) -> PathBuf {
+    home_of(server, &["worker"])
+}
+
+/// A home with a repository and agents that work for ever.
+pub fn home_of(server: &Server, names: &[&str]) -> PathBuf {
     let home = server.path().join("home");
     let repo = home.join("api");
     std::fs::create_dir_all(home.join(".metawsm")).unwrap();
@@ -87,7 +92,7 @@ pub fn home(server: &Server) -> PathBuf {
         "agent_profiles": [{
             "name": "worker", "runner": "shell", "runner_options": { "command": ["sh", "-c", work] },
         }],
-        "agents": [{ "name": "worker", "profile": "worker" }],
+        "agents": names.iter().map(|name| serde_json::json!({ "name": name, "profile": "worker" })).collect::<Vec<_>>(),
     });
     std::fs::write(home.join(".metawsm/policy.json"), policy.to_string()).unwrap();
     home

@@ -45,6 +45,8 @@ fn name(fact: &Fact) -> &'static str {
         Fact::AgentRestarted { .. } => "agent.restarted",
         Fact::AgentProgressed { .. } => "agent.progressed",
         Fact::AgentQuietDeclared { .. } => "agent.quiet_declared",
+        Fact::AgentHeld { .. } => "agent.held",
+        Fact::AgentReleased { .. } => "agent.released",
         Fact::DocsSeeded { .. } => "docs.seeded",
         Fact::DocsSynced { .. } => "docs.synced",
         Fact::GitCommitted { .. } => "git.committed",
@@ -81,7 +83,7 @@ fn name(fact: &Fact) -> &'static str {
     }
 }
 
-const VARIANTS: usize = 47;
+const VARIANTS: usize = 49;
 
 fn author() -> Option<Author> {
     Some(Author { author_type: ActorType::Agent, author_name: "planner".into() })
@@ -188,6 +190,8 @@ fn facts() -> Vec<Fact> {
             cooldown_until: Some(Moment::from_millis(START + 60_000)),
         },
         Fact::AgentProgressed { source: "signal".into(), note: some("half way"), percent: Some(50) },
+        Fact::AgentHeld { by: "kim".into(), reason: some("I look into it myself") },
+        Fact::AgentReleased { reason: some("it is started again") },
         Fact::AgentQuietDeclared { until: Moment::from_millis(START + 1_200_000), reason: "long build".into() },
         Fact::DocsSeeded {
             dir: "ttmp/2026/11/21/T-ws--x".into(),

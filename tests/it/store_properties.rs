@@ -219,6 +219,10 @@ fn command(op: &Op) -> Command {
             until: Moment::from_millis(START + i64::from(op.x) * 1_000_000),
             reason: "long".into(),
         }),
+        35 => agent(match op.x {
+            0..=6 => AgentWish::Hold { reason: op.x.is_multiple_of(2).then(|| "mine".into()) },
+            _ => AgentWish::Release,
+        }),
         _ => match op.x {
             0..=5 => plan(op.run).create(),
             _ => Command::Lease { acquired: op.x.is_multiple_of(2), pid: 7, host: "here".into() },
@@ -341,6 +345,8 @@ impl Told {
             | Fact::WorkspaceCreated { .. }
             | Fact::WorkspaceRemoved { .. }
             | Fact::AgentProgressed { .. }
+            | Fact::AgentHeld { .. }
+            | Fact::AgentReleased { .. }
             | Fact::AgentQuietDeclared { .. }
             | Fact::DocsSeeded { .. }
             | Fact::DocsSynced { .. }

@@ -290,6 +290,7 @@ impl Week {
     fn human(&mut self) {
         let next = self.time + self.dice.about(3 * HOUR);
         self.at(next, Happening::Human);
+        self.holds_some();
         let calls: Vec<Escalation> = self.stage.scene.escalations.iter().filter(|one| one.stands()).cloned().collect();
         for call in calls {
             let wish = |wish| Command::Escalation { escalation_id: call.escalation_id.clone(), wish };
@@ -317,6 +318,22 @@ impl Week {
             let accept = SuggestionWish::Accept { cooldown_until };
             let wish = if self.dice.chance(70) { accept } else { SuggestionWish::Dismiss };
             self.give(human(), &Command::Suggestion { suggestion_id, wish });
+        }
+    }
+
+    /// Some are taken in hand for a while.
+    fn holds_some(&mut self) {
+        for at in 0..CREW {
+            let seen = self.seen(at);
+            let held = seen.held.is_some();
+            let due =
+                seen.start_due() || !matches!(self.stage.status(), RunStatus::Running | RunStatus::AwaitingGuidance);
+            let wish = match held {
+                true if self.dice.chance(40) => AgentWish::Release,
+                false if !due && !self.paused && self.dice.chance(10) => AgentWish::Hold { reason: None },
+                true | false => continue,
+            };
+            self.give(human(), &agent(&name(at), wish));
         }
     }
 
@@ -417,6 +434,7 @@ impl Week {
         for event in events {
             match &event.fact {
                 Fact::AgentRestarted { free: false, server_lost: false, .. } => {
+                    assert!(self.stage.agent(about.unwrap()).held.is_none(), "rules leave it alone");
                     let name = about.unwrap().to_owned();
                     let times = self.restarts.entry(name).or_default();
                     times.push(self.time);
@@ -513,7 +531,8 @@ impl Week {
         let so = match call.kind {
             Kind::Blocked | Kind::Input if !looked_at => true,
             Kind::Blocked => {
-                matches!(truth, Some(Truth::Down | Truth::WithServer | Truth::Hangs | Truth::Silent))
+                let held = call.agent.as_ref().is_some_and(|agent| self.stage.agent(agent).held.is_some());
+                !held && matches!(truth, Some(Truth::Down | Truth::WithServer | Truth::Hangs | Truth::Silent))
             }
             Kind::Input => truth == Some(Truth::Dialog),
             Kind::Guidance | Kind::Sla => {
@@ -551,6 +570,9 @@ impl Week {
         let ok = match truth {
             Truth::Well | Truth::Asks => true,
             Truth::Dialog => lasts < MINUTE || agent.start_due() || told(Kind::Input),
+            Truth::Silent | Truth::Down | Truth::Hangs | Truth::WithServer if agent.held.is_some() => {
+                !standing.contains_key(&(Kind::Blocked, target.clone()))
+            }
             Truth::Silent => lasts < confirm || agent.start_due() || told(Kind::Blocked),
             Truth::Down | Truth::Hangs | Truth::WithServer => {
                 let last = self.stage.scene.decisions.get(&(RUN.to_owned(), target.clone()));
@@ -628,14 +650,16 @@ fn number(name: &str, default: u64) -> u64 {
 }
 
 fn weeks(mode: OperatorMode, agents: u64, set_back: bool) {
-    let seed = number("DRILL_SEED", 1);
+    let (seed, mut held) = (number("DRILL_SEED", 1), 0);
     for one in 0..number("DRILL_WEEK", agents).div_ceil(u64::try_from(CREW).unwrap()) {
         let mut week = Week::new(seed * 1_000 + one, mode);
         week.run(set_back);
         week.reported();
         let acted = week.stage.log.iter().filter(|event| matches!(event.fact, Fact::OperatorActed { .. })).count();
         assert!(acted > 0, "a week in which nothing was done tells nothing");
+        held += week.stage.log.iter().filter(|event| matches!(event.fact, Fact::AgentHeld { .. })).count();
     }
+    assert!(held > 0, "weeks in which nobody was held tell nothing of that");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What each action does.
 
 use super::lists::Attention;
+use super::marks::Batch;
 use super::update::step_of;
 use super::{App, Overlay, Page, Pane, Pending};
 use crate::console::action::Action;
@@ -16,6 +17,9 @@ impl App {
     pub(super) fn act(&mut self, action: Action, effects: &mut Vec<Effect>) {
         if let Some(step) = step_of(action) {
             return self.navigate(step);
+        }
+        if let Some(batch) = self.batch(action) {
+            return self.act_on_marked(action, batch, effects);
         }
         if !self.can(action) {
             return self.refuse(action);
@@ -38,6 +42,13 @@ impl App {
             }
             Action::Restart => self.ask_restart(),
             Action::Stop => self.ask_stop(),
+            Action::Hold => {
+                if let Some(agent) = self.target_agent() {
+                    let key = agent.key.clone();
+                    let wish = if agent.held.is_some() { Wish::Release(key) } else { Wish::Hold(key) };
+                    self.wish(wish, effects);
+                }
+            }
             Action::Pause => self.on_run(Wish::Pause, effects),
             Action::Resume => self.on_run(Wish::Resume, effects),
             Action::Attach => {
@@ -47,7 +58,7 @@ impl App {
             }
             Action::Type => {
                 if let Some(key) = self.target_agent().map(|agent| agent.key.clone()) {
-                    self.compose(Purpose::Type(key), "", effects);
+                    self.compose(Purpose::Type(vec![key]), "", effects);
                 }
             }
             Action::Accept => self.on_item(Wish::AcceptSuggestion, effects),
@@ -55,13 +66,14 @@ impl App {
             Action::Acknowledge => self.on_item(Wish::AckEscalation, effects),
             Action::Resolve => {
                 if let Some(id) = self.item().map(|item| item.id().to_owned()) {
-                    self.compose(Purpose::Note(id), "", effects);
+                    self.compose(Purpose::Note(vec![id]), "", effects);
                 }
             }
             Action::CloseRun => {
                 self.ask_ahead("Close", "close", |run_id| Wish::Close { run_id, merge: false }, effects)
             }
             Action::Merge => self.ask_ahead("Merge", "merge", Wish::Merge, effects),
+            Action::Mark => self.mark(),
             Action::Filter => self.filtering = true,
             Action::Operator => self.open_operator(None),
             Action::SinceLeft => effects.extend(self.seat.left.map(Effect::Since)),
@@ -102,6 +114,7 @@ impl App {
             | Action::Yes
             | Action::No
             | Action::OtherAnswer
+            | Action::LeaveBehind
             | Action::Take => {}
         }
     }
@@ -125,7 +138,7 @@ impl App {
     }
 
     /// To the home screen, whatever was opened from where.
-    fn go_home(&mut self) {
+    pub(super) fn go_home(&mut self) {
         self.page = Page::Home;
         self.beneath = None;
     }
@@ -191,6 +204,8 @@ impl App {
     fn back(&mut self) {
         if let Some(at) = self.toasts.iter().rposition(|toast| toast.error) {
             self.toasts.remove(at);
+        } else if self.page == Page::Home && self.means_marked() {
+            self.unmark();
         } else if self.page == Page::Home || (self.page == Page::Operator && self.narrowed().is_some()) {
             self.narrowing().clear();
             self.refresh();
@@ -225,27 +240,16 @@ impl App {
         self.look_at(Pane::Forum);
     }
 
-    fn quit(&mut self, effects: &mut Vec<Effect>) {
-        if self.page != Page::Home {
-            return self.go_home();
+    /// What is done to many is asked once; what needs words first, after they are written.
+    fn act_on_marked(&mut self, action: Action, batch: Batch, effects: &mut Vec<Effect>) {
+        if let (Action::Type | Action::Resolve, true, Some(words)) = (action, batch.any(), batch.left_out()) {
+            self.say(words);
         }
-        let farewell = self.opening.farewell.clone();
-        if farewell.is_none() && !self.anybody_works() {
-            return self.leave(effects);
+        match action {
+            Action::Type if batch.any() => self.compose(Purpose::Type(batch.keys()), "", effects),
+            Action::Resolve if batch.any() => self.compose(Purpose::Note(batch.ids()), "", effects),
+            _ => self.ask_many(action, batch),
         }
-        let usual = || {
-            let ours = self.snapshot.facts.supervisor.as_ref().is_none_or(|holder| holder.ours);
-            let go_on = "The agents go on working.".to_owned();
-            if !ours {
-                return vec![go_on, "Another process watches them.".to_owned()];
-            }
-            // Whether another console of this home waits for its turn is not known here.
-            let lost = "Nobody watches them then, unless another metawsm is open: it takes over.";
-            vec![go_on, lost.to_owned(), "metawsm --headless watches without a screen.".to_owned()]
-        };
-        let lines = farewell.map_or_else(usual, |words| vec![words]);
-        let dialog = Dialog { no: "stay", ..Dialog::new("Leave metawsm?", lines, "leave", Consequence::Quit) };
-        self.overlay = Some(Overlay::Dialog(dialog));
     }
 
     fn ask_restart(&mut self) {
@@ -327,7 +331,7 @@ fn session_line(agent: &AgentRow) -> String {
 }
 
 /// What is said while a wish is carried out.
-fn under_way(wish: &Wish) -> String {
+pub(super) fn under_way(wish: &Wish) -> String {
     match wish {
         Wish::Reply { .. } => "sending the reply".to_owned(),
         Wish::Ask { title, .. } => format!("asking {title}"),
@@ -341,6 +345,8 @@ fn under_way(wish: &Wish) -> String {
             Change::Reopen => "opening it again".to_owned(),
         },
         Wish::Restart(key) => format!("restarting {}", key.name),
+        Wish::Hold(key) => format!("holding {}", key.name),
+        Wish::Release(key) => format!("releasing {}", key.name),
         Wish::StopAgent(key) => format!("stopping {}", key.name),
         Wish::StopRun(run_id) => format!("stopping {run_id}"),
         Wish::Pause(run_id) => format!("pausing {run_id}"),
@@ -354,5 +360,6 @@ fn under_way(wish: &Wish) -> String {
         Wish::SetMode(mode) => format!("changing the mode to {}", mode.word()),
         Wish::RetryLetter(id) => format!("trying letter {id} again"),
         Wish::DropLetter(id) => format!("dropping letter {id}"),
+        Wish::All(wishes) => Wish::together(wishes).0,
     }
 }

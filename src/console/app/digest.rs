@@ -23,6 +23,8 @@ pub struct Needs {
     pub workspace: usize,
     /// An agent's restarts.
     pub restarts: usize,
+    /// What is counted down about an agent.
+    pub soon: usize,
     /// The ticket of an escalation or suggestion.
     pub called: usize,
     /// A thread's ticket.
@@ -45,6 +47,12 @@ impl Needs {
         for agent in &snapshot.agents {
             needs.agent = needs.agent.max(agent.key.name.width());
             needs.workspace = needs.workspace.max(agent.key.workspace.width());
+            if agent.held.is_some()
+                || agent.restart_at.is_some()
+                || [agent.cooldown_until, agent.quiet_until].iter().any(|at| *at > Some(now))
+            {
+                needs.soon = "restart in 55s".len();
+            }
             if agent.restarts.1 > 0 {
                 needs.restarts = needs.restarts.max(4);
             }

@@ -8,6 +8,7 @@ use crate::console::widgets::picker::{Choice, Picked, Picker};
 use crate::domain::actor::ActorType;
 use crate::domain::thread::{Priority, ThreadState};
 use crate::services::handle::{Change, Wish};
+use crate::services::snapshot::ThreadRow;
 
 /// What a thread is now, from wherever it is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,23 +46,15 @@ impl App {
                 control: thread.control,
             });
         }
-        let row = self.thread().filter(|_| fits)?;
-        let agent = row.agent.as_ref().map(|agent| agent.name.clone());
-        Some(About {
-            thread_id: row.thread_id.clone(),
-            state: row.state,
-            priority: row.priority,
-            assignee: row.assignee.clone(),
-            waits: row.waits().then(|| agent.clone().unwrap_or_else(|| row.opened_by.clone())),
-            agent,
-            control: row.control,
-        })
+        self.thread().filter(|_| fits).map(about)
     }
 
     pub(super) fn change_thread(&mut self, action: Action, effects: &mut Vec<Effect>) {
-        let Some(about) = self.target_thread() else { return };
+        let marked = self.marked_thread();
+        let count = marked.as_ref().map(|(_, count)| *count);
+        let Some(about) = marked.map(|(about, _)| about).or_else(|| self.target_thread()) else { return };
         let id = about.thread_id.clone();
-        let picker = match action {
+        let mut picker = match action {
             Action::State => pick_state(&about),
             Action::Priority => pick_priority(&about),
             Action::Assign => self.pick_assignee(&about),
@@ -69,6 +62,11 @@ impl App {
             Action::ReopenThread => return self.wish(Wish::Thread(id, Change::Reopen), effects),
             _ => return,
         };
+        if let Some(count) = count {
+            let what = picker.title.split(" (now").next().unwrap_or_default();
+            picker.title = format!("{what}: {count} marked");
+            picker.of_marked = true;
+        }
         self.overlay = Some(Overlay::Picker(picker));
     }
 
@@ -112,6 +110,7 @@ impl App {
 
     pub(super) fn picker_key(&mut self, key: &crossterm::event::KeyEvent, effects: &mut Vec<Effect>) {
         let Some(Overlay::Picker(picker)) = &mut self.overlay else { return };
+        let of_marked = picker.of_marked;
         match picker.key(key) {
             Picked::Nothing => {}
             Picked::None => self.overlay = None,
@@ -119,6 +118,7 @@ impl App {
                 self.overlay = None;
                 // The list may have changed under the menu: it means the thread that it was opened on.
                 match (&wish, self.target_thread()) {
+                    (Wish::Thread(_, change), _) if of_marked => self.ask_change(change),
                     (Wish::Thread(id, Change::Close), Some(about)) if *id == about.thread_id => {
                         self.close_thread(&about, effects);
                     }
@@ -127,6 +127,25 @@ impl App {
             }
         }
     }
+}
+
+/// What a row of a list says of its thread.
+pub(super) fn about(row: &ThreadRow) -> About {
+    let agent = row.agent.as_ref().map(|agent| agent.name.clone());
+    About {
+        thread_id: row.thread_id.clone(),
+        state: row.state,
+        priority: row.priority,
+        assignee: row.assignee.clone(),
+        waits: row.waits().then(|| agent.clone().unwrap_or_else(|| row.opened_by.clone())),
+        agent,
+        control: row.control,
+    }
+}
+
+/// Whether a thread may be made this by hand.
+pub(super) fn may_become(row: &ThreadRow, to: ThreadState) -> bool {
+    states(&about(row)).any(|state| *state == to)
 }
 
 /// What it may become by hand. A control thread waits for its open requests: no other state says that, or hides it.

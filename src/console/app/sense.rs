@@ -72,6 +72,9 @@ impl App {
 
     /// Whether an action makes sense on the selection now.
     pub fn can(&self, action: Action) -> bool {
+        if let Some(batch) = self.batch(action) {
+            return batch.any();
+        }
         let run = |fits: fn(&RunRow) -> bool| self.target_run().is_some_and(fits);
         let agent = |fits: fn(&AgentRow) -> bool| self.target_agent().is_some_and(fits);
         match action {
@@ -81,6 +84,7 @@ impl App {
             Action::Restart => agent(|agent| agent.launch > 0),
             Action::Stop if self.about_runs() => run(stoppable),
             Action::Stop => agent(|agent| agent.status.alive() || agent.may_live),
+            Action::Hold => agent(holdable),
             Action::Attach | Action::Type => agent(|agent| agent.may_live),
             Action::Pause => self.about_runs() && run(|run| run.status.at_work()),
             Action::Resume => self.about_runs() && run(resumable),
@@ -96,10 +100,14 @@ impl App {
             Action::Acknowledge => self.escalation().is_some_and(|row| row.calls(self.time.now)),
             Action::NextWaiting => self.waiting() > 0 || self.digest.questions > 0,
             Action::Filter => self.page == Page::Operator || (self.page == Page::Home && self.focus != Pane::Live),
+            Action::Mark => self.page == Page::Home && self.focus != Pane::Live,
             Action::SinceLeft => self.seat.left.is_some(),
             Action::Retry | Action::Drop => self.letter().is_some(),
             Action::Back => {
-                self.page != Page::Home || self.toasts.iter().any(|toast| toast.error) || self.narrowed().is_some()
+                self.page != Page::Home
+                    || self.toasts.iter().any(|toast| toast.error)
+                    || self.means_marked()
+                    || self.narrowed().is_some()
             }
             Action::NextField => self.composer.as_ref().is_some_and(|composer| composer.height() > 12),
             Action::NextPane
@@ -120,6 +128,7 @@ impl App {
             | Action::Help
             | Action::Messages
             | Action::Quit
+            | Action::LeaveBehind
             | Action::Suspend
             | Action::Redraw
             | Action::Send
@@ -159,6 +168,7 @@ impl App {
         let fits = |row: &&Binding| match (&self.overlay, row.action) {
             (Some(Overlay::Dialog(dialog)), Action::Yes | Action::Take) => dialog.may(),
             (Some(Overlay::Dialog(dialog)), Action::Merge) => dialog.merge_helps,
+            (Some(Overlay::Dialog(dialog)), Action::LeaveBehind) => dialog.also.is_some(),
             (_, action) => self.can(action),
         };
         let mut shown: Vec<&Binding> = rows(place).filter(|row| row.rank > 0).filter(fits).collect();
@@ -183,10 +193,16 @@ impl App {
     }
 }
 
-fn stoppable(run: &RunRow) -> bool {
+/// Whether rules may be told to leave it alone, or are told so already.
+pub(super) fn holdable(agent: &AgentRow) -> bool {
+    let over = matches!(agent.status, AgentStatus::Done | AgentStatus::Stopping | AgentStatus::Stopped);
+    agent.held.is_some() || !(over || agent.starting)
+}
+
+pub(super) fn stoppable(run: &RunRow) -> bool {
     run.status.may_become(RunStatus::Stopping) || run.status == RunStatus::Stopping
 }
 
-fn resumable(run: &RunRow) -> bool {
+pub(super) fn resumable(run: &RunRow) -> bool {
     matches!(run.status, RunStatus::Paused | RunStatus::Failed | RunStatus::Stopped | RunStatus::Planning)
 }

@@ -1,5 +1,6 @@
 //! Writing: opening a form, sending it, keeping it.
 
+use super::act::under_way;
 use super::update::words;
 use super::{App, Page, Pending};
 use crate::console::msg::Effect;
@@ -87,25 +88,36 @@ impl App {
                 "there is nothing to send yet"
             });
         }
-        let (wish, words) = match &composer.purpose {
+        let wish = match &composer.purpose {
             Purpose::Reply { thread_id, answers } => {
                 let answer = answers.is_some();
-                (Wish::Reply { thread_id: thread_id.clone(), body: last, answer }, "sending the reply")
+                Wish::Reply { thread_id: thread_id.clone(), body: last, answer }
             }
             Purpose::Ask => {
                 let (ticket, title) = (composer.text(0).trim().to_owned(), composer.text(1).trim().to_owned());
                 if ticket.is_empty() || title.is_empty() {
                     return self.say("a thread needs a ticket and a title");
                 }
-                (Wish::Ask { ticket, title, body: last }, "asking")
+                Wish::Ask { ticket, title, body: last }
             }
-            Purpose::Note(id) => (Wish::ResolveEscalation(id.clone(), last), "resolving"),
-            Purpose::Type(key) => (Wish::Type { key: key.clone(), text: last }, "sending the line"),
+            Purpose::Note(ids) => match &ids.clone()[..] {
+                [id] => Wish::ResolveEscalation(id.clone(), last),
+                ids => return self.ask_resolve(ids, &last),
+            },
+            Purpose::Type(keys) => match &keys.clone()[..] {
+                [key] => Wish::Type { key: key.clone(), text: last },
+                keys => return self.ask_type(keys, &last),
+            },
         };
+        self.send_off(wish, effects);
+    }
+
+    /// The wish goes out with what was written; the form waits for what comes of it.
+    pub(super) fn send_off(&mut self, wish: Wish, effects: &mut Vec<Effect>) {
         let token = self.token();
         // A crash between here and the ledger's word must not lose it.
         self.keep_draft(effects);
-        self.pending.insert(token, Pending { words: words.to_owned(), since: self.time.up });
+        self.pending.insert(token, Pending { words: under_way(&wish), since: self.time.up });
         if let Some(composer) = &mut self.composer {
             composer.sending = Some(token);
         }

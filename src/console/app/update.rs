@@ -9,7 +9,7 @@ use crate::console::action::Action;
 use crate::console::keymap::{Place, find};
 use crate::console::msg::{Effect, Msg, Time};
 use crate::console::widgets::composer::Purpose;
-use crate::console::widgets::dialog::{Ahead, Consequence};
+use crate::console::widgets::dialog::{Ahead, Answer, Consequence};
 use crate::console::widgets::list::List;
 use crate::console::widgets::terminal::Emulated;
 use crate::domain::delivery::DeliveryState;
@@ -65,6 +65,7 @@ impl App {
                 self.edited(&name, done);
                 effects.push(Effect::Redraw);
             }
+            Msg::LeftBehind(done) => self.left_behind(done, effects),
             Msg::Tick => self.tick(effects),
             Msg::Back(trouble) => {
                 if let Some(trouble) = trouble {
@@ -150,13 +151,23 @@ impl App {
     }
 
     fn dialog_key(&mut self, key: &KeyEvent, effects: &mut Vec<Effect>) {
-        let Some(action) = find(Place::Dialog, key).map(|row| row.action) else { return };
+        let Some(action) = find(Place::Dialog, key).map(|row| row.action) else {
+            // Whoever types a sentence into a question has not read it: a `y` further on must not be the answer.
+            if matches!(key.code, KeyCode::Char(_)) {
+                self.overlay = None;
+            }
+            return;
+        };
         let Some(Overlay::Dialog(dialog)) = &mut self.overlay else { return };
         match action {
-            Action::OtherAnswer => dialog.on_yes = dialog.may() && !dialog.on_yes,
+            Action::OtherAnswer => {
+                dialog.step(!matches!(key.code, KeyCode::Left | KeyCode::BackTab | KeyCode::Char('h')));
+            }
+            Action::LeaveBehind if dialog.also.is_some() => self.leave_behind(effects),
+            Action::Take if dialog.on == Answer::Also => self.leave_behind(effects),
             Action::Merge if dialog.merge_helps => self.merge_too(effects),
             Action::Yes if dialog.may() => self.agreed(effects),
-            Action::Take if dialog.may() && dialog.on_yes => self.agreed(effects),
+            Action::Take if dialog.may() && dialog.on == Answer::Yes => self.agreed(effects),
             Action::Take | Action::No => self.overlay = None,
             _ => {}
         }
@@ -180,6 +191,13 @@ impl App {
         let Some(Overlay::Dialog(dialog)) = self.overlay.take() else { return };
         match dialog.then {
             Consequence::Wish(wish) => self.wish(wish, effects),
+            Consequence::Marked(wish) => {
+                self.unmark();
+                if self.composer.is_some() {
+                    return self.send_off(wish, effects);
+                }
+                self.wish(wish, effects);
+            }
             Consequence::Quit => self.leave(effects),
         }
     }
@@ -238,6 +256,7 @@ impl App {
                 self.loaded = true;
                 self.digest = Digest::of(&self.snapshot, self.time.now);
                 self.refresh();
+                self.keep_marks();
                 self.follow_thread();
                 self.stir(&before, effects);
             }

@@ -1,5 +1,7 @@
 //! The agents of the selected run, or of all.
 
+use std::time::Duration;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
@@ -11,7 +13,7 @@ use crate::console::theme::Mark;
 use crate::console::widgets::cells::{Row, share};
 use crate::console::widgets::pane;
 use crate::domain::agent::{AgentStatus, Health, WaitingFor};
-use crate::domain::time::{Moment, age};
+use crate::domain::time::{Moment, age, left};
 use crate::services::snapshot::AgentRow;
 
 /// Draws the pane.
@@ -32,32 +34,100 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
         );
     }
     let width = usize::from(inner.width.saturating_sub(3));
-    app.agents.draw(inner, buffer, app.theme, focused, |place| row(app, &app.snapshot.agents[place], width));
+    app.agents.draw(
+        inner,
+        buffer,
+        app.theme,
+        focused,
+        |place| app.is_marked(Pane::Agents, place),
+        |place| row(app, &app.snapshot.agents[place], width),
+    );
 }
 
 fn row(app: &App, agent: &AgentRow, width: usize) -> Line<'static> {
     let (theme, now) = (app.theme, app.time.now);
     let (word, mark) = state(agent, now);
     let needs = app.digest.needs;
-    let ([wide, name, spent, output, progress, place], spare) = share(
-        width.saturating_sub(2),
-        [(11, 8), (needs.agent.min(20), 4), (needs.restarts, 4), (8, 8), (9, 9), (needs.workspace, 7)],
-    );
+    let called = (needs.agent.min(20), 4);
+    let ([wide, name, mut spent, mut output, mut progress, mut place], mut spare) =
+        share(width.saturating_sub(2), [(11, 8), called, (needs.restarts, 4), (8, 8), (9, 9), (needs.workspace, 7)]);
+    // Where ages have no room for what is counted down in their place, that has a column before the others.
+    if needs.soon > 0 && (output == 0 || progress == 0) {
+        let columns = [(11, 8), called, (needs.soon, needs.soon), (needs.restarts, 4), (needs.workspace, 7)];
+        let given = share(width.saturating_sub(2), columns);
+        ([_, _, output, spent, place], spare) = given;
+        progress = 0;
+    }
+    let soon = soon(app, agent).map(|soon| soon.words()).unwrap_or_default();
     let restarts =
         if agent.restarts.1 > 0 { format!("{}/{}", agent.restarts.0, agent.restarts.1) } else { String::new() };
     let used_up = agent.restarts.1 > 0 && agent.restarts.0 >= agent.restarts.1;
     let quiet =
         |what: &str, at: Option<Moment>| at.map(|at| format!("{what} {}", age(now.since(at)))).unwrap_or_default();
-    Row::new()
+    let row = Row::new()
         .left(theme.sign(mark), 1, theme.tone(mark))
         .left(&agent.key.name, name, super::bold_if(mark == Mark::Waits || mark == Mark::Dead, theme.plain()))
         .left(&agent.key.workspace, place, theme.dim())
-        .left(&word, wide, theme.tone(mark))
-        .left(&quiet("out", agent.last_output_at), output, theme.dim())
-        .left(&quiet("prog", agent.last_progress_at), progress, theme.dim())
-        .text(&" ".repeat(spare), theme.plain())
+        .left(&word, wide, theme.tone(mark));
+    // What comes next says more than how old what was is.
+    let row = if soon.is_empty() {
+        row.left(&quiet("out", agent.last_output_at), output, theme.dim()).left(
+            &quiet("prog", agent.last_progress_at),
+            progress,
+            theme.dim(),
+        )
+    } else {
+        row.left(&soon, output + usize::from(progress > 0) + progress, theme.plain())
+    };
+    row.text(&" ".repeat(spare), theme.plain())
         .right(&restarts, spent, if used_up { theme.warn() } else { theme.dim() })
         .line()
+}
+
+/// What is going to happen with an agent, and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Soon {
+    /// Nothing by rule: somebody has it in hand.
+    Held(String),
+    /// A rule starts it again.
+    Restart(Duration),
+    /// A rule offers to.
+    Offer(Duration),
+    /// No rule starts it again before then.
+    Cooldown(Duration),
+    /// It has announced that nothing will be heard of it.
+    Quiet(Duration),
+}
+
+impl Soon {
+    /// In words that fit a row.
+    pub fn words(self) -> String {
+        match self {
+            Self::Held(by) => format!("held by {by}"),
+            Self::Restart(Duration::ZERO) => "restart due".to_owned(),
+            Self::Restart(span) => format!("restart in {}", left(span)),
+            Self::Offer(span) => format!("offer in {}", left(span)),
+            Self::Cooldown(span) => format!("cooldown {}", left(span)),
+            Self::Quiet(span) => format!("quiet {} more", left(span)),
+        }
+    }
+}
+
+/// What is going to happen with an agent, if that is known.
+pub fn soon(app: &App, agent: &AgentRow) -> Option<Soon> {
+    let now = app.time.now;
+    let ahead = |at: Option<Moment>| at.filter(|at| *at > now).map(|at| at.since(now));
+    let down = matches!(agent.status, AgentStatus::Dead | AgentStatus::Failed);
+    if let Some(held) = &agent.held {
+        return Some(Soon::Held(held.by.clone()));
+    }
+    match agent.restart_at {
+        Some(at) if app.rules_restart() => return Some(Soon::Restart(at.since(now))),
+        Some(at) => return Some(Soon::Offer(at.since(now))),
+        None => {}
+    }
+    let cooldown = ahead(agent.cooldown_until).filter(|_| down && agent.restarts.0 < agent.restarts.1);
+    cooldown.map(Soon::Cooldown).or_else(|| ahead(agent.quiet_until).map(Soon::Quiet))
 }
 
 /// An agent's state in words and a sign.

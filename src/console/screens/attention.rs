@@ -35,9 +35,17 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
         return pane::empty(words, app.theme, inner, buffer);
     }
     let width = usize::from(inner.width.saturating_sub(3));
-    app.attention.draw(inner, buffer, app.theme, focused, |place| {
-        crate::console::app::attention_at(&app.snapshot, place).map_or_else(Line::default, |item| row(app, item, width))
-    });
+    app.attention.draw(
+        inner,
+        buffer,
+        app.theme,
+        focused,
+        |place| app.is_marked(Pane::Attention, place),
+        |place| {
+            crate::console::app::attention_at(&app.snapshot, place)
+                .map_or_else(Line::default, |item| row(app, item, width))
+        },
+    );
 }
 
 fn row(app: &App, item: Attention<'_>, width: usize) -> Line<'static> {
@@ -78,7 +86,7 @@ fn row(app: &App, item: Attention<'_>, width: usize) -> Line<'static> {
 /// When it calls again, or that it does, and whether that is overdue.
 fn due(row: &EscalationRow, now: Moment) -> (String, bool) {
     match (row.due_at, row.calls(now)) {
-        (Some(due), false) => (format!("ack for {}", age(due.since(now))), false),
+        (Some(due), false) => (format!("silent {}", age(due.since(now))), false),
         (None, false) => ("acknowledged".to_owned(), false),
         (due, true) => due_words(due, now),
     }

@@ -50,7 +50,14 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
     };
     let rows = app.thread_rows();
     let width = usize::from(inner.width.saturating_sub(3));
-    list.draw(inner, buffer, app.theme, focused, |place| row(app, &rows[place], width));
+    list.draw(
+        inner,
+        buffer,
+        app.theme,
+        focused,
+        |place| app.is_marked(Pane::Forum, place),
+        |place| row(app, &rows[place], width),
+    );
 }
 
 fn row(app: &App, thread: &ThreadRow, width: usize) -> Line<'static> {

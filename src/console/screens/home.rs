@@ -95,6 +95,11 @@ pub fn title(app: &App, pane: Pane, name: &str, counts: &str) -> Row {
     let row = Row::new().text(&format!(" {} ", pane.number()), number);
     let row = row.text(&format!("{name} "), super::bold_if(focused, theme.plain()));
     let row = if counts.is_empty() { row } else { row.text(&format!("{counts} "), theme.dim()) };
+    let row = match app.marked(pane) {
+        (0, _) => row,
+        (count, 0) => row.text(&format!("{count} marked "), theme.accent()),
+        (count, hidden) => row.text(&format!("{count} marked, {hidden} not shown "), theme.accent()),
+    };
     match app.filters.get(&pane).filter(|text| !text.is_empty()) {
         Some(filter) => row.text(&format!("/{filter} "), theme.accent()),
         None => row,

@@ -298,9 +298,10 @@ fn reason(app: &App) -> String {
             Some(why) => format!("{}: {why}", run.run_id),
             None => run.run_id.clone(),
         }),
-        (Page::Home, Pane::Agents | Pane::Live) => {
-            app.agent().map(|agent| format!("{} {}: {}", agent.key.name, agent.status, agent.reason))
-        }
+        (Page::Home, Pane::Agents | Pane::Live) => app.agent().map(|agent| {
+            let soon = agents::soon(app, agent).map(|soon| format!("; {}", soon.words())).unwrap_or_default();
+            format!("{} {}: {}{soon}", agent.key.name, agent.status, agent.reason)
+        }),
         (Page::Home, Pane::Attention) => app.item().map(|item| match item {
             Attention::Escalation(row) => row.reason.clone(),
             Attention::Suggestion(row) => format!("{}: {}", row.offer, row.reason),

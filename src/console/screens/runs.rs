@@ -33,7 +33,14 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
         return pane::empty(words, app.theme, inner, buffer);
     }
     let width = usize::from(inner.width.saturating_sub(3));
-    app.runs.draw(inner, buffer, app.theme, focused, |place| row(app, &app.snapshot.runs[place], width));
+    app.runs.draw(
+        inner,
+        buffer,
+        app.theme,
+        focused,
+        |place| app.is_marked(Pane::Runs, place),
+        |place| row(app, &app.snapshot.runs[place], width),
+    );
 }
 
 fn row(app: &App, run: &RunRow, width: usize) -> Line<'static> {

@@ -35,10 +35,10 @@ pub enum Purpose {
     },
     /// A new thread.
     Ask,
-    /// A note with which an escalation is resolved.
-    Note(String),
-    /// A line for an agent's session.
-    Type(AgentKey),
+    /// A note with which escalations are resolved.
+    Note(Vec<String>),
+    /// A line for agents' sessions.
+    Type(Vec<AgentKey>),
 }
 
 impl Purpose {
@@ -47,8 +47,14 @@ impl Purpose {
         match self {
             Self::Reply { thread_id, .. } => thread_id.clone(),
             Self::Ask => "new-thread".to_owned(),
-            Self::Note(id) => format!("note-{id}"),
-            Self::Type(key) => format!("to-{}-{}-{}", key.run_id, key.workspace, key.name),
+            Self::Note(ids) => match &ids[..] {
+                [id] => format!("note-{id}"),
+                _ => "note-marked".to_owned(),
+            },
+            Self::Type(keys) => match &keys[..] {
+                [key] => format!("to-{}-{}-{}", key.run_id, key.workspace, key.name),
+                _ => "to-marked".to_owned(),
+            },
         }
     }
 
@@ -58,8 +64,15 @@ impl Purpose {
             Self::Reply { answers: Some(name), .. } => format!("Answers {name}'s question"),
             Self::Reply { answers: None, .. } => "Reply".to_owned(),
             Self::Ask => "New thread".to_owned(),
+            Self::Note(ids) if ids.len() > 1 => format!("Resolve {}, with a note", ids.len()),
             Self::Note(_) => "Resolve, with a note".to_owned(),
-            Self::Type(key) => format!("To {}", key.name),
+            Self::Type(keys) => match &keys[..] {
+                [key] => format!("To {}", key.name),
+                keys => {
+                    let names: Vec<&str> = keys.iter().map(|key| key.name.as_str()).collect();
+                    format!("To {} agents: {}", keys.len(), names.join(", "))
+                }
+            },
         }
     }
 }

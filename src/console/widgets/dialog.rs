@@ -16,8 +16,22 @@ use crate::services::text::{one_line, wrap};
 pub enum Consequence {
     /// A wish.
     Wish(Wish),
+    /// What is wished of all marked rows.
+    Marked(Wish),
     /// The end of the program.
     Quit,
+}
+
+/// The answer in focus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Answer {
+    /// No: the safe one, and the first.
+    #[default]
+    No,
+    /// The third, where there is one.
+    Also,
+    /// Yes.
+    Yes,
 }
 
 /// How far the look ahead has come.
@@ -36,7 +50,9 @@ pub enum Ahead {
 pub struct Dialog {
     /// What is asked.
     pub title: String,
-    /// Exactly what is hit.
+    /// Exactly what is hit, one by one: where there is no room for all, the rest is counted.
+    pub hit: Vec<String>,
+    /// What else is to be known.
     pub lines: Vec<String>,
     /// The word for yes.
     pub yes: &'static str,
@@ -46,8 +62,10 @@ pub struct Dialog {
     pub then: Consequence,
     /// How far the look ahead has come.
     pub ahead: Ahead,
-    /// Whether the yes is in focus. It never is at first.
-    pub on_yes: bool,
+    /// A third answer between no and yes: to leave, and leave a supervisor behind.
+    pub also: Option<&'static str>,
+    /// The answer in focus.
+    pub on: Answer,
     /// Merging first would take what is in the way out of it.
     pub merge_helps: bool,
 }
@@ -57,12 +75,14 @@ impl Dialog {
     pub fn new(title: impl Into<String>, lines: Vec<String>, yes: &'static str, then: Consequence) -> Self {
         Self {
             title: title.into(),
+            hit: Vec::new(),
             lines,
             yes,
             no: "cancel",
             then,
             ahead: Ahead::Known,
-            on_yes: false,
+            also: None,
+            on: Answer::No,
             merge_helps: false,
         }
     }
@@ -76,7 +96,7 @@ impl Dialog {
     pub fn found(&mut self, done: Result<Preview, crate::services::handle::Trouble>) {
         match done {
             Ok(preview) if preview.gates.is_empty() => {
-                self.lines = preview.would;
+                self.hit = preview.would;
                 self.ahead = Ahead::Known;
             }
             Ok(preview) => {
@@ -98,7 +118,17 @@ impl Dialog {
                 self.ahead = Ahead::Blocked;
             }
         }
-        self.on_yes = false;
+        self.on = Answer::No;
+    }
+
+    /// The answer beside the one in focus.
+    pub fn step(&mut self, forward: bool) {
+        let mut answers = vec![Answer::No];
+        answers.extend(self.also.map(|_| Answer::Also));
+        answers.extend(self.may().then_some(Answer::Yes));
+        let at = answers.iter().position(|answer| *answer == self.on).unwrap_or(0);
+        let next = if forward { at + 1 } else { at + answers.len() - 1 };
+        self.on = answers[next % answers.len()];
     }
 
     /// Draws it in the middle of `area`.
@@ -106,12 +136,16 @@ impl Dialog {
         let most = usize::from(area.width.saturating_sub(4)).min(84);
         let looking = [theme.under_way("looking")];
         let shown = if matches!(self.ahead, Ahead::Looking(_)) { &looking[..] } else { &self.lines };
-        let lines: Vec<String> =
-            shown.iter().flat_map(|line| wrap(&one_line_indented(line), most.saturating_sub(4).max(1))).collect();
-        let widest = lines.iter().map(|line| line.width()).max().unwrap_or(0);
-        let answers = format!("  {}   {}  ", self.no, self.yes).width() + 8;
-        let width = (widest.max(self.title.width() + 2).max(answers) + 4).min(most + 2);
+        let wide = most.saturating_sub(4).max(1);
         let room = usize::from(area.height.saturating_sub(5));
+        let mut lines = wrapped(shown, wide);
+        if !matches!(self.ahead, Ahead::Looking(_)) {
+            lines.splice(0..0, fitting(&self.hit, wide, room.saturating_sub(lines.len())));
+        }
+        let widest = lines.iter().map(|line| line.width()).max().unwrap_or(0);
+        let third = self.also.map_or(0, |also| also.width() + 7);
+        let answers = format!("  {}   {}  ", self.no, self.yes).width() + 8 + third;
+        let width = (widest.max(self.title.width() + 2).max(answers) + 4).min(most + 2);
         let count = lines.len().min(room);
         let place = over(area, u16::try_from(width).unwrap_or(area.width), count + 2, buffer);
         let title = Row::new().text(&format!(" {} ", one_line(&self.title)), theme.strong());
@@ -137,9 +171,33 @@ impl Dialog {
             };
             row.text(&format!(" {word} "), style).text(&format!(" {key}   "), theme.dim())
         };
-        let row = answer(Row::new(), "n", self.no, !self.on_yes, true);
-        if self.may() { answer(row, "y", self.yes, self.on_yes, true) } else { row }
+        let mut row = answer(Row::new(), "n", self.no, self.on == Answer::No, true);
+        if let Some(also) = self.also {
+            row = answer(row, "b", also, self.on == Answer::Also, true);
+        }
+        if self.may() { answer(row, "y", self.yes, self.on == Answer::Yes, true) } else { row }
     }
+}
+
+fn wrapped(lines: &[String], wide: usize) -> Vec<String> {
+    lines.iter().flat_map(|line| wrap(&one_line_indented(line), wide)).collect()
+}
+
+/// As many of these as there is room for, and how many more there are.
+fn fitting(hit: &[String], wide: usize, room: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (at, one) in hit.iter().enumerate() {
+        let next = wrap(&one_line_indented(one), wide);
+        // The line that counts the rest needs its place, unless there is no rest.
+        let kept = usize::from(at + 1 < hit.len());
+        if lines.len() + next.len() + kept > room {
+            let rest = hit.len() - at;
+            lines.push(if at == 0 { format!("{rest} in all") } else { format!("and {rest} more") });
+            return lines;
+        }
+        lines.extend(next);
+    }
+    lines
 }
 
 /// The room in the middle of `area` for so many lines in a frame, cleared.

@@ -100,6 +100,11 @@ impl<K: Clone + PartialEq> List<K> {
         self.id = Some(id);
     }
 
+    /// The places of the visible rows in the whole list, in their order.
+    pub fn places(&self) -> &[usize] {
+        &self.visible
+    }
+
     /// Draws the rows there is room for.
     pub fn draw(
         &self,
@@ -107,6 +112,7 @@ impl<K: Clone + PartialEq> List<K> {
         buffer: &mut Buffer,
         theme: Theme,
         focused: bool,
+        marked: impl Fn(usize) -> bool,
         row: impl Fn(usize) -> Line<'static>,
     ) {
         let room = usize::from(area.height);
@@ -119,7 +125,11 @@ impl<K: Clone + PartialEq> List<K> {
         self.top.set(top);
         for (line, place) in (area.y..).zip(self.visible.iter().skip(top).take(room)) {
             let at = top + usize::from(line - area.y);
-            draw_row(row(*place), at == self.at, focused, Rect { y: line, height: 1, ..area }, buffer, theme);
+            let ground = Rect { y: line, height: 1, ..area };
+            draw_row(row(*place), at == self.at, focused, ground, buffer, theme);
+            if area.width > 1 && marked(*place) {
+                buffer.set_string(area.x + 1, line, theme.marker(), theme.accent());
+            }
         }
     }
 

@@ -30,6 +30,8 @@ pub struct Choice {
 pub struct Picker {
     /// What is chosen.
     pub title: String,
+    /// It is about all marked rows, not about the one it was opened on.
+    pub of_marked: bool,
     choices: Vec<Choice>,
     at: usize,
     /// What was typed, where typing narrows.
@@ -52,12 +54,12 @@ pub enum Picked {
 impl Picker {
     /// A menu of a few words: letters jump to them.
     pub fn of(title: impl Into<String>, choices: Vec<Choice>) -> Self {
-        Self { title: title.into(), choices, at: 0, typed: None, other: None }
+        Self { title: title.into(), of_marked: false, choices, at: 0, typed: None, other: None }
     }
 
     /// A menu that typing narrows; a name it has not is made a choice by `other` after the first one's model.
     pub fn typed(title: impl Into<String>, choices: Vec<Choice>, other: fn(&Choice, &str) -> Choice) -> Self {
-        Self { title: title.into(), choices, at: 0, typed: Some(String::new()), other: Some(other) }
+        Self { title: title.into(), of_marked: false, choices, at: 0, typed: Some(String::new()), other: Some(other) }
     }
 
     /// What can be taken now.

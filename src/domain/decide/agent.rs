@@ -1,6 +1,6 @@
 //! Wishes about agents.
 
-use super::{Context, agent_subject, delivery, may_run, run_subject, shortened};
+use super::{Context, agent_subject, delivery, hold, may_run, run_subject, shortened};
 use std::time::Duration;
 
 use crate::domain::actor::ActorType;
@@ -26,7 +26,7 @@ pub(super) fn decide(
         Refusal::not_found(format!("run {} has no agent {} in workspace {}", key.run_id, key.name, key.workspace))
             .hint("metawsm agents lists them")
     })?;
-    if matches!(wish, AgentWish::Stop | AgentWish::Restart { .. }) {
+    if matches!(wish, AgentWish::Stop | AgentWish::Restart { .. } | AgentWish::Hold { .. } | AgentWish::Release) {
         may_run(scene, context)?;
     }
     match wish {
@@ -52,6 +52,8 @@ pub(super) fn decide(
         AgentWish::Progressed { source, note, percent } => {
             progressed(agent, source, note.as_deref(), *percent, context)
         }
+        AgentWish::Hold { reason } => hold::hold(run, agent, reason.as_deref(), context),
+        AgentWish::Release => Ok(hold::release(agent, None)),
         AgentWish::Quiet { until, reason } => quiet(agent, *until, &shortened(reason), context),
     }
 }
@@ -315,6 +317,9 @@ fn rule_may_restart(agent: &Agent) -> Result<(), Refusal> {
         )
         .hint("a human may: metawsm restart"))
     };
+    if let Some(held) = &agent.held {
+        return refused(&format!(", and held by {}", held.by));
+    }
     match agent.status {
         AgentStatus::Dead | AgentStatus::Failed | AgentStatus::Stalled if !agent.restart_left() => {
             refused(", its restarts are used up")

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{agent_subject, run_subject, shortened};
+use super::{agent_subject, hold, run_subject, shortened};
 use crate::domain::agent::{Agent, AgentStatus};
 use crate::domain::command::{RunWish, StepEnd};
 use crate::domain::event::{Draft, Fact, LARGEST_PAYLOAD, Subject};
@@ -161,6 +161,9 @@ fn resume(scene: &Scene, run: &Run) -> Result<Vec<Draft>, Refusal> {
     let mut drafts = turn(run, RunStatus::Running, "resumed by command")?;
     if run.spec.dry_run {
         drafts.insert(0, Draft::new(run_subject(run.id()), Fact::RunSpecChanged { dry_run: false }));
+    }
+    for agent in scene.agents_of(run.id()) {
+        drafts.extend(hold::release(agent, Some("its run is resumed")));
     }
     if matches!(run.status, RunStatus::Failed | RunStatus::Stopped) {
         for agent in scene.agents_of(run.id()) {

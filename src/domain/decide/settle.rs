@@ -1,7 +1,7 @@
 //! What follows from facts without anybody wishing it: completion makes an agent done, its agents make a
 //! run completed, a question makes it await guidance (spec 2.2, 2.7). Every command carries this along.
 
-use super::{agent_subject, delivery, escalation, run_subject};
+use super::{agent_subject, delivery, escalation, hold, run_subject};
 use crate::domain::agent::{Agent, AgentStatus, Completion};
 use crate::domain::event::{Draft, Fact};
 use crate::domain::plan::can_go_on;
@@ -17,6 +17,10 @@ pub fn settle(scene: &Scene, run_id: Option<&str>) -> Vec<Draft> {
     let done: Vec<Draft> = agents.iter().filter_map(|agent| agent_done(run, agent)).collect();
     if !done.is_empty() {
         return done;
+    }
+    let released: Vec<Draft> = agents.iter().flat_map(|agent| hold::ends(run, agent)).collect();
+    if !released.is_empty() {
+        return released;
     }
     let delivered = delivery::follows(scene, run);
     if !delivered.is_empty() {
@@ -89,13 +93,17 @@ fn next_status(scene: &Scene, run: &Run, agents: &[&Agent]) -> Option<(RunStatus
     Some((RunStatus::Failed, format!("agent {} {}{left}", agent.key.name, agent.reason)))
 }
 
-/// A dead or failed agent that a rule or a human may still start again within its budget.
+/// A dead or failed agent that somebody has in hand, or that a rule may still start again within its budget.
 fn can_be_restarted<'a>(agents: &[&'a Agent]) -> Option<&'a Agent> {
     agents.iter().copied().find(|agent| {
         matches!(agent.status, AgentStatus::Dead | AgentStatus::Failed)
             && agent.launch > 0
-            // What has never been started will not start by being tried again.
-            && (agent.launch > 1 || agent.exit.as_ref().is_none_or(|exit| exit.error.is_none()))
-            && agent.restart_left()
+            && (agent.held.is_some() || could_be_started(agent))
     })
+}
+
+fn could_be_started(agent: &Agent) -> bool {
+    // What has never been started will not start by being tried again.
+    let ran = agent.launch > 1 || agent.exit.as_ref().is_none_or(|exit| exit.error.is_none());
+    ran && agent.restart_left()
 }

@@ -62,6 +62,8 @@ impl Scene {
             | Fact::AgentExited { .. }
             | Fact::AgentRestarted { .. }
             | Fact::AgentProgressed { .. }
+            | Fact::AgentHeld { .. }
+            | Fact::AgentReleased { .. }
             | Fact::AgentQuietDeclared { .. }
             | Fact::DocsSeeded { .. }
             | Fact::DocsSynced { .. }

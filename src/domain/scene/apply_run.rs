@@ -3,7 +3,9 @@
 use serde_json::Value;
 
 use super::{Merged, Scene, Seeding, Workspace};
-use crate::domain::agent::{Agent, AgentKey, AgentSpec, AgentStatus, Exit, Health, Quiet, Restarts, Said, WaitingFor};
+use crate::domain::agent::{
+    Agent, AgentKey, AgentSpec, AgentStatus, Exit, Health, Held, Quiet, Restarts, Said, WaitingFor,
+};
 use crate::domain::event::{Event, Fact, PullRequestFact};
 use crate::domain::operator::Intent;
 use crate::domain::plan::{Step, StepSpec, StepStatus};
@@ -258,6 +260,13 @@ impl Scene {
                 let quiet = Quiet { since: now, until: *until, reason: reason.clone() };
                 agent.quiet = Some(quiet).filter(|quiet| quiet.holds(now));
             }
+            Fact::AgentHeld { by, reason } => {
+                agent.held = Some(Held { by: by.clone(), since: now, reason: reason.clone() });
+            }
+            Fact::AgentReleased { .. } => {
+                agent.held = None;
+                agent.released_at = Some(now);
+            }
             Fact::RunCreated { .. }
             | Fact::RunTransitioned { .. }
             | Fact::RunSpecChanged { .. }
@@ -323,6 +332,8 @@ fn registered(key: AgentKey, spec: &AgentSpec, event: &Event) -> Agent {
         waiting_for: WaitingFor::None,
         waiting_since: None,
         quiet: None,
+        held: None,
+        released_at: None,
         said: None,
         reason: "not started yet".to_owned(),
         since: event.occurred_at,
@@ -347,6 +358,7 @@ fn started(agent: &mut Agent, launch: u32, event: &Event) {
     agent.waiting_for = WaitingFor::None;
     agent.waiting_since = None;
     agent.quiet = None;
+    agent.released_at = None;
     agent.last_progress_at = Some(event.occurred_at);
     agent.evidence = serde_json::json!({ "signal": "started", "source": "launcher", "launch": launch });
 }

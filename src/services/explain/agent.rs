@@ -57,8 +57,12 @@ pub(super) fn explain(view: &View<'_>, key: &AgentKey) -> Result<Explanation, En
     let events = view.reader.agent_events(key, EVENTS)?;
     let weighed = known.weighed();
     let (lease_lines, leases) = leases(view, Some(&key.run_id));
-    let decided = |last: &LastDecision| decision_lines(view.now, last.at, &last.decision, agent.since > last.at);
-    let operator = last.as_ref().map(decided).unwrap_or_default();
+    let held_after = |at: Moment| agent.held.as_ref().is_some_and(|held| held.since >= at);
+    let decided = |last: &LastDecision| {
+        decision_lines(view.now, last.at, &last.decision, agent.since > last.at || held_after(last.at))
+    };
+    let mut operator = last.as_ref().map(decided).unwrap_or_default();
+    operator.splice(0..0, held_lines(agent, view.now));
     let parts = [
         part("Signals", known.signals()),
         part("Health: the first rule that fits", weighed.iter().map(weighed_line).collect()),
@@ -77,6 +81,7 @@ pub(super) fn explain(view: &View<'_>, key: &AgentKey) -> Result<Explanation, En
             "kind": "agent",
             "signals": known.signals_json(),
             "rule": weighed.iter().find(|weighed| weighed.fits),
+            "held": agent.held,
             "considered": weighed.iter().filter(|weighed| !weighed.fits).collect::<Vec<_>>(),
             "thresholds": known.thresholds,
             "operator": last.map(|last| json!({ "decided_at": last.at, "decision": last.decision })),
@@ -93,6 +98,18 @@ pub(super) fn explain(view: &View<'_>, key: &AgentKey) -> Result<Explanation, En
             "agent": shape,
         }),
     })
+}
+
+/// Who has it in hand, and which rules did not fire for that reason.
+fn held_lines(agent: &Agent, now: Moment) -> Vec<Line> {
+    let Some(held) = &agent.held else { return Vec::new() };
+    let why = format!("{} has it in hand; metawsm release, or H, gives it back to the rules", held.by);
+    vec![
+        Line { name: "held".to_owned(), text: held.words(now), tone: Tone::Fits },
+        not("not rule 3", format!("auto_restart: {why}")),
+        not("not rule 4", "escalate_blocked: a human has it in hand"),
+        not("not rule 5", "auto_stop_stale: a human has an agent of the run in hand"),
+    ]
 }
 
 /// What its screen showed when it was last told of.

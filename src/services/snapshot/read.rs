@@ -11,10 +11,12 @@ use super::{
 };
 use crate::domain::agent::{Agent, AgentKey, AgentStatus};
 use crate::domain::escalation::{EscalationState, Kind};
+use crate::domain::operator::{Action, Decision, Intent, agent_cause, agent_target, is_unhealthy};
 use crate::domain::policy::Policy;
 use crate::domain::run::{Run, RunStatus};
 use crate::domain::thread::{Priority, Thread};
 use crate::domain::time::Moment;
+use crate::services::behind;
 use crate::services::engine::{Caller, SOCKET};
 use crate::services::error::EngineError;
 use crate::services::home::Home;
@@ -52,6 +54,8 @@ pub struct Source {
     opened: Option<(String, i64)>,
     /// Plans do not change while their runs do not.
     steps: HashMap<String, (i64, (usize, usize))>,
+    /// Nor does what the rules decided about its agents.
+    due: HashMap<String, (i64, HashMap<String, Decision>)>,
 }
 
 /// Stops the search that runs, if one does.
@@ -92,6 +96,7 @@ impl Source {
             stop: Stop::default(),
             opened: None,
             steps: HashMap::new(),
+            due: HashMap::new(),
         })
     }
 
@@ -112,6 +117,11 @@ impl Source {
                 facts.troubles.insert(Trouble::Policy(policy_words(&self.home, &error)));
             }
         }
+        facts.restart_rule = self.policy.operator.rules.get(Intent::AutoRestart.word()).copied();
+        facts.keeper = match self.reader.meta(SOCKET) {
+            Ok(Some(socket)) => !socket.ends_with("/default"),
+            Ok(None) | Err(_) => self.policy.tmux.socket != "default",
+        };
         facts.bell = self.policy.notify.bell;
         facts.desktop = self.policy.notify.desktop;
         facts.operator = serde_json::to_value(self.policy.operator.llm.mode)
@@ -126,7 +136,12 @@ impl Source {
             } else if !ours {
                 facts.troubles.insert(Trouble::Elsewhere(holder.pid));
             }
-            facts.supervisor = Some(Supervising { pid: holder.pid, ours, since: Moment::from_millis(holder.since_ms) });
+            facts.supervisor = Some(Supervising {
+                pid: holder.pid,
+                ours,
+                behind: holder.holder == behind::WHO,
+                since: Moment::from_millis(holder.since_ms),
+            });
         }
         let needed = |agent: &AgentRow| agent.may_live || agent.status == AgentStatus::Dead;
         if agents.iter().any(needed) && self.tmux_gone() {
@@ -203,16 +218,34 @@ impl Source {
         })
     }
 
-    fn agents(&self, runs: &[Run]) -> Result<Vec<(String, AgentRow)>, EngineError> {
+    fn agents(&mut self, runs: &[Run]) -> Result<Vec<(String, AgentRow)>, EngineError> {
         let mut vitals: BTreeMap<AgentKey, Vitals> = BTreeMap::new();
         for run in runs.iter().filter(|run| run.status != RunStatus::Closed) {
             vitals.extend(self.reader.vitals(run.id())?);
         }
-        let rows = self.reader.all_agents()?.into_iter().map(|agent| {
-            let row = agent_row(&agent, vitals.get(&agent.key));
-            (agent.key.run_id, row)
-        });
-        Ok(rows.collect())
+        let agents = self.reader.all_agents()?;
+        let mut rows = Vec::with_capacity(agents.len());
+        for agent in agents {
+            let mut row = agent_row(&agent, vitals.get(&agent.key));
+            let run = runs.iter().find(|run| run.id() == agent.key.run_id && run.status.at_work());
+            if let Some(run) = run.filter(|_| is_unhealthy(&agent)) {
+                row.restart_at = self.restart_at(run, &agent)?;
+            }
+            rows.push((agent.key.run_id, row));
+        }
+        Ok(rows)
+    }
+
+    /// When a rule starts an agent again, if that was decided about its present state.
+    fn restart_at(&mut self, run: &Run, agent: &Agent) -> Result<Option<Moment>, EngineError> {
+        if self.due.get(run.id()).is_none_or(|(seq, _)| *seq != run.last_seq) {
+            let last = self.reader.decisions(run.id())?.into_iter().map(|last| last.decision);
+            let waiting = last.filter(|it| it.intent == Intent::AutoRestart && it.action == Action::Nothing);
+            let waiting = waiting.map(|decision| (decision.target.clone(), decision)).collect();
+            self.due.insert(run.id().to_owned(), (run.last_seq, waiting));
+        }
+        let known = self.due.get(run.id()).and_then(|(_, known)| known.get(&agent_target(&agent.key)));
+        Ok(known.filter(|decision| decision.cause == agent_cause(agent)).and_then(|decision| decision.due_at))
     }
 
     fn runs(
@@ -497,6 +530,10 @@ fn agent_row(agent: &Agent, vitals: Option<&Vitals>) -> AgentRow {
         last_seen_at: vitals.map(|vitals| vitals.last_seen_at),
         last_progress_at: agent.last_progress_at.max(vitals.and_then(|vitals| vitals.last_progress_at)),
         restarts: (agent.restarts.used, agent.restarts.budget),
+        held: agent.held.clone(),
+        restart_at: None,
+        cooldown_until: agent.restarts.cooldown_until,
+        quiet_until: agent.quiet.as_ref().filter(|_| agent.status.working()).map(|quiet| quiet.until),
         launch: agent.launch,
         may_live: agent.program_may_live(),
         starting: agent.start_due() && agent.status.working(),

@@ -3,6 +3,7 @@
 //! Every target is exact: `=name` or a pane's id. A bare name would match the beginnings of others.
 
 pub mod control;
+mod keeper;
 mod parse;
 pub mod typing;
 
@@ -339,25 +340,6 @@ impl Tmux {
         Ok(())
     }
 
-    /// Sees to it that a server of our own runs, with our options and its keeper session. Any
-    /// number of processes may do so at once. The user's server is left as it is.
-    ///
-    /// # Errors
-    /// [`TmuxError`] when it does not run after some seconds of trying.
-    pub fn ensure_server(&self, history_lines: u32) -> Result<(), TmuxError> {
-        self.prepare_socket()?;
-        if !self.own {
-            return Ok(());
-        }
-        let mut list = own_options(history_lines);
-        list.extend(words(&["new-session", "-d", "-s", KEEPER, "-x", "80", "-y", "24"]));
-        list.extend(program(KEEPER, &self.keeper)?);
-        self.insist(|| match self.call(true, list.clone(), Path::new("/")) {
-            Ok(_) | Err(TmuxError::SessionExists { .. }) => Ok(()),
-            Err(error) => Err(error),
-        })
-    }
-
     /// Tries until a server that is just coming up or going down has done so.
     fn insist<T>(&self, mut attempt: impl FnMut() -> Result<T, TmuxError>) -> Result<T, TmuxError> {
         let deadline = Instant::now() + START_DEADLINE;
@@ -486,25 +468,6 @@ impl Tmux {
             .ok_or_else(|| TmuxError::Unreadable { what: "display-message".to_owned(), line: text })
     }
 
-    /// Ends a server of our own if nothing but the keeper is left, in one step within the server:
-    /// a session made meanwhile is never lost. Returns whether the server had nothing else.
-    ///
-    /// # Errors
-    /// [`TmuxError`]; no server is no error.
-    pub fn end_keeper_if_last(&self) -> Result<bool, TmuxError> {
-        if !self.own {
-            return Ok(false);
-        }
-        // The loop prints one name per session: the keeper's alone means that it is the last.
-        let last = format!("#{{==:#{{S:#{{session_name}} }},{KEEPER} }}");
-        let end = format!("display-message -p last ; set-option -s exit-empty on ; kill-session -t ={KEEPER}");
-        match self.ask(&["if-shell", "-F", &last, &end]) {
-            Ok(out) => Ok(out.text().trim_end() == "last"),
-            Err(TmuxError::NoServer { .. }) => Ok(true),
-            Err(error) => Err(error),
-        }
-    }
-
     /// The command that shows the session in a terminal.
     ///
     /// # Errors
@@ -540,32 +503,6 @@ fn is_passing(error: &TmuxError) -> bool {
         | TmuxError::Refused { .. }
         | TmuxError::Unreadable { .. } => false,
     }
-}
-
-/// The options of a server of our own. They come before the keeper's session in one list: the
-/// session is there already when another process was first, which ends the list.
-fn own_options(history_lines: u32) -> Vec<OsString> {
-    let history = history_lines.to_string();
-    let options: [&[&str]; 10] = [
-        &["-s", "exit-empty", "off"],
-        &["-s", "escape-time", "10"],
-        &["-g", "history-limit", &history],
-        &["-g", "default-terminal", "screen-256color"],
-        &["-g", "status-left", "[#{session_name}]#{?pane_dead, ended,} "],
-        &["-g", "status-left-length", "60"],
-        &["-g", "status-right", " C-b d: back (inside another tmux: C-b C-b d) "],
-        &["-g", "status-right-length", "60"],
-        &["-gw", "remain-on-exit", "on"],
-        // A note on the screen pushes its first line away, for good where a program has the whole of it. 3.2 knows none.
-        &["-gwq", "remain-on-exit-format", ""],
-    ];
-    let mut list = words(&["start-server", ";"]);
-    for option in options {
-        list.push("set-option".into());
-        list.extend(words(option));
-        list.push(";".into());
-    }
-    list
 }
 
 /// A program as tmux must be given it. A single word would be handed to a shell, hence `env`.
