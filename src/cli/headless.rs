@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 use serde::Deserialize;
@@ -28,6 +28,9 @@ use crate::store::read::EventFilter;
 
 /// The longest command line taken from stdin, in bytes: a post and its frame.
 const LONGEST_LINE: usize = 8 * 1024 * 1024;
+
+/// Who ends when nothing is left to watch looks so often whether that is so.
+const IDLE_EVERY: Duration = Duration::from_secs(2);
 
 /// What this process was told on its command line.
 #[derive(Debug, Clone, Copy, Default)]
@@ -81,7 +84,7 @@ async fn serve(session: &Session, engine: &Arc<Engine>, feed: &mut Feed, until_i
     let mut written = writes(engine);
     let mut lines = BufReader::new(tokio::io::stdin()).split(b'\n');
     let hands = Hands::new(session, engine).map_err(failed)?;
-    let mut listening = true;
+    let (mut listening, mut asked) = (true, Instant::now());
     let (answers, mut answered) = tokio::sync::mpsc::unbounded_channel();
     // Who reads no more needs nobody who shows: another metawsm takes the supervision over, if one is there.
     while show(feed)? {
@@ -90,8 +93,12 @@ async fn serve(session: &Session, engine: &Arc<Engine>, feed: &mut Feed, until_i
             _ = terminate.recv() => return Ok(exit::DONE),
             _ = async { if let Some(hung_up) = &mut hung_up { hung_up.recv().await } else { std::future::pending().await } } => {}
             Some(()) = written.recv() => {
-                if until_idle && behind::is_idle(&*engine.reader()?)? {
-                    break;
+                if until_idle && asked.elapsed() >= IDLE_EVERY {
+                    asked = Instant::now();
+                    // What cannot be read now is read the next time.
+                    if engine.reader().is_ok_and(|reader| behind::is_idle(&reader).unwrap_or(false)) {
+                        break;
+                    }
                 }
             }
             Some(answer) = answered.recv() => {

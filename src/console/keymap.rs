@@ -143,7 +143,7 @@ table! {
     Action::Messages, [c('m')], "messages", "What was said, in full: what is wrong, errors, the last messages", PAGES, false, 0, ALL;
     Action::Explain, [c('x')], "explain", "Why it stands as it does, and what was considered", PAGES, false, 75, ASKED;
     Action::Help, [c('?')], "help", "All keys", PAGES, false, 99, ALL;
-    Action::Quit, [c('q')], "quit", "Leave: agents go on, nobody watches them; ctrl-c twice leaves at once", PAGES, false, 0, ALL;
+    Action::Quit, [c('q')], "quit", "Leave: agents go on; it says who watches, and offers to leave a supervisor. ctrl-c twice leaves at once", PAGES, false, 0, ALL;
     Action::Suspend, [ctrl('z')], "suspend", "Suspend; the right to supervise is given back meanwhile", &[Home, Run, Thread, Operator, Text], false, 0, ALL;
     Action::Redraw, [ctrl('l')], "redraw", "Draw everything again", PAGES, false, 0, ALL;
     Action::PrevPane, [k(KeyCode::BackTab)], "pane before", "The pane before", &[Home], false, 0, ALL;

@@ -7,7 +7,7 @@ use metawsm::domain::adviser::{
     read_reply,
 };
 use metawsm::domain::agent::{Agent, AgentKey};
-use metawsm::domain::command::{AdviserTold, AdviserWish, Command, EscalationWish, RunWish};
+use metawsm::domain::command::{AdviserTold, AdviserWish, AgentWish, Command, EscalationWish, RunWish};
 use metawsm::domain::escalation::{Escalation, Kind};
 use metawsm::domain::event::{Event, Fact};
 use metawsm::domain::operator::{Action, Intent, Question, agent_cause};
@@ -171,6 +171,22 @@ fn a_call_ends_with_its_cause_and_what_a_human_settled_is_not_brought_up_again()
     assert_eq!(standing(&stage).len(), 1);
     ask(&mut stage, "q2", "y");
     assert_eq!(standing(&stage).len(), 0);
+}
+
+/// Whom somebody has in hand nobody is called to, by advice no more than by a rule.
+#[test]
+fn an_agent_in_hand_is_left_alone_by_advice_too() {
+    let mut stage = Stage::running(&Plan::of(&["a", "b"]));
+    ask(&mut stage, "1", "x");
+    let answer = told(&stage, "1", advice("escalate_blocked", A));
+    give(&mut stage, answer);
+    assert_eq!(standing(&stage).len(), 1);
+    stage.must(&agent("a", AgentWish::Hold { reason: None }));
+    assert_eq!(standing(&stage).len(), 0, "what stands about it goes");
+    ask(&mut stage, "2", "y");
+    let answer = told(&stage, "2", advice("escalate_blocked", A));
+    let events = give(&mut stage, answer);
+    assert_eq!((outcome(&events), standing(&stage).len()), ((Outcome::Rejected, Some(Why::Differs)), 0));
 }
 
 #[test]

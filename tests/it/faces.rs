@@ -149,7 +149,7 @@ fn the_json_shapes_are_those_of_the_page() {
     insta::assert_snapshot!(keys(&status["run"]), @"run_id status mode tickets repos doc_home_repo base_branch strategy dry_run created_at updated_at reason counts next brief workspaces paths");
     insta::assert_snapshot!(keys(&status["run"]["counts"]), @"agents healthy unhealthy done guidance escalations");
     insta::assert_snapshot!(keys(&status["steps"][0]), @"index name kind status attempts error started_at finished_at ticket workspace agent argv paths run_id");
-    insta::assert_snapshot!(keys(&status["agents"][0]), @"run_id name workspace ticket session profile runner status health waiting_for reason since evidence epoch exit_status exit_signal last_output_at last_progress_at restarts pid launch waiting_since quiet said");
+    insta::assert_snapshot!(keys(&status["agents"][0]), @"run_id name workspace ticket session profile runner status health waiting_for reason since evidence epoch exit_status exit_signal last_output_at last_progress_at restarts pid launch waiting_since quiet said held");
     insta::assert_snapshot!(keys(&status["agents"][0]["restarts"]), @"used budget cooldown_until");
     insta::assert_snapshot!(keys(&status["gates"][0]), @"name ok reason mend");
     insta::assert_snapshot!(keys(&status["threads"][0]), @"thread_id ticket run_id workspace agent_name title state priority assignee_type assignee_name opened_by_type opened_by_name posts_count last_post_at last_post_by_type last_post_by_name last_event_sequence last_actor_type opened_at updated_at closed_at control waiting_on waiting_since epoch due_at is_unseen is_unanswered");

@@ -1,7 +1,7 @@
 //! Rows that are marked, and what is done to all of them at once: asked once, naming exactly what is hit, and who of the
 //! marked is left out because it makes no sense for him.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::pick::About;
 use super::{App, Attention, Overlay, Page, Pane};
@@ -203,8 +203,7 @@ impl App {
             Action::Accept | Action::Dismiss | Action::Acknowledge | Action::Resolve
                 if self.focus == Pane::Attention =>
             {
-                let marked = |id: &str| self.marks.contains(&Marked::Item(id.to_owned()));
-                Some(self.weigh_items(marked, |app, item| judge_item(app, item, action, "")))
+                Some(self.weigh_items(self.marked_items(), |app, item| judge_item(app, item, action, "")))
             }
             Action::CloseThread if self.focus == Pane::Forum => {
                 Some(self.weigh_threads(|row| change_thread(row, Change::Close)))
@@ -224,34 +223,26 @@ impl App {
         batch
     }
 
-    /// The agents that are marked, or that marked escalations, suggestions and threads are about.
-    fn marked_agents(&self) -> (Vec<AgentKey>, Vec<(String, String)>) {
-        let (mut keys, mut out): (Vec<AgentKey>, _) = (Vec::new(), Vec::new());
+    /// The agents that are marked, or that marked escalations, suggestions and threads are about; and what of those is about
+    /// none.
+    fn marked_agents(&self) -> (BTreeSet<AgentKey>, Vec<(String, String)>) {
+        let (mut keys, mut out) = (BTreeSet::new(), Vec::new());
         let mut add = |key: Option<AgentKey>, name: &str| match key {
-            Some(key) if keys.contains(&key) => {}
-            Some(key) => keys.push(key),
+            Some(key) => drop(keys.insert(key)),
             None => out.push((cut(&one_line(name), TITLE), "no agent".to_owned())),
         };
-        for row in &self.marks {
-            match row {
-                Marked::Item(id) if self.focus == Pane::Attention => {
-                    let count = self.snapshot.escalations.len() + self.snapshot.suggestions.len();
-                    let item = (0..count).filter_map(|at| super::attention_at(&self.snapshot, at));
-                    if let Some(item) = item.into_iter().find(|item| item.id() == id) {
-                        add(item.agent(), reason_of(item));
-                    }
-                }
-                Marked::Thread(id) if self.focus == Pane::Forum => {
-                    if let Some(thread) = self.snapshot.thread_row(id) {
-                        add(thread.agent.clone(), &thread.title);
-                    }
-                }
-                Marked::Run(_) | Marked::Agent(_) | Marked::Item(_) | Marked::Thread(_) => {}
+        match self.focus {
+            Pane::Attention => self.marked_items().for_each(|item| add(item.agent(), reason_of(item))),
+            Pane::Forum => {
+                self.marked_threads().iter().for_each(|thread| add(thread.agent.clone(), &thread.title));
             }
-        }
-        if self.focus == Pane::Agents {
-            let marked = self.snapshot.agents.iter().map(|agent| &agent.key);
-            keys = marked.filter(|key| self.marks.contains(&Marked::Agent((*key).clone()))).cloned().collect();
+            Pane::Agents | Pane::Runs | Pane::Live => {
+                let agents = self.marks.iter().filter_map(|row| match row {
+                    Marked::Agent(key) => Some(key.clone()),
+                    Marked::Run(_) | Marked::Item(_) | Marked::Thread(_) => None,
+                });
+                keys.extend(agents);
+            }
         }
         (keys, out)
     }
@@ -265,24 +256,37 @@ impl App {
         Some(Batch { out: batch.out.into_iter().chain(out).collect(), ..batch })
     }
 
-    fn weigh_agents(&self, keys: &[AgentKey], judge: impl Fn(&App, &AgentRow) -> Judged) -> Batch {
+    fn weigh_agents(&self, keys: &BTreeSet<AgentKey>, judge: impl Fn(&App, &AgentRow) -> Judged) -> Batch {
         let mut batch = Batch::default();
-        for key in keys {
-            let namesake = keys.iter().any(|other| other != key && other.name == key.name);
-            let name = if namesake { key.within_run() } else { key.name.clone() };
-            let judged = self.snapshot.agent(key).map_or_else(|| Err("gone".to_owned()), |agent| judge(self, agent));
-            batch.weigh(name, judged);
+        let mut namesakes: BTreeMap<&str, usize> = BTreeMap::new();
+        keys.iter().for_each(|key| *namesakes.entry(&key.name).or_default() += 1);
+        let mut gone: BTreeSet<&AgentKey> = keys.iter().collect();
+        for agent in self.snapshot.agents.iter().filter(|agent| keys.contains(&agent.key)) {
+            let key = &agent.key;
+            gone.remove(key);
+            let alone = namesakes.get(key.name.as_str()) == Some(&1);
+            batch.weigh(if alone { key.name.clone() } else { key.within_run() }, judge(self, agent));
         }
+        gone.into_iter().for_each(|key| batch.weigh(key.name.clone(), Err("gone".to_owned())));
         batch
     }
 
-    fn weigh_items(&self, which: impl Fn(&str) -> bool, judge: impl Fn(&App, Attention<'_>) -> Judged) -> Batch {
-        let mut batch = Batch::default();
+    fn items(&self) -> impl Iterator<Item = Attention<'_>> {
         let count = self.snapshot.escalations.len() + self.snapshot.suggestions.len();
-        let items = (0..count).filter_map(|at| super::attention_at(&self.snapshot, at));
-        for item in items.filter(|item| which(item.id())) {
-            batch.weigh(cut(&one_line(reason_of(item)), TITLE), judge(self, item));
-        }
+        (0..count).filter_map(|at| super::attention_at(&self.snapshot, at))
+    }
+
+    fn marked_items(&self) -> impl Iterator<Item = Attention<'_>> {
+        self.items().filter(|item| self.marks.contains(&Marked::Item(item.id().to_owned())))
+    }
+
+    fn weigh_items<'a>(
+        &'a self,
+        items: impl Iterator<Item = Attention<'a>>,
+        judge: impl Fn(&App, Attention<'_>) -> Judged,
+    ) -> Batch {
+        let mut batch = Batch::default();
+        items.for_each(|item| batch.weigh(cut(&one_line(reason_of(item)), TITLE), judge(self, item)));
         batch
     }
 
@@ -360,13 +364,13 @@ impl App {
 
     /// Asks whether this line is to go to all of these.
     pub(super) fn ask_type(&mut self, keys: &[AgentKey], text: &str) {
-        let batch = self.weigh_agents(keys, type_to(text));
+        let batch = self.weigh_agents(&keys.iter().cloned().collect(), type_to(text));
         self.ask_written(Action::Type, batch);
     }
 
     /// Asks whether all of these are to be resolved with this note.
     pub(super) fn ask_resolve(&mut self, ids: &[String], note: &str) {
-        let wanted = |id: &str| ids.iter().any(|known| known == id);
+        let wanted = self.items().filter(|item| ids.iter().any(|known| known == item.id()));
         let batch = self.weigh_items(wanted, |app, item| judge_item(app, item, Action::Resolve, note));
         self.ask_written(Action::Resolve, batch);
     }

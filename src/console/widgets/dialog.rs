@@ -205,8 +205,19 @@ pub fn over(area: Rect, width: u16, lines: usize, buffer: &mut Buffer) -> Rect {
     let width = width.min(area.width);
     let height = u16::try_from(lines + 2).unwrap_or(u16::MAX).min(area.height);
     let place = Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 2, width, height };
-    Clear.render(place, buffer);
+    clear(place, buffer);
     place
+}
+
+/// Clears the room for what lies over the screen; a wide sign that would reach into it goes as well.
+pub fn clear(place: Rect, buffer: &mut Buffer) {
+    Clear.render(place, buffer);
+    let Some(x) = place.x.checked_sub(1).filter(|x| *x >= buffer.area.x) else { return };
+    for y in place.y..place.bottom().min(buffer.area.bottom()) {
+        if buffer[(x, y)].symbol().width() > 1 {
+            buffer[(x, y)].set_char(' ');
+        }
+    }
 }
 
 /// One line; the blanks it begins with mean something here.

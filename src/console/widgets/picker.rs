@@ -3,7 +3,6 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::widgets::{Clear, Widget};
 use unicode_width::UnicodeWidthStr;
 
 use super::cells::Row;
@@ -127,7 +126,7 @@ impl Picker {
         let height = u16::try_from(shown.len().max(1)).unwrap_or(u16::MAX).saturating_add(extra).min(area.height);
         let place =
             Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 2, width, height };
-        Clear.render(place, buffer);
+        super::dialog::clear(place, buffer);
         let title = Row::new().text(&format!(" {} ", self.title), theme.strong());
         let mut inner = pane::frame(title, true, theme, place, buffer);
         inner = Rect { x: inner.x + 1, width: inner.width.saturating_sub(2), ..inner };

@@ -117,6 +117,9 @@ fn judge(
     if told.mode != OperatorMode::Auto {
         return rejected(Why::Differs, "the rules say nothing, and advice calls a human only in mode auto".to_owned());
     }
+    if agent_at(scene, run, &advice.target).is_some_and(|agent| agent.held.is_some()) {
+        return rejected(Why::Differs, "somebody has it in hand".to_owned());
+    }
     let Some(cause) = cause_now(scene, run, &advice.target) else {
         return rejected(Why::Differs, "the rules say nothing about it any more".to_owned());
     };
@@ -136,12 +139,13 @@ fn agent_at<'a>(scene: &'a Scene, run: &Run, target: &str) -> Option<&'a Agent> 
     scene.agents_of(run.id()).into_iter().find(|agent| agent_target(&agent.key) == target)
 }
 
-/// Which occurrence a call by advice would be about: of an agent, or of the run as it was asked about.
+/// Which occurrence a call by advice would be about: of an agent that nobody has in hand, or of the run as it was asked
+/// about.
 fn cause_now(scene: &Scene, run: &Run, target: &str) -> Option<String> {
     if target == RUN_TARGET {
         return scene.advisers.get(run.id())?.asked.as_ref().map(|asked| as_of(&asked.about));
     }
-    agent_at(scene, run, target).map(agent_cause)
+    agent_at(scene, run, target).filter(|agent| agent.held.is_none()).map(agent_cause)
 }
 
 fn about(scene: &Scene, run: &Run, advice: Option<&Advice>) -> Subject {

@@ -227,8 +227,9 @@ impl Source {
         let mut rows = Vec::with_capacity(agents.len());
         for agent in agents {
             let mut row = agent_row(&agent, vitals.get(&agent.key));
-            let run = runs.iter().find(|run| run.id() == agent.key.run_id && run.status.at_work());
-            if let Some(run) = run.filter(|_| is_unhealthy(&agent)) {
+            if is_unhealthy(&agent)
+                && let Some(run) = runs.iter().find(|run| run.id() == agent.key.run_id && run.status.at_work())
+            {
                 row.restart_at = self.restart_at(run, &agent)?;
             }
             rows.push((agent.key.run_id, row));
