@@ -20,7 +20,7 @@ mod page;
 mod read;
 mod watch;
 
-pub use operator::{Adviser, BudgetRow, LetterRow, Offers, OperatorPage, Post as PostOffice, RuleRow};
+pub use operator::{Adviser, BudgetRow, LetterRow, Offers, OperatorPage, PostOffice, RuleRow};
 pub use outbox::Outbox;
 pub use page::run_page;
 pub use read::Source;

@@ -32,7 +32,7 @@ pub struct OperatorPage {
     /// Letters that were given up, the oldest first.
     pub letters: Vec<LetterRow>,
     /// How the outbox fares.
-    pub post: Post,
+    pub post: PostOffice,
     /// What is kept of the adviser, once it was asked.
     pub adviser: Option<Adviser>,
     /// What became of what was suggested.
@@ -118,7 +118,7 @@ pub struct LetterRow {
 
 /// How the outbox fares.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Post {
+pub struct PostOffice {
     /// Letters that wait for their first attempt.
     pub pending: u64,
     /// Letters in hand.
@@ -298,10 +298,10 @@ impl Source {
         Ok(agents.map(row).collect())
     }
 
-    fn post(&self) -> Result<Post, EngineError> {
+    fn post(&self) -> Result<PostOffice, EngineError> {
         let health = self.reader.outbox_health()?;
         let tally = health.tally;
-        Ok(Post {
+        Ok(PostOffice {
             pending: health.pending,
             processing: health.processing,
             failed: health.failed,
