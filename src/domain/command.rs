@@ -107,6 +107,15 @@ pub enum Command {
         /// The id that an escalation opened by it gets.
         escalation_id: String,
     },
+    /// What the rules go by is another policy than the journal was told of.
+    PolicyChanged {
+        /// Who decides now.
+        mode: OperatorMode,
+        /// The paths that changed.
+        changed: Vec<String>,
+        /// The parts that runs follow while they are open.
+        followed: Value,
+    },
     /// This process took or gave back the supervisor lease.
     Lease {
         /// Taken or given back.

@@ -117,6 +117,10 @@ fn decide_any(scene: &Scene, command: &Command, context: &Context) -> Result<Dec
             let call = delivery::Calling { due_at: *due_at, escalation_id };
             delivery::decide(scene, delivery_id, wish, context, &call).map(Decided::from)
         }
+        Command::PolicyChanged { mode, changed, followed } => {
+            let (mode, changed, followed) = (*mode, changed.clone(), followed.clone());
+            Ok(vec![Draft::new(Subject::default(), Fact::PolicyChanged { mode, changed, followed })].into())
+        }
         Command::Lease { acquired, pid, host } => {
             let fact = if *acquired {
                 Fact::LeaseAcquired { pid: *pid, host: host.clone() }

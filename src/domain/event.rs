@@ -9,6 +9,7 @@ use super::agent::{AgentSpec, AgentStatus, Exit, Health, WaitingFor};
 use super::escalation::{Kind, Severity, SuggestionState};
 use super::operator::{Decision, Intent};
 use super::plan::{StepSpec, StepStatus};
+use super::policy::OperatorMode;
 use super::run::{Brief, RunSpec, RunStatus};
 use super::thread::{Priority, ThreadState};
 use super::time::Moment;
@@ -453,6 +454,17 @@ pub enum Fact {
         key: String,
         /// Its details.
         payload: Value,
+    },
+    /// What the rules go by is another policy than before.
+    #[serde(rename = "policy.changed")]
+    PolicyChanged {
+        /// Who decides now.
+        mode: OperatorMode,
+        /// The paths that changed; none the first time.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        changed: Vec<String>,
+        /// The parts that runs follow while they are open.
+        followed: Value,
     },
     /// This process supervises now.
     #[serde(rename = "lease.acquired")]

@@ -32,6 +32,7 @@ pub mod outbox;
 pub mod own_work;
 pub mod planning;
 pub mod policy_file;
+pub mod policy_watch;
 pub mod process;
 pub mod progress;
 pub mod pull_requests;

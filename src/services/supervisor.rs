@@ -18,6 +18,7 @@ use super::indexing;
 use super::launcher::read_record;
 use super::operator::{Committer, Conduct, Operator};
 use super::outbox::{Lane, Worker};
+use super::policy_watch::PolicyWatch;
 use super::process::default_ends;
 use super::process::lease::{Lease, LeaseError};
 use super::progress::Progress;
@@ -69,6 +70,7 @@ pub struct Supervisor {
     checkpoint_at: Moment,
     /// What the rules conclude is carried out here.
     operator: Operator,
+    policy: PolicyWatch,
     server: ServerWatch,
     standing: Standing,
     eye: Eye,
@@ -146,6 +148,7 @@ impl Supervisor {
             checkpoint_at: engine.now(),
             operator: Operator::new(conduct, desk, committer.hands()),
             committer,
+            policy: PolicyWatch::default(),
             server: ServerWatch::default(),
             standing: Standing::default(),
             progress: Progress::default(),
@@ -186,6 +189,7 @@ impl Supervisor {
         let looked = refreshed.and_then(|()| self.look(&standing, now));
         self.standing = standing;
         let mut complaints = looked?;
+        complaints.extend(self.policy.look(&self.engine, &self.caller)?);
         complaints.extend(self.operator.turn(&self.engine, (&self.progress, &self.worktrees), now)?);
         if now.since(self.checkpoint_at) >= CHECKPOINT_EVERY {
             self.engine.ledger.checkpoint()?;

@@ -57,6 +57,12 @@ pub fn words_of(event: &Event) -> String {
         }
         Fact::AgentReleased { reason: Some(reason) } => format!("{agent} was held no longer: {reason}"),
         Fact::AgentReleased { reason: None } => format!("{who} released {agent}: rules look after it again"),
+        Fact::PolicyChanged { mode, changed, .. } if changed.is_empty() => {
+            format!("the rules go by the policy of this home, mode {}", mode.word())
+        }
+        Fact::PolicyChanged { mode, changed, .. } => {
+            format!("the policy changed: {}; mode {}", changed.join(", "), mode.word())
+        }
         Fact::OutboxDead { key, error, .. } => format!("what was to be done for {key} was given up: {error}"),
         Fact::OperatorDecided(Decision { action: Action::Nothing, intent, due_at: Some(due), reason, .. }) => {
             let span = age(due.since(event.occurred_at));

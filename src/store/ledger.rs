@@ -59,6 +59,7 @@ impl<'a> Order<'a> {
             | Command::Tmux { .. }
             | Command::Outbox { .. }
             | Command::Delivery { .. }
+            | Command::PolicyChanged { .. }
             | Command::Lease { .. }) => serde_json::to_string(command),
         };
         fingerprint(&self.actor.to_string(), &content.unwrap_or_default())
@@ -414,6 +415,7 @@ fn receipt(events: Vec<Event>, command: &Command) -> Receipt {
         | Command::Tmux { .. }
         | Command::Outbox { .. }
         | Command::Delivery { .. }
+        | Command::PolicyChanged { .. }
         | Command::Lease { .. } => None,
     };
     let opened = events.iter().find_map(|event| event.subject.thread_id.clone());

@@ -180,7 +180,7 @@ pub fn scene(conn: &Connection, command: &Command, identity: Option<&AgentKey>) 
                 run(conn, &mut scene, &run_id)?;
             }
         }
-        Command::Lease { .. } => {}
+        Command::PolicyChanged { .. } | Command::Lease { .. } => {}
     }
     called_threads(conn, &mut scene)?;
     if scene.escalations.iter().any(|call| call.stands() && call.target == ADVISER_TARGET) {

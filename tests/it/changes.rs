@@ -93,3 +93,26 @@ fn while_the_policy_is_broken_the_last_good_one_holds_with_all_it_says() {
     assert_eq!(said, "by the policy\n");
     assert_eq!(restarts(&world), 1);
 }
+
+#[test]
+fn what_the_rules_go_by_is_journaled_when_it_changes_and_not_again_by_the_next_supervisor() {
+    let world = quick("obeys.sh", json!({}));
+    world.run(&[]);
+    let mut supervisor = world.spawn(&["--headless"]);
+    let until = |count: usize| {
+        let told = || Some(told(&world, "policy.changed")).filter(|told| told.len() >= count);
+        wait_for("the policy in the journal", PATIENCE, told).pop().unwrap()["payload"].clone()
+    };
+    let first = until(1);
+    assert_eq!((&first["mode"], &first["changed"]), (&json!("off"), &Value::Null));
+    world.ask(&["operator", "mode", "auto"]);
+    let second = until(2);
+    assert_eq!((&second["mode"], &second["changed"]), (&json!("auto"), &json!(["operator.llm.mode"])));
+    supervisor.signal("TERM");
+    supervisor.ended();
+    let next = world.spawn(&["--headless"]);
+    next.line("the lease", |line| line["event_type"] == "lease.acquired");
+    world.ask(&["operator", "mode", "off"]);
+    assert_eq!(until(3)["followed"]["operator"]["llm"]["mode"], "off");
+    assert_eq!(told(&world, "policy.changed").len(), 3);
+}

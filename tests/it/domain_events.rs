@@ -70,6 +70,7 @@ fn name(fact: &Fact) -> &'static str {
         Fact::OutboxDead { .. } => "outbox.dead",
         Fact::OutboxRetried { .. } => "outbox.retried",
         Fact::OutboxDropped { .. } => "outbox.dropped",
+        Fact::PolicyChanged { .. } => "policy.changed",
         Fact::LeaseAcquired { .. } => "lease.acquired",
         Fact::LeaseLost { .. } => "lease.lost",
         Fact::ThreadOpened { .. } => "forum.thread.opened",
@@ -83,7 +84,7 @@ fn name(fact: &Fact) -> &'static str {
     }
 }
 
-const VARIANTS: usize = 49;
+const VARIANTS: usize = 50;
 
 fn author() -> Option<Author> {
     Some(Author { author_type: ActorType::Agent, author_name: "planner".into() })
@@ -335,6 +336,11 @@ fn facts() -> Vec<Fact> {
             note: some("after lunch"),
         },
         Fact::EscalationResolved { escalation_id: "esc-1".into(), note: some("by hand") },
+        Fact::PolicyChanged {
+            mode: metawsm::domain::policy::OperatorMode::Auto,
+            changed: vec!["operator.llm.mode".into()],
+            followed: serde_json::json!({ "operator": { "llm": { "mode": "auto" } } }),
+        },
         Fact::LeaseAcquired { pid: 4711, host: "here".into() },
         Fact::LeaseLost { pid: 4711 },
         Fact::ThreadOpened {

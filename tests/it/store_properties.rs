@@ -357,6 +357,7 @@ impl Told {
             | Fact::OutboxDead { .. }
             | Fact::OutboxRetried { .. }
             | Fact::OutboxDropped { .. }
+            | Fact::PolicyChanged { .. }
             | Fact::LeaseAcquired { .. }
             | Fact::LeaseLost { .. } => {}
         }

@@ -104,6 +104,6 @@ fn can_be_restarted<'a>(agents: &[&'a Agent]) -> Option<&'a Agent> {
 
 fn could_be_started(agent: &Agent) -> bool {
     // What has never been started will not start by being tried again.
-    let ran = agent.launch > 1 || agent.exit.as_ref().is_none_or(|exit| exit.error.is_none());
+    let ran = agent.restarts.used > 0 || agent.exit.as_ref().is_none_or(|exit| exit.error.is_none());
     ran && agent.restart_left()
 }

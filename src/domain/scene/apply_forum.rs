@@ -88,6 +88,7 @@ impl Scene {
             | Fact::OutboxDead { .. }
             | Fact::OutboxRetried { .. }
             | Fact::OutboxDropped { .. }
+            | Fact::PolicyChanged { .. }
             | Fact::LeaseAcquired { .. }
             | Fact::LeaseLost { .. } => return,
         }

@@ -296,6 +296,7 @@ impl Scene {
             | Fact::OutboxDead { .. }
             | Fact::OutboxRetried { .. }
             | Fact::OutboxDropped { .. }
+            | Fact::PolicyChanged { .. }
             | Fact::LeaseAcquired { .. }
             | Fact::LeaseLost { .. }
             | Fact::ThreadOpened { .. }
