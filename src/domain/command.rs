@@ -152,6 +152,8 @@ pub enum OutboxWish {
     },
     /// Try it again, as if for the first time.
     Retry,
+    /// It was done: whatever stood about calls that reach nobody is over.
+    Done,
     /// Leave it undone.
     Drop,
 }

@@ -518,12 +518,21 @@ pub enum Fact {
         /// When it calls again.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         due_at: Option<Moment>,
+        /// Whether it stands already, and is only told what is new.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        update: bool,
     },
     /// A human is called to it again: it was due, and nobody has settled it.
     #[serde(rename = "escalation.notified")]
     EscalationNotified {
         /// Which.
         escalation_id: String,
+        /// What it is about.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        kind: Option<Kind>,
+        /// Whether it is about calls that reach nobody: those are not made of it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        about_calls: bool,
         /// How often it has called again, this time too.
         times: u32,
         /// When it calls the next time.

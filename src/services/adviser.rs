@@ -13,6 +13,7 @@ use super::engine::{Caller, Engine};
 use super::error::EngineError;
 use super::log::Log;
 use super::operator::{Conduct, conclude, questions};
+use super::outbox::leave;
 use crate::domain::adviser::{
     ADVISER_TARGET, Asked, Expected, Facts, Reading, Request, RuleSays, about, read_reply, transcript,
 };
@@ -70,19 +71,21 @@ impl Adviser {
     }
 }
 
+impl Adviser {
+    /// Says that it is to end, and does not wait for that.
+    pub fn end_soon(&self) {
+        self.0.ending.store(true, Ordering::SeqCst);
+    }
+}
+
 impl Drop for Adviser {
     fn drop(&mut self) {
-        self.0.ending.store(true, Ordering::SeqCst);
+        self.end_soon();
         let hands = std::mem::take(&mut *self.0.hands.lock().unwrap_or_else(PoisonError::into_inner));
         let deadline = Instant::now() + LEAVE;
+        // One that hangs does not keep the program from ending; the next to ask ends what it left.
         for hand in hands.into_values() {
-            while !hand.is_finished() && Instant::now() < deadline {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            // One that hangs does not keep the program from ending; the next to ask ends what it left.
-            if hand.is_finished() {
-                let _ = hand.join();
-            }
+            leave(Some(hand), deadline.saturating_duration_since(Instant::now()));
         }
     }
 }

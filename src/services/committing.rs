@@ -227,7 +227,7 @@ pub fn ready(engine: &Engine, run_id: &str, options: &Options) -> Result<Prepare
     let (run, policy) = (engine.run(run_id)?, engine.policy_of(run_id)?);
     gates::settled(&*engine.reader()?, &run, "committed")?;
     // What was answered until now belongs into the commit of the docs.
-    outbox::work_off_run(engine, &Consumers, run_id)?;
+    outbox::work_off_run(engine, &Consumers::default(), run_id)?;
     let tests = Tests::Run { limit: step_limit(&policy), cancel: options.cancel.as_deref() };
     let prepared = prepare(&engine.git, &*engine.reader()?, &policy, &run, options, &tests)?;
     if prepared.gates.iter().any(|gate| !gate.ok) {

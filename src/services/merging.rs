@@ -116,7 +116,7 @@ pub fn merge(engine: &Engine, caller: &Caller, run_id: &str, squash: bool) -> Re
     let run = engine.run(run_id)?;
     if run.status != RunStatus::Closing {
         // What was answered until now belongs into the commit of the docs; a closing has seen to it.
-        outbox::work_off_run(engine, &Consumers, run_id)?;
+        outbox::work_off_run(engine, &Consumers::default(), run_id)?;
     }
     own_work::commit(engine, caller, run_id)?;
     let reader = engine.reader()?;

@@ -181,7 +181,7 @@ fn remotes(git: &Git, run: &Run, ready: &[Handover]) -> Result<Gate, EngineError
 pub fn ready(engine: &Engine, caller: &Caller, run_id: &str, options: &Options) -> Result<Prepared, EngineError> {
     let (run, policy) = (engine.run(run_id)?, engine.policy_of(run_id)?);
     gates::settled(&*engine.reader()?, &run, "handed on in a pull request")?;
-    outbox::work_off_run(engine, &Consumers, run_id)?;
+    outbox::work_off_run(engine, &Consumers::default(), run_id)?;
     own_work::commit(engine, caller, run_id)?;
     let tests = Tests::Run { limit: step_limit(&policy), cancel: options.cancel.as_deref() };
     let prepared = prepare(&engine.git, &*engine.reader()?, &policy, &run, options, &tests)?;

@@ -16,7 +16,7 @@ use super::error::EngineError;
 use super::indexing;
 use super::launcher::read_record;
 use super::operator::{Committer, Conduct, Operator};
-use super::outbox::{Consumers, Lane, Worker};
+use super::outbox::{Lane, Worker};
 use super::process::default_ends;
 use super::process::lease::{Lease, LeaseError};
 use super::progress::Progress;
@@ -51,13 +51,13 @@ const SAME_BLOW: Duration = Duration::from_secs(10);
 /// The holder of the right to observe and act by rule.
 pub struct Supervisor {
     /// They work off the outbox beside us, and stand first because they are to end before the lease does.
-    _outbox: [Worker; 2],
+    outbox: [Worker; 2],
     /// Types to agents, and ends before the lease as well.
-    _typist: Typist,
+    typist: Typist,
     /// Asks the adviser, and ends before the lease as well.
-    _adviser: Adviser,
+    adviser: Adviser,
     /// Commits by rule, and ends before the lease too.
-    _committer: Committer,
+    committer: Committer,
     engine: Arc<Engine>,
     caller: Caller,
     lease: Lease,
@@ -85,6 +85,16 @@ pub struct Supervisor {
 impl std::fmt::Debug for Supervisor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Supervisor").field("lease", &self.lease).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Supervisor {
+    /// All are told first: each may take its time, and they take it together.
+    fn drop(&mut self) {
+        self.outbox.iter().for_each(Worker::end_soon);
+        self.typist.end_soon();
+        self.adviser.end_soon();
+        self.committer.end_soon();
     }
 }
 
@@ -120,9 +130,9 @@ impl Supervisor {
         let desk = adviser.desk();
         let committer = Committer::begin(engine, conduct.clone());
         Ok(Some(Self {
-            _outbox: [Lane::Files, Lane::Calls].map(|lane| Worker::begin(engine, lane, Box::new(Consumers))),
-            _typist: Typist::begin(engine),
-            _adviser: adviser,
+            outbox: [Lane::Files, Lane::Calls].map(|lane| Worker::begin(engine, lane)),
+            typist: Typist::begin(engine),
+            adviser,
             indexing: indexing::begin(&engine.home, &ending),
             eye: Eye::new(engine, &caller, default_ends(move || looker.unpark())),
             farewells: Farewells::new(engine, &caller),
@@ -134,7 +144,7 @@ impl Supervisor {
             vitals_at: Moment::default(),
             checkpoint_at: engine.now(),
             operator: Operator::new(conduct, desk, committer.hands()),
-            _committer: committer,
+            committer,
             server: ServerWatch::default(),
             standing: Standing::default(),
             progress: Progress::default(),

@@ -14,7 +14,7 @@ use crate::domain::command::{AdviserWish, Command, DeliveryWish, RunWish, Thread
 use crate::domain::delivery::Delivery;
 use crate::domain::escalation::{Escalation, Kind, Suggestion, TMUX_TARGET};
 use crate::domain::operator::question_target;
-use crate::domain::outbox::letter_target;
+use crate::domain::outbox::dead_letter_about;
 use crate::domain::plan::Step;
 use crate::domain::pull_request::PullRequest;
 use crate::domain::run::Run;
@@ -163,8 +163,9 @@ pub fn scene(conn: &Connection, command: &Command, identity: Option<&AgentKey>) 
         Command::Outbox { id, .. } => {
             let Some(letter) = outbox::letter(conn, *id).map_err(StoreError::Sqlite)? else { return Ok(scene) };
             let of = letter.subject().run_id;
+            let (target, subject) = dead_letter_about(&letter);
             scene.letters.load(*id, letter);
-            about(conn, &mut scene, of.as_deref(), &letter_target(*id))?;
+            about(conn, &mut scene, subject.run_id.as_deref(), &target)?;
             if let Some(run_id) = &of {
                 run(conn, &mut scene, run_id)?;
             }

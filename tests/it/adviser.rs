@@ -148,7 +148,7 @@ impl Stage {
 }
 
 #[test]
-fn in_auto_it_calls_where_the_rules_say_nothing_and_the_call_ends_with_its_cause() {
+fn d32_in_auto_it_calls_where_the_rules_say_nothing_and_the_call_ends_with_its_cause() {
     let stage = Stage::new("auto", &["calm", "doomed"]);
     let seen = stage.world.root.join("seen");
     stage.does(&format!(
@@ -172,7 +172,7 @@ fn in_auto_it_calls_where_the_rules_say_nothing_and_the_call_ends_with_its_cause
     let note = stage.world.ask(&["escalations"])["escalations"][0].clone();
     assert!(note["resolved_by"].as_str().unwrap().starts_with("system:"), "{note}");
 
-    // D32: asked off the loop, in an empty directory of its own, as nobody's agent, and its prompt's echo is no answer.
+    // Asked off the loop, in an empty directory of its own, as nobody's agent, and its prompt's echo is no answer.
     let seen = std::fs::read_to_string(seen).unwrap();
     let cwd = seen.lines().next().unwrap();
     assert!(cwd.starts_with(&stage.world.home().join(".metawsm/adviser").display().to_string()), "{seen}");

@@ -316,8 +316,15 @@ fn facts() -> Vec<Fact> {
             reason: "which schema?".into(),
             evidence: serde_json::json!({ "signal": "question" }),
             due_at: Some(Moment::from_millis(START)),
+            update: true,
         },
-        Fact::EscalationNotified { escalation_id: "esc-1".into(), times: 2, due_at: Some(Moment::from_millis(START)) },
+        Fact::EscalationNotified {
+            escalation_id: "esc-1".into(),
+            kind: Some(Kind::DeadLetter),
+            about_calls: true,
+            times: 2,
+            due_at: Some(Moment::from_millis(START)),
+        },
         Fact::EscalationAcknowledged {
             escalation_id: "esc-1".into(),
             due_at: Some(Moment::from_millis(START)),

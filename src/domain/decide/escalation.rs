@@ -8,6 +8,7 @@ use crate::domain::event::{Draft, Fact};
 use crate::domain::operator::{
     Intent, agent_cause, is_unhealthy, lifeless_since, question_target, repo_of, runner_target,
 };
+use crate::domain::outbox::is_about_calls;
 use crate::domain::plan::Step;
 use crate::domain::refusal::Refusal;
 use crate::domain::run::{Run, RunStatus};
@@ -37,6 +38,8 @@ pub(super) fn decide(
         EscalationWish::CallAgain { .. } if !escalation.is_due(context.now) => return Ok(Vec::new()),
         EscalationWish::CallAgain { due_at } => Fact::EscalationNotified {
             escalation_id: escalation_id.to_owned(),
+            kind: Some(escalation.kind),
+            about_calls: escalation.kind == Kind::DeadLetter && is_about_calls(&escalation.evidence),
             times: escalation.notified.saturating_add(1),
             due_at: due_at.filter(|due| *due > context.now),
         },

@@ -218,7 +218,7 @@ pub(super) struct Call<'a> {
 /// Opens an escalation, tells the one that stands what is new, or leaves it where a human has settled just this.
 pub(super) fn call_human(scene: &Scene, call: Call<'_>, new_id: &str) -> Option<Draft> {
     let reason = shortened(call.reason);
-    let mut id = new_id;
+    let (mut id, mut update) = (new_id, false);
     for escalation in scene.escalations.iter() {
         let same =
             escalation.run_id == call.about.run_id && escalation.kind == call.kind && escalation.target == call.target;
@@ -228,7 +228,7 @@ pub(super) fn call_human(scene: &Scene, call: Call<'_>, new_id: &str) -> Option<
             if escalation.cause == call.cause && (escalation.reason == reason || known) {
                 return None;
             }
-            id = &escalation.escalation_id;
+            (id, update) = (&escalation.escalation_id, true);
         } else if same && escalation.by_human && escalation.cause == call.cause {
             return None;
         }
@@ -242,6 +242,7 @@ pub(super) fn call_human(scene: &Scene, call: Call<'_>, new_id: &str) -> Option<
         reason,
         evidence: call.evidence,
         due_at: call.due_at,
+        update,
     };
     Some(Draft::new(call.about.clone(), fact))
 }

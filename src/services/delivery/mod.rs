@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::engine::{Caller, Engine};
 use super::error::EngineError;
 use super::log::Log;
+use super::outbox::leave;
 use crate::domain::agent::AgentKey;
 use crate::domain::command::{Command, DeliveryWish};
 use crate::domain::delivery::{Delivery, DeliveryState, next};
@@ -114,21 +115,18 @@ impl Typist {
         }
         Self { ending, thread: spawned.ok() }
     }
+
+    /// Says that it is to end, and does not wait for that.
+    pub fn end_soon(&self) {
+        self.ending.store(true, Ordering::SeqCst);
+    }
 }
 
 impl Drop for Typist {
     fn drop(&mut self) {
-        self.ending.store(true, Ordering::SeqCst);
-        let Some(thread) = self.thread.take() else { return };
-        thread.thread().unpark();
-        let deadline = Instant::now() + LEAVE;
-        while !thread.is_finished() && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        self.end_soon();
         // One that hangs does not keep the program from ending: what it began is `typed`, and nobody types it again.
-        if thread.is_finished() {
-            let _ = thread.join();
-        }
+        leave(self.thread.take(), LEAVE);
     }
 }
 

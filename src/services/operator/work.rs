@@ -58,9 +58,16 @@ impl Committer {
     }
 }
 
+impl Committer {
+    /// Says that it is to end, and does not wait for that.
+    pub fn end_soon(&self) {
+        self.0.ending.store(true, Ordering::SeqCst);
+    }
+}
+
 impl Drop for Committer {
     fn drop(&mut self) {
-        self.0.ending.store(true, Ordering::SeqCst);
+        self.end_soon();
         let working = std::mem::take(&mut *self.0.working.lock().unwrap_or_else(PoisonError::into_inner));
         for hand in working.into_values() {
             let _ = hand.join();

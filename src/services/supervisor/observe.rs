@@ -188,6 +188,7 @@ impl Eye {
         let hangs = unheard.is_some_and(|since| since.elapsed() >= LAUNCHER_HANGS);
         let over = !launcher_lives || hangs || self.is_missing(agent, &record, shown);
         if over || self.is_alone(agent, server_gone) {
+            self.ended.insert(agent.key.clone());
             farewells.end(agent, &record, self.strays.get(&agent.key).cloned().unwrap_or_default(), hangs);
             self.orphans = true;
             return Ok(None);
@@ -295,8 +296,10 @@ impl Eye {
         for proc in list.iter().filter(|proc| proc.pid != proc.ppid) {
             children.entry(proc.ppid).or_default().push(proc);
         }
-        self.strays.clear();
-        for (key, known) in &self.records {
+        let there: HashSet<u32> = list.iter().map(|proc| proc.pid).collect();
+        // A launcher that has just ended shows its kin no more: they are still what they were.
+        self.strays.retain(|key, _| self.records.contains_key(key));
+        for (key, known) in self.records.iter().filter(|(_, known)| there.contains(&known.record.launcher_pid)) {
             let mut open = vec![known.record.launcher_pid];
             let (mut strays, mut seen) = (Vec::new(), HashSet::new());
             while let Some(pid) = open.pop() {
@@ -307,9 +310,7 @@ impl Eye {
                     }
                 }
             }
-            if !strays.is_empty() {
-                self.strays.insert(key.clone(), strays);
-            }
+            self.strays.insert(key.clone(), strays);
         }
     }
 
