@@ -102,7 +102,7 @@ fn list_suggestions(session: &Session, list: &WaitingList) -> Result<Reply, Fail
     let found = reader.suggestions(run.as_deref(), list.open)?;
     let shapes: Vec<Value> = found.iter().map(view::suggestion).collect();
     let text = if shapes.is_empty() {
-        "No suggestions. In mode `assist` the operator offers here what it would do.\n".to_owned()
+        "No suggestions. Here the operator offers what it would do and may not do by itself.\n".to_owned()
     } else {
         suggestion_table(&shapes, &session.style())
     };

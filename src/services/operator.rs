@@ -32,7 +32,8 @@ pub use sight::{conclude, conclude_limits, conclude_outside, questions};
 
 /// How long a command waits for another one on the same run that is about to end.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// git is asked about a worktree in which nobody works any more at most this often, unless the rules are short of breath.
+/// git is asked about a worktree in which nobody works any more at most this often, unless the rules are evaluated more
+/// often than they are by default.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// How soon it is asked again whether a restart is due or a human.
@@ -359,7 +360,8 @@ fn is_known(reader: &Reader, conclusion: &Conclusion) -> Result<bool, StoreError
 
 /// Accepts a suggestion: its rule is asked again, and carried out where its cause is still there.
 ///
-/// What was committed by it comes along. The agent of an accepted restart is started by the supervisor, or by the next execution of the run.
+/// What was handed on by it comes along. The agent of an accepted restart is started by the supervisor, or by the next
+/// execution of the run.
 ///
 /// # Errors
 /// A refusal: it is settled already, or its cause is gone, and then it is withdrawn.

@@ -224,7 +224,7 @@ impl Drop for Worker {
 }
 
 /// Waits for a thread that was told to end, but not for ever: one that hangs is left to the end of the program.
-pub(super) fn leave(thread: Option<JoinHandle<()>>, patience: Duration) {
+pub fn leave(thread: Option<JoinHandle<()>>, patience: Duration) {
     let Some(thread) = thread else { return };
     thread.thread().unpark();
     let deadline = Instant::now() + patience;

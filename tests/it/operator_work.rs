@@ -99,6 +99,9 @@ fn rule_9_comes_after_rule_8_and_is_about_what_no_pull_request_holds() {
     };
     let both = RepoSeen { ahead: ahead(None), ..dirty("1") };
     assert!(said(&both, OperatorMode::Auto).unwrap().starts_with("8 commit_ready suggest"));
+    // What is not committed goes first, also where nobody wants to be told of it.
+    let never = Measure { rules: [("commit_ready".to_owned(), RuleMode::Never)].into(), ..measure(OperatorMode::Off) };
+    assert_eq!(conclude(&stage, &both, OperatorMode::Auto, &never), None);
     let clean = RepoSeen { dirt: None, ..both };
     let expected = "9 pr_ready act: 2 commits of repo are in no pull request (head abc)";
     assert_eq!(said(&clean, OperatorMode::Auto).as_deref(), Some(expected));

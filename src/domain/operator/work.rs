@@ -71,9 +71,9 @@ impl Look<'_> {
         self.conclude(seen, Intent::CommitReady, cause(Intent::CommitReady, &dirt.print), reason, evidence)
     }
 
-    /// Rule 9, for what is clean, or is to stay as it is.
+    /// Rule 9: all is committed, and not all of it is in a pull request.
     fn request(&self, seen: &RepoSeen) -> Option<Conclusion> {
-        let ahead = seen.ahead.as_ref()?;
+        let ahead = seen.ahead.as_ref().filter(|_| seen.dirt.is_none())?;
         let commits = if ahead.commits == 1 { "one commit".to_owned() } else { format!("{} commits", ahead.commits) };
         let verb = if ahead.commits == 1 { "is" } else { "are" };
         let whose = match ahead.request {

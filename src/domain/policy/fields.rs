@@ -157,7 +157,7 @@ fields! {
 "notify.bell" Kind::Bool, Json("true"), ""; "Ring the terminal's bell."
 "notify.desktop" Kind::Bool, Json("true"), ""; "Send a desktop notification."
 
-"git_pr.mode" MODE, Json(r#""assist""#), ""; "off: no commits and pull requests by rules; assist: suggested; auto: made."
+"git_pr.mode" MODE, Json(r#""assist""#), ""; "Commits and pull requests by rules. off: none; assist: suggested; auto: made where operator.rules says act."
 "git_pr.credential_mode" Kind::Choice(&["local_user_auth"]), Json(r#""local_user_auth""#), ""; "Whose credentials push and open pull requests."
 "git_pr.branch_template" Kind::Text(Text::BranchTemplate), Json(r#""{ticket}/{repo}/{run}""#), ""; "Name of the branch that is pushed, from {ticket} {repo} {run}."
 "git_pr.require_all" Kind::Bool, Json("true"), ""; "Every required check must pass; false: one that passes is enough."

@@ -59,7 +59,6 @@ pub enum What {
     PullRequest,
 }
 
-/// How a check ended: its gate, and whether it applied at all.
 type Result<T> = std::result::Result<T, EngineError>;
 
 impl Judge<'_> {

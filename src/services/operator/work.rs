@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use super::{Conduct, Operator, PATIENCE, command, find_suggestion, withdrawn};
 use crate::domain::actor::{Actor, ActorType};
@@ -18,12 +19,15 @@ use crate::services::committing::{self, Made};
 use crate::services::engine::{Caller, Engine};
 use crate::services::error::EngineError;
 use crate::services::log::Log;
+use crate::services::outbox::leave;
 use crate::services::pull_requests;
 use crate::services::worktrees::{Key, Seen, Worktrees, can_request, see};
 use crate::store::Reader;
 
 /// So many runs are worked on at the same time.
 const MOST_AT_ONCE: usize = 2;
+/// How long what is told to end may take.
+const LEAVE: Duration = Duration::from_secs(5);
 
 /// The right to commit by rule; with its handle ends what is under way, tests and hooks too.
 #[derive(Debug)]
@@ -52,14 +56,14 @@ impl Committer {
         }))
     }
 
-    /// Says that it is to end, and does not wait for that.
-    pub fn end_soon(&self) {
-        self.0.ending.store(true, Ordering::SeqCst);
-    }
-
     /// Where work is handed in.
     pub fn hands(&self) -> Arc<Hands> {
         Arc::clone(&self.0)
+    }
+
+    /// Says that it is to end, and does not wait for that.
+    pub fn end_soon(&self) {
+        self.0.ending.store(true, Ordering::SeqCst);
     }
 }
 
@@ -67,8 +71,9 @@ impl Drop for Committer {
     fn drop(&mut self) {
         self.end_soon();
         let working = std::mem::take(&mut *self.0.working.lock().unwrap_or_else(PoisonError::into_inner));
+        let deadline = Instant::now() + LEAVE;
         for hand in working.into_values() {
-            let _ = hand.join();
+            leave(Some(hand), deadline.saturating_duration_since(Instant::now()));
         }
     }
 }
