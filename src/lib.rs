@@ -36,11 +36,15 @@
 //! terminal in `console/widgets/certain.rs`, how an event is told in `services/words.rs`. What the operator concludes is in
 //! `domain/operator/rules.rs`, of what waits for a human, in a run or in none, in `waits.rs` beside it; what comes of it
 //! in `domain/decide/operator.rs`, when an escalation's cause is gone in `domain/decide/escalation.rs`, and who asks the
-//! rules in `services/operator.rs`. What the adviser is asked, how its answer is found and what it may want is in
+//! rules in `services/operator.rs`; the console's page of it is read by `services/snapshot/operator.rs`. What the adviser is asked, how its answer is found and what it may want is in
 //! `domain/adviser/`, what comes of that in `domain/decide/adviser.rs`; `services/adviser.rs` asks. What is kept counted and who has
 //! seen what stands in `store/kept.rs`, the search index in `store/search.rs`, pages and hits in `store/read/forum/`;
 //! the one loop over the journal is in `services/feed.rs`: streams, watched plans and headless differ in what they do
 //! with an event.
+//! What agents left uncommitted is committed by `services/committing.rs`, its checks in `committing/checks.rs`, and handed
+//! on by `services/pull_requests.rs`, which asks `services/gh.rs`; what the
+//! rules make of it is in `domain/operator/work.rs`, who looks into worktrees in `services/worktrees.rs`, and who does
+//! what the rules want there in `services/operator/work.rs`.
 //! The supervisor's look is in `services/supervisor/`: what should be in `standing`, one agent in `observe`, its screen in
 //! `screens`, whether it was stopped in `stops`, its end in `farewell`, unfinished work in `carry`, what a clock that is
 //! set changes in `steady`; who ended is told by `services/process/ends.rs`, who moves on by `services/progress.rs`. What is made of an agent's signals is in `domain/health.rs`, of its screen in
@@ -50,7 +54,8 @@
 //! Whether the tmux server answers, and who went with it, is watched in `services/server_watch.rs`.
 //! What is to be done outside once something has happened is named in `domain/outbox.rs`, kept in `store/outbox.rs` and
 //! carried out by `services/outbox.rs`; the entry in a ticket's changelog is `services/docs_sync.rs`, the user's program that
-//! calls them `services/notifier.rs`. What happened while nobody looked is `domain/report.rs` and `services/report.rs`.
+//! calls them `services/notifier.rs`. What happened while nobody looked is `domain/report.rs` and `services/report.rs`, in
+//! words `services/report_words.rs`.
 //! Text for agents: its states and when it may be typed are in `domain/delivery.rs`, what their screens say about that in
 //! `domain/delivery/screen.rs`, where a text stands on them in `domain/delivery/place.rs`, what follows by itself in
 //! `domain/decide/delivery.rs`; `services/delivery/` types, its keys are in `keys.rs` there, and `services/tmux/typing.rs`

@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 
 use serde_json::{Value, json};
 
@@ -92,7 +93,7 @@ impl Caller {
         let run = reader.run(&alert.run_id).ok().flatten();
         let hint = alert.hint.as_deref().unwrap_or_default();
         let notice = Notice { event: &alert.event, message: &alert.message, run_id: &alert.run_id, hint };
-        if let Err(why) = notifier::run(&self.argv, &notice, run.as_ref()) {
+        if let Err(why) = notifier::run(&self.argv, &notice, run.as_ref(), &AtomicBool::new(false)) {
             print::err(&print::one_line(&why));
         }
     }

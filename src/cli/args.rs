@@ -122,6 +122,12 @@ pub enum Command {
     /// Close a completed run through its gates
     #[command(after_help = "Example: metawsm close --ticket ACME-12 --merge --yes")]
     Close(CloseArgs),
+    /// Commit what agents left uncommitted, on the run's branch
+    #[command(after_help = "Example: metawsm commit --ticket ACME-12 --message 'Add the table'")]
+    Commit(CommitArgs),
+    /// Push what was committed and open a pull request for it, or bring the one that is there up to date (by gh)
+    #[command(after_help = "Example: metawsm pr --ticket ACME-12 --draft")]
+    Pr(PrArgs),
     /// Merge a run's branches into their bases: all or nothing
     #[command(after_help = "Example: metawsm merge --ticket ACME-12 --dry-run")]
     Merge(MergeArgs),
@@ -323,6 +329,46 @@ pub struct CloseArgs {
     /// Do not ask
     #[arg(long, short)]
     pub yes: bool,
+}
+
+/// Options of `commit`.
+#[derive(Debug, Clone, Args)]
+pub struct CommitArgs {
+    /// Which run; with both, only what belongs to the ticket.
+    #[command(flatten)]
+    pub selector: Selector,
+    /// The message (default: the ticket and what the run is for)
+    #[arg(long, short, value_name = "TEXT", allow_hyphen_values = true)]
+    pub message: Option<String>,
+    /// Who is named as the author: NAME or 'NAME <EMAIL>' (default: git's user)
+    #[arg(long, value_name = "NAME")]
+    pub actor: Option<String>,
+    /// Show what would be committed and what is in the way; no test is run
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Options of `pr`.
+#[derive(Debug, Clone, Args)]
+pub struct PrArgs {
+    /// Which run; with both, only what belongs to the ticket.
+    #[command(flatten)]
+    pub selector: Selector,
+    /// The title (default: the ticket and what the run is for)
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub title: Option<String>,
+    /// The text; - reads it from standard input (default: ticket, run, branch, goal and done criteria)
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub body: Option<String>,
+    /// Open it as a draft
+    #[arg(long)]
+    pub draft: bool,
+    /// On whose behalf, as it is written into the journal
+    #[arg(long, value_name = "NAME")]
+    pub actor: Option<String>,
+    /// Show what would be pushed and what is in the way; no test is run, nobody is asked
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Options of `merge`.

@@ -123,7 +123,7 @@ pub fn suggestion_table(suggestions: &[Value], style: &Style) -> String {
 /// Accepts, and carries it out here: it does not matter whether anybody supervises.
 fn accept(session: &Session, id: &str) -> Result<Reply, Failure> {
     let engine = session.engine()?;
-    let done = operator::accept(&engine, &session.caller(), id)?;
+    let (done, brought) = operator::accept(&engine, &session.caller(), id)?;
     let run_id = done.run_id.clone().unwrap_or_default();
     let carried = match done.intent {
         Intent::AutoRestart => Some(carry_out(session, &engine, &run_id, "accept")),
@@ -133,8 +133,27 @@ fn accept(session: &Session, id: &str) -> Result<Reply, Failure> {
         | Intent::AutoStopStale
         | Intent::EscalateSla
         | Intent::EscalateFailed
+        // Done when it is accepted.
+        | Intent::CommitReady
+        | Intent::PrReady
         | Intent::ResetRestarts => None,
     };
+    if done.intent.hands_on_work() {
+        let mut reply = settled(session, &done, None)?;
+        brought.iter().for_each(|one| reply.text.push_str(&format!("  {}\n", one_line(&one.words()))));
+        let (mut commits, mut requests) = (Vec::new(), Vec::new());
+        for one in &brought {
+            match one {
+                operator::Done::Commit(made) => commits.push(json!(made)),
+                operator::Done::Request(request) => requests.push(json!(request)),
+            }
+        }
+        if let Some(fields) = reply.json.as_object_mut() {
+            fields.insert("commits".to_owned(), json!(commits));
+            fields.insert("pull_requests".to_owned(), json!(requests));
+        }
+        return Ok(reply);
+    }
     match carried {
         None => settled(session, &done, None),
         Some(Ok(reply)) => settled(session, &done, Some(reply)),

@@ -254,7 +254,7 @@ pub fn merge(session: &Session, args: &MergeArgs) -> Result<Reply, Failure> {
     session.may_act_on_runs()?;
     let (home, reader) = session.reader()?;
     let run = select::run(session, &reader, &args.selector)?;
-    merging::may_merge(&reader, &run)?;
+    gates::settled(&reader, &run, "merged")?;
     let git = Session::git(&home);
     let would = match merging::preview(&git, &reader, &run, args.squash) {
         Ok(would) => would,

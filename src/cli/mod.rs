@@ -38,6 +38,7 @@ mod status;
 mod usage;
 mod wait;
 mod watch;
+mod work;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -140,6 +141,8 @@ fn one_shot(session: &Session, command: Command) -> Result<Reply, Failure> {
         Command::Hold(args) => hold::hold(session, &args),
         Command::Release(which) => hold::release(session, &which),
         Command::Close(args) => lifecycle::close(session, &args),
+        Command::Commit(args) => work::commit(session, &args),
+        Command::Pr(args) => work::pr(session, &args),
         Command::Merge(args) => lifecycle::merge(session, &args),
         Command::Cleanup(args) => lifecycle::cleanup(session, &args),
         Command::Logs(args) => logs::run(session, &args),

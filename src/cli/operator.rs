@@ -24,7 +24,7 @@ use crate::domain::run::RunStatus;
 use crate::services::duty::Duty;
 use crate::services::engine::Engine;
 use crate::services::feed::Feed;
-use crate::services::operator::{Conduct, conclude, conclude_limits, conclude_outside};
+use crate::services::operator::{Conduct, conclude, conclude_limits, conclude_outside, conclude_work};
 use crate::services::policy_file::{set_mode, word};
 use crate::services::progress::Progress;
 use crate::services::wake::Wake;
@@ -133,6 +133,14 @@ fn rehearse(session: &Session, engine: &Engine, conduct: &Conduct, cancel: &Atom
             let overdue = progress.overdue_now(engine, &reader, &run, now)?;
             for conclusion in conclude(&reader, &run, &measure, &overdue, now)? {
                 tell(session, run.id(), &conclusion, &mut told)?;
+            }
+        }
+        for run in reader.runs_in(&[RunStatus::Completed])? {
+            if conduct.only.as_deref().is_none_or(|only| only == run.id()) {
+                let measure = conduct.measure(engine, run.id())?;
+                for conclusion in conclude_work(engine, &run, &measure)? {
+                    tell(session, run.id(), &conclusion, &mut told)?;
+                }
             }
         }
         if conduct.only.is_none() {

@@ -8,11 +8,10 @@ use super::print::{Style, one_line};
 use super::reply::Reply;
 use super::select;
 use super::session::Session;
-use crate::domain::actor::Actor;
-use crate::domain::operator::Intent;
-use crate::domain::report::{Deeds, Line};
-use crate::domain::time::{Moment, age};
-use crate::services::report::{Told, report};
+use crate::domain::report::Line;
+use crate::domain::time::age;
+use crate::services::report::{Told, last_there, note_there, report};
+use crate::services::report_words::{deeds, ways};
 
 /// So far back the first report goes.
 const FIRST: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
@@ -24,26 +23,18 @@ pub fn run(session: &Session, args: &ReportArgs) -> Result<Reply, Failure> {
         false => Some(select::run(session, &reader, &args.selector)?.id().to_owned()),
     };
     let now = session.now();
-    let key = last_key(&session.caller().actor);
+    let actor = session.caller().actor;
     let since = match args.since {
         Since::At(moment) => moment,
         Since::Ago(span) => now.minus(span),
-        Since::Last => {
-            let last = reader.meta(&key)?.as_deref().and_then(Moment::parse);
-            last.unwrap_or_else(|| now.minus(FIRST))
-        }
+        Since::Last => last_there(&reader, &actor)?.unwrap_or_else(|| now.minus(FIRST)),
     };
     let told = report(&reader, run.as_deref(), since, now)?;
     // Only who was told of everything was told.
     if args.since == Since::Last && run.is_none() {
-        session.engine()?.ledger.set_meta(&key, &now.to_string())?;
+        note_there(session.engine()?.as_ref(), &actor)?;
     }
     Ok(Reply::new(json!({ "report": told.json() }), text(&told, &session.style())))
-}
-
-/// Under this word it is kept when somebody was told last.
-fn last_key(actor: &Actor) -> String {
-    format!("report:{actor}")
 }
 
 fn text(told: &Told, style: &Style) -> String {
@@ -51,18 +42,8 @@ fn text(told: &Told, style: &Style) -> String {
     let mut out = format!("{} {} ago\n", style.strong("Since"), span);
     let lines = |lines: &[Line]| -> Vec<String> { lines.iter().map(|one| line(one, style)).collect() };
     let restarted = told.report.restarted.iter().map(|one| {
-        let ways = [(one.by_rule, "by rule"), (one.free, "with the tmux server"), (one.by_human, "by hand")];
-        let ways: Vec<String> =
-            ways.iter().filter(|(times, _)| *times > 0).map(|(times, how)| format!("{times}× {how}")).collect();
         let when = style.dim(&format!("· {}", age(style.now.since(one.last_at))));
-        format!(
-            "{}/{} of {}: {} · {} {when}",
-            one.workspace,
-            one.agent,
-            one.run_id,
-            ways.join(", "),
-            one_line(&one.reason)
-        )
+        format!("{}/{} of {}: {} · {} {when}", one.workspace, one.agent, one.run_id, ways(one), one_line(&one.reason))
     });
     let parts = [
         ("Finished", lines(&told.report.finished)),
@@ -88,49 +69,4 @@ fn line(line: &Line, style: &Style) -> String {
     };
     let when = style.dim(&format!("· {}", age(style.now.since(line.at))));
     format!("{} {} {when}", style.status(&line.what), one_line(&format!("{about}: {}", line.reason)))
-}
-
-fn deeds(deeds: &Deeds) -> Vec<String> {
-    let times = |count: u32| if count == 1 { "once".to_owned() } else { format!("{count} times") };
-    let mut lines = Vec::new();
-    for (intent, count) in &deeds.acted {
-        lines.push(format!("{} {}", did(*intent), times(*count)));
-    }
-    for (intent, offers) in &deeds.suggested {
-        let open = offers.made - offers.accepted - offers.dismissed - offers.withdrawn;
-        let ends = [
-            (offers.accepted, "accepted"),
-            (offers.dismissed, "dismissed"),
-            (offers.withdrawn, "withdrawn"),
-            (open, "open"),
-        ];
-        let ends: Vec<String> =
-            ends.iter().filter(|(count, _)| *count > 0).map(|(count, how)| format!("{count} {how}")).collect();
-        lines.push(format!("would have {} {} ({})", did(*intent), times(offers.made), ends.join(", ")));
-    }
-    if deeds.called + deeds.called_again > 0 {
-        let again = if deeds.called_again > 0 { format!(" and {} again", deeds.called_again) } else { String::new() };
-        let (eased, settled) = (deeds.eased, deeds.settled);
-        lines.push(format!(
-            "called a human {}{again}; {eased} ended by themselves, {settled} by a human",
-            times(deeds.called)
-        ));
-    }
-    if lines.is_empty() {
-        lines.push("did nothing, and would have done nothing".to_owned());
-    }
-    lines
-}
-
-fn did(intent: Intent) -> &'static str {
-    match intent {
-        Intent::AutoRestart => "restarted an agent",
-        Intent::AutoStopStale => "stopped a run",
-        Intent::ResetRestarts => "forgot the restarts of an agent",
-        Intent::EscalateGuidance
-        | Intent::EscalateInput
-        | Intent::EscalateBlocked
-        | Intent::EscalateSla
-        | Intent::EscalateFailed => "called a human",
-    }
 }

@@ -81,6 +81,16 @@ pub enum Action {
     Messages,
     /// Why the selection stands as it does.
     Explain,
+    /// The operator's page.
+    Operator,
+    /// Who decides.
+    Mode,
+    /// Try a letter again.
+    Retry,
+    /// Leave a letter undone.
+    Drop,
+    /// What happened since one left.
+    SinceLeft,
     /// All keys.
     Help,
     /// Leave.

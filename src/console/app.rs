@@ -26,10 +26,12 @@ mod act;
 mod digest;
 mod lists;
 mod marks;
+pub mod operator;
 mod pick;
 pub mod query;
 mod quit;
 mod sense;
+pub mod since;
 mod text;
 mod update;
 
@@ -60,6 +62,8 @@ pub enum Page {
     Run(String),
     /// A thread.
     Thread(String),
+    /// The operator.
+    Operator,
 }
 
 /// How the home screen is laid out.
@@ -133,6 +137,8 @@ pub enum Overlay {
     Dialog(Dialog),
     /// A choice.
     Picker(Picker),
+    /// What happened since one left.
+    Since(since::Panel),
 }
 
 /// What a console is opened with.
@@ -189,6 +195,12 @@ pub struct App {
     pub marks: BTreeSet<Marked>,
     /// Agents of all runs are shown.
     pub all_agents: bool,
+    /// The operator's page.
+    pub operator: operator::View,
+    /// Who sits here, and since when he was away.
+    seat: since::Seat,
+    /// The page below this one, where that is not the home screen.
+    beneath: Option<Page>,
     /// What lists are narrowed to.
     pub filters: BTreeMap<Pane, String>,
     /// The filter of the focused pane is being typed.
@@ -260,6 +272,9 @@ impl App {
             misread: None,
             marks: BTreeSet::new(),
             all_agents: false,
+            operator: operator::View::default(),
+            seat: since::Seat::taken(time.now),
+            beneath: None,
             filters: BTreeMap::new(),
             filtering: false,
             composer: None,
@@ -301,11 +316,13 @@ impl App {
         match (&self.overlay, &self.composer, &self.page) {
             (Some(Overlay::Dialog(_)), _, _) => Place::Dialog,
             (Some(Overlay::Picker(_)), _, _) => Place::Picker,
+            (Some(Overlay::Since(_)), _, _) => Place::Since,
             (Some(Overlay::Help(place, _)), _, _) => *place,
             (_, Some(_), _) => Place::Text,
             (_, None, Page::Home) => Place::Home,
             (_, None, Page::Run(_)) => Place::Run,
             (_, None, Page::Thread(_)) => Place::Thread,
+            (_, None, Page::Operator) => Place::Operator,
         }
     }
 
@@ -313,7 +330,7 @@ impl App {
     pub fn run(&self) -> Option<&RunRow> {
         match &self.page {
             Page::Run(run_id) => self.snapshot.run(run_id),
-            Page::Home | Page::Thread(_) => self.snapshot.runs.get(self.runs.place()?),
+            Page::Home | Page::Thread(_) | Page::Operator => self.snapshot.runs.get(self.runs.place()?),
         }
     }
 
@@ -349,7 +366,7 @@ impl App {
     pub fn thread(&self) -> Option<&ThreadRow> {
         match &self.page {
             Page::Thread(thread_id) => self.snapshot.thread_row(thread_id),
-            Page::Home | Page::Run(_) => self.thread_rows().get(self.thread_list()?.place()?),
+            Page::Home | Page::Run(_) | Page::Operator => self.thread_rows().get(self.thread_list()?.place()?),
         }
     }
 
@@ -373,6 +390,7 @@ impl App {
     pub fn update(&mut self, msg: Msg, time: Time) -> Vec<Effect> {
         let mut effects = Vec::new();
         self.take(msg, time, &mut effects);
+        self.show_since();
         self.settle(&mut effects);
         effects
     }

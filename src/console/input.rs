@@ -144,7 +144,8 @@ fn next(rung: &UnixStream, state: &State) -> io::Result<Option<Msg>> {
         Event::Key(key) => Some(Msg::Key(key)),
         Event::Paste(text) => Some(Msg::Paste(text)),
         Event::Resize(width, height) => Some(Msg::Resize(width, height)),
-        Event::FocusGained | Event::FocusLost | Event::Mouse(_) => None,
+        Event::FocusGained => Some(Msg::Focus),
+        Event::FocusLost | Event::Mouse(_) => None,
     })
 }
 

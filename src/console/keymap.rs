@@ -13,17 +13,22 @@ pub enum Place {
     Run,
     /// A thread.
     Thread,
+    /// The operator's page.
+    Operator,
     /// A text area.
     Text,
     /// A dialog.
     Dialog,
     /// A menu.
     Picker,
+    /// What happened since one left.
+    Since,
 }
 
 impl Place {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Home, Self::Run, Self::Thread, Self::Text, Self::Dialog, Self::Picker];
+    pub const ALL: [Self; 8] =
+        [Self::Home, Self::Run, Self::Thread, Self::Operator, Self::Text, Self::Dialog, Self::Picker, Self::Since];
 }
 
 /// A key as the table names it.
@@ -101,8 +106,10 @@ const fn ctrl(letter: char) -> Key {
 }
 const ALT_ENTER: Key = Key { code: KeyCode::Enter, with: KeyModifiers::ALT };
 
-use Place::{Dialog, Home, Picker, Run, Text, Thread};
-const PAGES: &[Place] = &[Home, Run, Thread];
+use Place::{Dialog, Home, Operator, Picker, Run, Since, Text, Thread};
+const PAGES: &[Place] = &[Home, Run, Thread, Operator];
+/// Where rows or lines are gone through.
+const LONG: &[Place] = &[Home, Run, Thread, Operator, Since];
 
 /// It holds everywhere.
 const ALL: &[Pane] = &[];
@@ -137,7 +144,7 @@ table! {
     Action::Explain, [c('x')], "explain", "Why it stands as it does, and what was considered", PAGES, false, 75, ASKED;
     Action::Help, [c('?')], "help", "All keys", PAGES, false, 99, ALL;
     Action::Quit, [c('q')], "quit", "Leave: agents go on; it says who watches, and offers to leave a supervisor. ctrl-c twice leaves at once", PAGES, false, 0, ALL;
-    Action::Suspend, [ctrl('z')], "suspend", "Suspend; the right to supervise is given back meanwhile", &[Home, Run, Thread, Text], false, 0, ALL;
+    Action::Suspend, [ctrl('z')], "suspend", "Suspend; the right to supervise is given back meanwhile", &[Home, Run, Thread, Operator, Text], false, 0, ALL;
     Action::Redraw, [ctrl('l')], "redraw", "Draw everything again", PAGES, false, 0, ALL;
     Action::PrevPane, [k(KeyCode::BackTab)], "pane before", "The pane before", &[Home], false, 0, ALL;
     Action::Pane(Pane::Runs), [c('1')], "runs", "The runs", &[Home], false, 0, ALL;
@@ -147,16 +154,16 @@ table! {
     Action::Pane(Pane::Live), [c('5')], "live", "The screen of the selected agent", &[Home], false, 0, ALL;
     Action::Left, [k(KeyCode::Left), c('h')], "left", "The tab or pane to the left", &[Home], false, 0, ALL;
     Action::Right, [k(KeyCode::Right), c('l')], "right", "The tab or pane to the right", &[Home], false, 0, ALL;
-    Action::Up, [k(KeyCode::Up), c('k')], "up", "One row up", PAGES, false, 0, ALL;
-    Action::Down, [k(KeyCode::Down), c('j')], "down", "One row down", PAGES, false, 0, ALL;
-    Action::PageUp, [k(KeyCode::PageUp), ctrl('b')], "page up", "A page up", PAGES, false, 0, ALL;
-    Action::PageDown, [k(KeyCode::PageDown), ctrl('f')], "page down", "A page down", PAGES, false, 0, ALL;
-    Action::First, [k(KeyCode::Home)], "first", "The first row", PAGES, false, 0, ALL;
-    Action::Last, [k(KeyCode::End)], "last", "The last row", PAGES, false, 0, ALL;
-    Action::Open, [k(KeyCode::Enter)], "open", "Open what is selected", &[Home], false, 10, LISTS;
+    Action::Up, [k(KeyCode::Up), c('k')], "up", "One row up", LONG, false, 0, ALL;
+    Action::Down, [k(KeyCode::Down), c('j')], "down", "One row down", LONG, false, 0, ALL;
+    Action::PageUp, [k(KeyCode::PageUp), ctrl('b')], "page up", "A page up", LONG, false, 0, ALL;
+    Action::PageDown, [k(KeyCode::PageDown), ctrl('f')], "page down", "A page down", LONG, false, 0, ALL;
+    Action::First, [k(KeyCode::Home)], "first", "The first row", LONG, false, 0, ALL;
+    Action::Last, [k(KeyCode::End)], "last", "The last row", LONG, false, 0, ALL;
+    Action::Open, [k(KeyCode::Enter)], "open", "Open what is selected", &[Home, Operator], false, 10, LISTS;
     Action::Back, [k(KeyCode::Esc)], "back", "One level back; at home: dismisses a message, clears a filter", PAGES, false, 80, ALL;
     Action::Reply, [c('r')], "reply", "Reply in the thread: an answer where one is waited for", PAGES, false, 20, ASKED;
-    Action::Ask, [c('A')], "ask", "Open a new thread", PAGES, false, 29, ALL;
+    Action::Ask, [c('A')], "ask", "Open a new thread", &[Home, Run, Thread], false, 29, ALL;
     Action::CloseThread, [c('c')], "close thread", "Close the thread; asks where somebody waits in it", &[Home, Thread], false, 22, THREADS;
     Action::ReopenThread, [c('o')], "reopen", "Open the closed thread again", &[Home, Thread], false, 21, THREADS;
     Action::State, [c('s')], "state", "Change the thread's state", &[Home, Thread], false, 23, THREADS;
@@ -176,8 +183,13 @@ table! {
     Action::Acknowledge, [c('K')], "acknowledge", "Acknowledge the escalation: you have seen it", &[Home], false, 17, CALLS;
     Action::Resolve, [c('v')], "resolve", "Resolve the escalation with a note", &[Home], false, 18, CALLS;
     Action::NextWaiting, [c('w')], "next waiting", "The next thing that waits for a human, anywhere", PAGES, false, 12, ALL;
-    Action::Filter, [c('/')], "filter", "Narrow the list as you type; esc clears", &[Home], false, 70, LISTS;
+    Action::Filter, [c('/')], "filter", "Narrow the list as you type; esc clears", &[Home, Operator], false, 70, LISTS;
     Action::Mark, [c(' ')], "mark", "Mark the row, or unmark it: what can be done to many is done to all that are marked, asked once", &[Home], false, 71, LISTS;
+    Action::Operator, [c('O')], "operator", "The operator: what the rules concluded, restarts used, dead letters", &[Home, Run, Thread], false, 0, ALL;
+    Action::Mode, [c('M')], "mode", "Who decides: off, assist or auto; written into the policy file", &[Operator], false, 14, CALLS;
+    Action::Retry, [c('t')], "try again", "Try the letter again", &[Operator], false, 11, CALLS;
+    Action::Drop, [c('D')], "drop", "Leave undone what the letter was to do", &[Operator], true, 13, CALLS;
+    Action::SinceLeft, [c('L')], "since you left", "What happened since you left, once more", PAGES, false, 0, ALL;
     Action::AllAgents, [c('.')], "all agents", "Agents of all runs, or of the selected one", &[Home], false, 0, AGENTS;
     Action::Send, [ctrl('s'), ALT_ENTER], "send", "Send what was written", &[Text], false, 10, ALL;
     Action::Edit, [ctrl('e')], "editor", "Write it in $VISUAL or $EDITOR, and come back", &[Text], false, 25, ALL;
@@ -191,6 +203,8 @@ table! {
     Action::Down, [k(KeyCode::Down)], "down", "One row down", &[Picker], false, 30, ALL;
     Action::Take, [k(KeyCode::Enter)], "take", "Take what is selected", &[Picker], false, 10, ALL;
     Action::No, [k(KeyCode::Esc)], "cancel", "Leave everything as it is", &[Picker], false, 40, ALL;
+    Action::Take, [k(KeyCode::Enter)], "go there", "To what the line is about", &[Since], false, 10, ALL;
+    Action::No, [k(KeyCode::Esc)], "close", "Go on where you were; L shows it again", &[Since], false, 20, ALL;
     Action::OtherAnswer, [k(KeyCode::Tab), k(KeyCode::BackTab), k(KeyCode::Left), k(KeyCode::Right), c('h'), c('l')], "other answer", "The other answer", &[Dialog], false, 0, ALL;
     Action::Take, [k(KeyCode::Enter)], "take", "Take the answer in focus", &[Dialog], false, 30, ALL;
 }

@@ -198,6 +198,13 @@ impl Running {
             Effect::Explain(token, what) => self.handle.explain(what, move |told| {
                 let _ = sender.send(Msg::Explained(token, told.map(Box::new)));
             }),
+            Effect::ComeBack => self.handle.come_back(move |told| {
+                let _ = sender.send(Msg::Since(told.map(|told| told.map(Box::new))));
+            }),
+            Effect::There => self.handle.note_there(),
+            Effect::Since(since) => self.handle.tell_since(since, move |told| {
+                let _ = sender.send(Msg::Since(told.map(|told| Some(Box::new(told)))));
+            }),
             Effect::Page(run_id) => self.handle.page(run_id, move |page| {
                 let _ = sender.send(Msg::Paged(page.map(Box::new)));
             }),

@@ -10,6 +10,7 @@ use crate::services::behind::Left;
 use crate::services::explain::{Explanation, What};
 use crate::services::handle::{Preview, Trouble, Wish};
 use crate::services::live::{Screen, Target};
+use crate::services::report::Told;
 use crate::services::snapshot::{Look, RunPage, Want};
 
 /// Something came in.
@@ -39,6 +40,10 @@ pub enum Msg {
     Edited(String, Result<String, Trouble>),
     /// A supervisor was left behind, or not.
     LeftBehind(Result<Left, Trouble>),
+    /// The terminal has the focus.
+    Focus,
+    /// What happened since somebody left; nothing where nobody was away.
+    Since(Result<Option<Box<Told>>, Trouble>),
     /// A deadline has passed.
     Tick,
     /// The screen is ours again after something else had it.
@@ -58,6 +63,12 @@ pub enum Effect {
     Preview(u64, Wish),
     /// Say why something stands as it does.
     Explain(u64, What),
+    /// Somebody is there: say what happened since he left, if he has been away.
+    ComeBack,
+    /// Somebody is there still.
+    There,
+    /// Say what happened since then.
+    Since(Moment),
     /// Make a run's page.
     Page(String),
     /// Look at something else in the home.

@@ -49,7 +49,8 @@ impl Aim {
     /// The words that an answer may hold.
     pub fn allowed() -> impl Iterator<Item = Self> {
         // That restarts are forgotten is bookkeeping, and nobody's opinion.
-        let rules = Intent::ALL.into_iter().filter(|intent| *intent != Intent::ResetRestarts);
+        let rules =
+            Intent::ALL.into_iter().filter(|intent| *intent != Intent::ResetRestarts && !intent.hands_on_work());
         std::iter::once(Self::Noop).chain(rules.map(Self::Rule))
     }
 

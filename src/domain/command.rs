@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::actor::{Actor, ActorType};
 use super::adviser::{Advice, Asked, Rejection, RuleSays};
 use super::agent::{AgentKey, AgentSpec, Exit, Health, WaitingFor};
-use super::event::{OwnFile, Worktree};
+use super::event::{OwnFile, PullRequestFact, Worktree};
 use super::operator::Conclusion;
 use super::plan::StepSpec;
 use super::policy::OperatorMode;
@@ -152,6 +152,8 @@ pub enum OutboxWish {
     },
     /// Try it again, as if for the first time.
     Retry,
+    /// It was done: whatever stood about calls that reach nobody is over.
+    Done,
     /// Leave it undone.
     Drop,
 }
@@ -268,6 +270,11 @@ pub enum SuggestionWish {
     },
     /// Do not do it, and do not offer it again.
     Dismiss,
+    /// Its cause was seen to be gone, where the journal cannot tell.
+    Withdraw {
+        /// How.
+        reason: String,
+    },
 }
 
 /// What may be wished of a run.
@@ -367,7 +374,7 @@ pub enum RunWish {
         /// The event that was written down.
         event_id: String,
     },
-    /// metawsm committed its own files.
+    /// A commit was made: of metawsm's own files, or of agents' work.
     Committed {
         /// The workspace.
         workspace: String,
@@ -377,6 +384,19 @@ pub enum RunWish {
         sha: String,
         /// Its first line.
         message: String,
+        /// Whether it holds only what metawsm wrote.
+        own: bool,
+        /// Who is named as its author.
+        author: Option<String>,
+    },
+    /// What was committed is in a pull request.
+    PullRequest {
+        /// The workspace.
+        workspace: String,
+        /// The pull request as it is now.
+        request: PullRequestFact,
+        /// On whose behalf, where that is not who did it.
+        on_behalf_of: Option<String>,
     },
     /// A branch was merged into its base.
     Merged {

@@ -112,6 +112,28 @@ pub struct OwnFile {
     pub blob: String,
 }
 
+/// A pull request, as events tell of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PullRequestFact {
+    /// The repository.
+    pub repo: String,
+    /// Its number.
+    pub number: u64,
+    /// Where it is.
+    pub url: String,
+    /// The branch that was pushed.
+    pub branch: String,
+    /// The branch it is to be merged into.
+    pub base: String,
+    /// The commit that was pushed.
+    pub head: String,
+    /// Its title.
+    pub title: String,
+    /// Whether it was opened as a draft.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub draft: bool,
+}
+
 /// What happened. The JSON of each is a promise: fields are added, never renamed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event_type", content = "payload")]
@@ -301,7 +323,7 @@ pub enum Fact {
         /// The event that was written down.
         of_event: String,
     },
-    /// metawsm committed what it wrote itself.
+    /// A commit was made on a run's branch.
     #[serde(rename = "git.committed")]
     GitCommitted {
         /// The repository.
@@ -312,6 +334,29 @@ pub enum Fact {
         message: String,
         /// Whether it holds only what metawsm wrote.
         own: bool,
+        /// Who is named as its author, where it holds agents' work.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        author: Option<String>,
+    },
+    /// A pull request was opened, or one that was there is known now.
+    #[serde(rename = "git.pr_opened")]
+    GitPrOpened {
+        /// What it is.
+        #[serde(flatten)]
+        request: PullRequestFact,
+        /// On whose behalf, where that is not who did it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        on_behalf_of: Option<String>,
+    },
+    /// What was committed since was pushed to a pull request, or its words were changed.
+    #[serde(rename = "git.pr_updated")]
+    GitPrUpdated {
+        /// What it is now.
+        #[serde(flatten)]
+        request: PullRequestFact,
+        /// On whose behalf, where that is not who did it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        on_behalf_of: Option<String>,
     },
     /// A branch was merged into its base.
     #[serde(rename = "git.merged")]
@@ -489,12 +534,21 @@ pub enum Fact {
         /// When it calls again.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         due_at: Option<Moment>,
+        /// Whether it stands already, and is only told what is new.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        update: bool,
     },
     /// A human is called to it again: it was due, and nobody has settled it.
     #[serde(rename = "escalation.notified")]
     EscalationNotified {
         /// Which.
         escalation_id: String,
+        /// What it is about.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        kind: Option<Kind>,
+        /// Whether it is about calls that reach nobody: those are not made of it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        about_calls: bool,
         /// How often it has called again, this time too.
         times: u32,
         /// When it calls the next time.

@@ -16,6 +16,7 @@ pub mod outbox;
 pub mod plan;
 pub mod policy;
 pub mod prompt;
+pub mod pull_request;
 pub mod refusal;
 pub mod report;
 pub mod run;

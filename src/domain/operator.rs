@@ -21,10 +21,12 @@ use super::time::{Moment, age};
 mod keys;
 mod rules;
 mod waits;
+mod work;
 
 pub use keys::{Limited, limits, runner_target};
 pub use rules::evaluate;
 pub use waits::{calls, in_time};
+pub use work::{RepoSeen, cause_word, failed, repo_of, repo_target, work};
 
 /// What a rule wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -44,13 +46,17 @@ pub enum Intent {
     EscalateSla,
     /// Call a human to a failed run.
     EscalateFailed,
+    /// Commit what agents left uncommitted in a completed run.
+    CommitReady,
+    /// Hand on in a pull request what a completed run has committed.
+    PrReady,
     /// Forget the restarts of an agent that has been well for long; no rule of the table, but done like one.
     ResetRestarts,
 }
 
 impl Intent {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::EscalateGuidance,
         Self::EscalateInput,
         Self::AutoRestart,
@@ -58,6 +64,8 @@ impl Intent {
         Self::AutoStopStale,
         Self::EscalateSla,
         Self::EscalateFailed,
+        Self::CommitReady,
+        Self::PrReady,
         Self::ResetRestarts,
     ];
 
@@ -71,6 +79,8 @@ impl Intent {
             Self::AutoStopStale => "auto_stop_stale",
             Self::EscalateSla => "escalate_sla",
             Self::EscalateFailed => "escalate_failed",
+            Self::CommitReady => "commit_ready",
+            Self::PrReady => "pr_ready",
             Self::ResetRestarts => "reset_restarts",
         }
     }
@@ -86,6 +96,8 @@ impl Intent {
             Self::AutoStopStale => 5,
             Self::EscalateSla => 6,
             Self::EscalateFailed => 7,
+            Self::CommitReady => 8,
+            Self::PrReady => 9,
         }
     }
 
@@ -97,8 +109,13 @@ impl Intent {
             | Self::EscalateBlocked
             | Self::EscalateSla
             | Self::EscalateFailed => true,
-            Self::AutoRestart | Self::AutoStopStale | Self::ResetRestarts => false,
+            Self::AutoRestart | Self::AutoStopStale | Self::CommitReady | Self::PrReady | Self::ResetRestarts => false,
         }
+    }
+
+    /// Whether it is about the work in a repository of a completed run.
+    pub const fn hands_on_work(self) -> bool {
+        matches!(self, Self::CommitReady | Self::PrReady)
     }
 }
 
@@ -216,6 +233,28 @@ pub struct Waiting {
     pub priority: Priority,
 }
 
+/// What differs in a worktree and is committed nowhere, metawsm's own writing aside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Dirt {
+    /// Tells it from another change.
+    pub print: String,
+    /// How many files differ.
+    pub files: usize,
+    /// The first of them, by name.
+    pub first: Vec<String>,
+}
+
+/// What is committed on a run's branch and neither in its base nor in a pull request, metawsm's own commits aside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Ahead {
+    /// How many commits.
+    pub commits: usize,
+    /// The newest of them.
+    pub head: String,
+    /// The pull request in which earlier ones are.
+    pub request: Option<u64>,
+}
+
 /// What is known of a run.
 #[derive(Debug, Clone)]
 pub struct Sight<'a> {
@@ -288,6 +327,11 @@ impl Measure {
             RuleMode::Act => Some(Action::Act),
             RuleMode::Suggest => Some(Action::Suggest),
         }
+    }
+
+    /// When an escalation that is opened now calls again.
+    pub fn again(&self, now: Moment) -> Option<Moment> {
+        (!self.call_again.is_zero()).then(|| now.plus(self.call_again))
     }
 
     /// How long after restart number `used` no other takes place by rule.

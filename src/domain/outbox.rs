@@ -138,9 +138,17 @@ impl Letter {
     }
 }
 
-/// The target of what concerns a letter.
-pub fn letter_target(id: i64) -> String {
-    format!("outbox:{id}")
+/// The target of the call that a dead letter is, and whose it is: one for each letter, but one for all calls of a kind
+/// that reach nobody, for there are as many of them as there is trouble.
+pub fn dead_letter_about(letter: &Letter) -> (String, Subject) {
+    match letter.topic.as_str() {
+        NOTIFY => (format!("outbox:{NOTIFY}"), Subject::default()),
+        CALL_NOTED => {
+            let run_id = letter.subject().run_id;
+            (format!("outbox:{CALL_NOTED}"), Subject { run_id, ticket: letter.subject().ticket, ..Subject::default() })
+        }
+        _ => (format!("outbox:{}", letter.id), letter.subject()),
+    }
 }
 
 /// Whether an event makes anything necessary outside, if that is wanted: most do not, and nobody is asked for them.
@@ -154,7 +162,11 @@ pub fn letters_of(event: &Event, wanted: Wanted) -> Vec<NewLetter> {
     letters.extend(docs_sync(event).filter(|_| wanted.docs_sync));
     letters.extend(called(event, NOTIFY).filter(|_| wanted.notify));
     // What could not be written down is not written down as that either.
-    let lost = matches!(event.fact, Fact::EscalationOpened { kind: Kind::DeadLetter, .. });
+    let lost = matches!(
+        event.fact,
+        Fact::EscalationOpened { kind: Kind::DeadLetter, .. }
+            | Fact::EscalationNotified { kind: Some(Kind::DeadLetter), .. }
+    );
     let noted = called(event, CALL_NOTED).filter(|_| wanted.docs_sync && !lost);
     letters.extend(noted.filter(|_| event.subject.run_id.is_some() && event.subject.ticket.is_some()));
     letters
@@ -164,7 +176,11 @@ pub fn letters_of(event: &Event, wanted: Wanted) -> Vec<NewLetter> {
 fn called(event: &Event, topic: &'static str) -> Option<NewLetter> {
     let (escalation_id, again) = match &event.fact {
         // That nobody could be called is not called out: it would go round in a circle.
-        Fact::EscalationOpened { kind: Kind::DeadLetter, evidence, .. } if is_about_calling(evidence) => return None,
+        Fact::EscalationOpened { kind: Kind::DeadLetter, evidence, .. } if is_about_calls(evidence) => return None,
+        Fact::EscalationNotified { about_calls: true, .. } => return None,
+        // What is new about a call is no other call, but for a thread that waits longer: that is how it calls again.
+        Fact::EscalationOpened { escalation_id, update: true, kind: Kind::Sla, .. } => (escalation_id, true),
+        Fact::EscalationOpened { update: true, .. } => return None,
         Fact::EscalationOpened { escalation_id, .. } => (escalation_id, false),
         Fact::EscalationNotified { escalation_id, .. } => (escalation_id, true),
         _ => return None,
@@ -182,8 +198,14 @@ fn called(event: &Event, topic: &'static str) -> Option<NewLetter> {
     Some(NewLetter { topic, key: escalation_id.clone(), payload })
 }
 
-fn is_about_calling(evidence: &Value) -> bool {
-    evidence["topic"].as_str().is_some_and(|topic| [NOTIFY, CALL_NOTED].contains(&topic))
+/// Whether the evidence behind the call that a dead letter is says that it is about calls.
+pub fn is_about_calls(evidence: &Value) -> bool {
+    evidence["topic"].as_str().is_some_and(calls)
+}
+
+/// Whether letters of a topic call humans.
+pub fn calls(topic: &str) -> bool {
+    [NOTIFY, CALL_NOTED].contains(&topic)
 }
 
 /// A thread of a run that was answered or closed.

@@ -1,12 +1,13 @@
 //! What happened while nobody looked: a fold of the journal since a moment (spec 3 `report`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use super::actor::ActorType;
+use super::adviser::{Advised, Outcome};
 use super::agent::AgentStatus;
-use super::escalation::SuggestionState;
+use super::escalation::{Kind, SuggestionState};
 use super::event::{Event, Fact, Subject};
 use super::operator::Intent;
 use super::run::RunStatus;
@@ -103,6 +104,23 @@ pub struct Deeds {
     pub eased: u32,
     /// Escalations that a human settled.
     pub settled: u32,
+    /// What was asked of the adviser, and what came of it.
+    pub adviser: Advices,
+}
+
+/// What was asked of the adviser, and what came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Advices {
+    /// Questions that were put.
+    pub asked: u32,
+    /// Answers that said what the rules say.
+    pub agreed: u32,
+    /// Answers by which a human was called.
+    pub called: u32,
+    /// Answers of which nothing came, failures among them.
+    pub rejected: u32,
+    /// Milliseconds that the program ran.
+    pub duration_ms: u64,
 }
 
 /// What happened.
@@ -114,8 +132,6 @@ pub struct Report {
     pub restarted: Vec<Restarted>,
     /// What the operator did.
     pub operator: Deeds,
-    /// Escalations seen to be opened: another event about one of them is a repeat.
-    known: BTreeSet<String>,
     /// What each suggestion wanted.
     offered: BTreeMap<String, Intent>,
 }
@@ -131,6 +147,8 @@ impl Report {
             } => {
                 self.finish(event, to.word(), reason);
             }
+            // What ended and goes on is not finished.
+            Fact::RunTransitioned { .. } => self.goes_on(&event.subject),
             Fact::AgentTransitioned { to: to @ AgentStatus::Done, reason, .. } => self.finish(event, to.word(), reason),
             Fact::AgentRestarted { free, server_lost, reason, .. } => {
                 let by_rule = event.actor.kind == ActorType::Operator;
@@ -143,9 +161,10 @@ impl Report {
                 self.operator.suggested.entry(*intent).or_default().made += 1;
             }
             Fact::SuggestionSettled { suggestion_id, to, .. } => self.settle(suggestion_id, *to),
-            Fact::EscalationOpened { escalation_id, .. } => {
-                self.operator.called += u32::from(self.known.insert(escalation_id.clone()));
-            }
+            Fact::OperatorAsked(_) => self.operator.adviser.asked += 1,
+            Fact::OperatorAdvised(advised) => self.advise(advised),
+            Fact::EscalationOpened { update: false, .. } => self.operator.called += 1,
+            Fact::EscalationOpened { kind: Kind::Sla, .. } => self.operator.called_again += 1,
             Fact::EscalationNotified { .. } => self.operator.called_again += 1,
             Fact::EscalationResolved { .. } if event.actor.kind == ActorType::System => self.operator.eased += 1,
             Fact::EscalationResolved { .. } => self.operator.settled += 1,
@@ -153,13 +172,25 @@ impl Report {
         }
     }
 
-    /// What ended and began again is no more finished.
+    fn goes_on(&mut self, subject: &Subject) {
+        let whose = (&subject.run_id, &subject.workspace, &subject.agent_name);
+        self.finished.retain(|one| (&one.run_id, &one.workspace, &one.agent) != whose);
+    }
+
+    fn advise(&mut self, advised: &Advised) {
+        let told = &mut self.operator.adviser;
+        let count = match advised.outcome {
+            Outcome::Agrees => &mut told.agreed,
+            Outcome::Escalated => &mut told.called,
+            Outcome::Rejected => &mut told.rejected,
+        };
+        *count += 1;
+        told.duration_ms = told.duration_ms.saturating_add(advised.duration_ms);
+    }
+
     fn finish(&mut self, event: &Event, what: &str, reason: &str) {
-        let line = Line::about(&event.subject, what, event.occurred_at, reason);
-        let same =
-            |one: &Line| (&one.run_id, &one.workspace, &one.agent) == (&line.run_id, &line.workspace, &line.agent);
-        self.finished.retain(|one| !same(one));
-        self.finished.push(line);
+        self.goes_on(&event.subject);
+        self.finished.push(Line::about(&event.subject, what, event.occurred_at, reason));
     }
 
     fn restart(&mut self, event: &Event, by_rule: bool, free: bool, reason: &str) {
@@ -168,9 +199,7 @@ impl Report {
         else {
             return;
         };
-        self.finished.retain(|one| {
-            (&one.run_id, &one.workspace, &one.agent) != (&subject.run_id, &subject.workspace, &subject.agent_name)
-        });
+        self.goes_on(subject);
         let key = |one: &Restarted| (one.run_id.clone(), one.workspace.clone(), one.agent.clone());
         let wanted = (run_id.clone(), workspace.clone(), agent.clone());
         let at = match self.restarted.binary_search_by_key(&wanted, key) {

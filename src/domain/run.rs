@@ -114,7 +114,7 @@ impl RunStatus {
             S::Stopped => &["resume", "cleanup"],
             S::Closing => &["close"],
             S::Closed => &["cleanup"],
-            S::Completed => &["merge", "close", "restart", "cleanup"],
+            S::Completed => &["commit", "pr", "merge", "close", "restart", "cleanup"],
         }
     }
 }

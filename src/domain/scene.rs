@@ -16,6 +16,7 @@ use super::event::{Event, Fact, Subject, Worktree};
 use super::operator::Decision;
 use super::outbox::Letter;
 use super::plan::Step;
+use super::pull_request::PullRequest;
 use super::run::Run;
 use super::thread::{Post, Request, Thread};
 
@@ -204,6 +205,8 @@ pub struct Scene {
     pub own_commits: Rows<WorktreeKey, String>,
     /// Merges by run, workspace and repository.
     pub merges: Rows<(String, String, String), Merged>,
+    /// Pull requests by run, workspace and repository.
+    pub pull_requests: Rows<(String, String, String), PullRequest>,
     /// Threads by id.
     pub threads: Rows<String, Thread>,
     /// Guidance requests by control thread and the post that made them.

@@ -13,6 +13,7 @@ use super::engine::{Caller, Engine};
 use super::error::EngineError;
 use super::log::Log;
 use super::operator::{Conduct, conclude, questions};
+use super::outbox::leave;
 use crate::domain::adviser::{
     ADVISER_TARGET, Asked, Expected, Facts, Reading, Request, RuleSays, about, read_reply, transcript,
 };
@@ -70,19 +71,21 @@ impl Adviser {
     }
 }
 
+impl Adviser {
+    /// Says that it is to end, and does not wait for that.
+    pub fn end_soon(&self) {
+        self.0.ending.store(true, Ordering::SeqCst);
+    }
+}
+
 impl Drop for Adviser {
     fn drop(&mut self) {
-        self.0.ending.store(true, Ordering::SeqCst);
+        self.end_soon();
         let hands = std::mem::take(&mut *self.0.hands.lock().unwrap_or_else(PoisonError::into_inner));
         let deadline = Instant::now() + LEAVE;
+        // One that hangs does not keep the program from ending; the next to ask ends what it left.
         for hand in hands.into_values() {
-            while !hand.is_finished() && Instant::now() < deadline {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            // One that hangs does not keep the program from ending; the next to ask ends what it left.
-            if hand.is_finished() {
-                let _ = hand.join();
-            }
+            leave(Some(hand), deadline.saturating_duration_since(Instant::now()));
         }
     }
 }
@@ -128,7 +131,7 @@ impl Desk {
 
     /// The policy that a run is asked about by; it is asked for often, and the live file is at hand.
     fn policy(&self, run_id: &str) -> Result<Policy, EngineError> {
-        self.engine.home.load_policy(&[]).map_or_else(|_| self.engine.policy_of(run_id), |live| Ok(live.policy))
+        self.engine.home.policy_in_force().map_or_else(|| self.engine.policy_of(run_id), Ok)
     }
 
     /// Nothing is wrong with a run any more: what it was called to as a whole is over.

@@ -555,8 +555,20 @@ pub fn log_path(home: &super::home::Home, agent: &Agent, n: u32) -> PathBuf {
 /// # Errors
 /// When the file cannot be written.
 pub fn keep_screen(engine: &Engine, tmux: &Tmux, agent: &Agent) -> Result<(), EngineError> {
-    let Ok(screen) = tmux.capture(&agent.spec.session, Extent::WholeScrollback, false) else { return Ok(()) };
-    let screen = without_note(screen);
+    write_screen(engine, agent, screen_of(tmux, agent))
+}
+
+/// The whole scrollback of an agent's pane; none where the session is gone.
+pub fn screen_of(tmux: &Tmux, agent: &Agent) -> Option<Vec<u8>> {
+    tmux.capture(&agent.spec.session, Extent::WholeScrollback, false).ok().map(without_note)
+}
+
+/// Keeps what was on the screen of an agent's present launch.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_screen(engine: &Engine, agent: &Agent, screen: Option<Vec<u8>>) -> Result<(), EngineError> {
+    let screen = screen.unwrap_or_default();
     let text = String::from_utf8_lossy(&screen);
     let text = text.trim_end();
     if text.is_empty() {

@@ -30,7 +30,7 @@ pub fn close(engine: &Engine, caller: &Caller, run_id: &str, options: &Options) 
         return Ok(());
     }
     // What was answered until now belongs into the commit of the docs.
-    outbox::work_off_run(engine, &Consumers, run_id)?;
+    outbox::work_off_run(engine, &Consumers::default(), run_id)?;
     let gates = gates::evaluate(&engine.git, &*engine.reader()?, &engine.policy_of(run_id)?, &run, options.merge)?;
     if gates.iter().any(|gate| !gate.ok) {
         return Err(EngineError::Gates { what: format!("run {run_id} is not closed"), gates });

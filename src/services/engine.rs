@@ -144,7 +144,7 @@ impl Engine {
         let ledger = Ledger::open(&home.db, clock, Arc::new(RandomIds::default()))?;
         let asked = home.clone();
         let ledger = ledger.wanting(move || {
-            let policy = asked.load_policy(&[]).map_or_else(|_| Policy::default(), |live| live.policy);
+            let policy = asked.policy_in_force().unwrap_or_default();
             Wanted { docs_sync: policy.forum.docs_sync.enabled, notify: !policy.notify.command.is_empty() }
         });
         let git = Git::new(home.lock_dir());
@@ -220,9 +220,9 @@ impl Engine {
         let stored = self.reader()?.policy(run_id)?.unwrap_or_default();
         let kept = Policy::from_stored(&stored)
             .map_err(|reason| EngineError::refused(reason, "metawsm doctor --rebuild makes the tables anew"))?;
-        Ok(match self.home.load_policy(&[]) {
-            Ok(live) => kept.following(&live.policy),
-            Err(_) => kept,
+        Ok(match self.home.policy_in_force() {
+            Some(live) => kept.following(&live),
+            None => kept,
         })
     }
 

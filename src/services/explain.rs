@@ -28,6 +28,8 @@ pub enum What {
     Escalation(String),
     /// A decision of the rules, by its place in the journal or the id of its event.
     Decision(String),
+    /// The last decision of the rules about a subject: its run, none where it is of no run, and its target.
+    LastDecision(Option<String>, String),
 }
 
 /// A line of an account.
@@ -84,6 +86,7 @@ pub fn explain(view: &View<'_>, what: &What) -> Result<Explanation, EngineError>
         What::Run(run_id) => run::explain(view, run_id),
         What::Escalation(id) => escalation(view, id),
         What::Decision(id) => decided(view, id),
+        What::LastDecision(run_id, target) => decided_last(view, run_id.as_deref(), target),
     }
 }
 
@@ -257,25 +260,18 @@ fn decided(view: &View<'_>, id: &str) -> Result<Explanation, EngineError> {
         || EngineError::not_found(format!("no decision {id}"), "metawsm events --type operator.decided lists them");
     let event = view.reader.event(id)?.ok_or_else(none)?;
     let Fact::OperatorDecided(decision) = &event.fact else { return Err(none()) };
-    let run_id = event.subject.run_id.as_deref();
-    let last = view.reader.decision(run_id, &decision.target)?;
+    let last = view.reader.decision(event.subject.run_id.as_deref(), &decision.target)?;
     let current = last.is_some_and(|last| last.decision == *decision);
-    let (advice, advised) = adviser::of_decision(view, run_id, &decision.target, event.occurred_at)?;
     let stands = match current {
         true => "the last one about its subject",
         false => "another one about its subject came after it",
     };
+    let told = Decided { run_id: event.subject.run_id.as_deref(), at: event.occurred_at, decision };
+    let (parts, advised) = told.parts(view)?;
     Ok(Explanation {
         title: format!("decision {} about {}", event.seq, decision.target),
         stands: format!("{stands}: {}", decision.reason),
-        parts: [
-            part("Rule", decision_lines(view.now, event.occurred_at, decision, false)),
-            part("Adviser", advice),
-            part("Evidence", fields(&decision.evidence)),
-        ]
-        .into_iter()
-        .flatten()
-        .collect(),
+        parts,
         json: json!({
             "kind": "decision",
             "decision": decision,
@@ -284,4 +280,42 @@ fn decided(view: &View<'_>, id: &str) -> Result<Explanation, EngineError> {
             "event": event.to_json(),
         }),
     })
+}
+
+/// What was decided about a subject last.
+fn decided_last(view: &View<'_>, run_id: Option<&str>, target: &str) -> Result<Explanation, EngineError> {
+    let none = || {
+        EngineError::not_found(
+            format!("nothing was decided about {target}"),
+            "metawsm events --type operator.decided lists what was",
+        )
+    };
+    let last = view.reader.decision(run_id, target)?.ok_or_else(none)?;
+    let (parts, advised) = Decided { run_id, at: last.at, decision: &last.decision }.parts(view)?;
+    Ok(Explanation {
+        title: format!("the last decision about {target}"),
+        stands: last.decision.reason.clone(),
+        parts,
+        json: json!({ "kind": "decision", "decision": last.decision, "is_last": true, "adviser": advised }),
+    })
+}
+
+/// A decision, and when it was made.
+struct Decided<'a> {
+    run_id: Option<&'a str>,
+    at: Moment,
+    decision: &'a Decision,
+}
+
+impl Decided<'_> {
+    /// The account of it, and what the adviser said to it.
+    fn parts(&self, view: &View<'_>) -> Result<(Vec<Part>, Value), EngineError> {
+        let (advice, advised) = adviser::of_decision(view, self.run_id, &self.decision.target, self.at)?;
+        let parts = [
+            part("Rule", decision_lines(view.now, self.at, self.decision, false)),
+            part("Adviser", advice),
+            part("Evidence", fields(&self.decision.evidence)),
+        ];
+        Ok((parts.into_iter().flatten().collect(), advised))
+    }
 }

@@ -11,6 +11,7 @@ use crate::domain::agent::Agent;
 use crate::domain::event::Worktree;
 use crate::domain::outbox::DOCS_SYNC;
 use crate::domain::policy::Policy;
+use crate::domain::refusal::Refusal;
 use crate::domain::run::{Run, RunMode, RunStatus};
 use crate::domain::scene::Workspace;
 use crate::store::Reader;
@@ -43,8 +44,33 @@ pub fn evaluate(
     Ok(gates)
 }
 
-fn gate(name: &'static str, ok: bool, reason: impl Into<String>, mend: impl Into<String>) -> Gate {
+/// A gate; what is passed needs no mend.
+pub fn gate(name: &'static str, ok: bool, reason: impl Into<String>, mend: impl Into<String>) -> Gate {
     Gate { name, ok, reason: reason.into(), mend: (!ok).then(|| mend.into()) }
+}
+
+/// Refuses to go on with a run that is not completed or whose agents are at work. `what` is not done with it then.
+///
+/// # Errors
+/// A refusal naming state and what is allowed.
+pub fn settled(reader: &Reader, run: &Run, what: &str) -> Result<(), EngineError> {
+    let working: Vec<String> = reader
+        .agents(run.id())?
+        .into_iter()
+        .filter(|agent| agent.status.working())
+        .map(|agent| agent.key.name)
+        .collect();
+    if matches!(run.status, RunStatus::Completed | RunStatus::Closing) && working.is_empty() {
+        return Ok(());
+    }
+    let allowed = run.status.next_commands();
+    let why = if working.is_empty() {
+        format!("run {} is {}: only a completed run is {what}", run.id(), run.status)
+    } else {
+        format!("run {}: {} still at work", run.id(), working.join(", "))
+    };
+    let refusal = Refusal::illegal(why, run.status.word(), allowed.to_vec());
+    Err(refusal.hint(format!("legal now: {}", allowed.join(", "))).into())
 }
 
 fn completed(run: &Run) -> Gate {
@@ -117,7 +143,8 @@ fn clean(git: &Git, reader: &Reader, run: &Run, workspaces: &[Workspace]) -> Res
     let more = dirty.len().saturating_sub(8);
     dirty.truncate(8);
     let tail = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let mend = format!("commit or remove them in {}", run.spec.workspaces.first().map_or("", |ws| ws.path.as_str()));
+    let place = run.spec.workspaces.first().map_or("", |ws| ws.path.as_str());
+    let mend = format!("metawsm commit --run-id {}, or remove them in {place}", run.id());
     Ok(gate("clean", false, format!("not committed: {}{tail}", dirty.join(", ")), mend))
 }
 
@@ -137,7 +164,7 @@ fn merged(git: &Git, reader: &Reader, run: &Run, workspaces: &[Workspace], mergi
         }
     }
     if open.is_empty() {
-        return Ok(gate("merged", true, "every commit is in its base", ""));
+        return Ok(gate("merged", true, "every commit is in its base, or in a pull request", ""));
     }
     if merging {
         return Ok(match merging::try_all(git, reader, run, false, true) {
@@ -148,14 +175,19 @@ fn merged(git: &Git, reader: &Reader, run: &Run, workspaces: &[Workspace], mergi
             }
         });
     }
-    Ok(gate("merged", false, open.join("; "), format!("metawsm merge --run-id {}, or close with --merge", run.id())))
+    Ok(gate(
+        "merged",
+        false,
+        open.join("; "),
+        format!("metawsm merge --run-id {0}, or metawsm pr --run-id {0}, or close with --merge", run.id()),
+    ))
 }
 
 fn plural(count: usize) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
 
-/// Commits of the run's branch that are in neither its base nor `origin`'s, ours aside.
+/// Commits of the run's branch that are in neither its base nor `origin`'s nor a pull request, ours aside.
 ///
 /// # Errors
 /// What git or the store says.
@@ -179,6 +211,9 @@ pub fn unmerged(
         .filter(|base| git.rev_parse(Path::new(repo), base).is_ok())
         .collect();
     let own = reader.own_commits(run.id(), &workspace.name, &tree.repo)?;
+    // What is in a pull request is handed on.
+    let request = reader.pull_request(run.id(), &workspace.name, &tree.repo)?;
+    let bases: Vec<&str> = bases.into_iter().chain(request.as_ref().map(|request| request.head.as_str())).collect();
     let commits = git.commits_between(Path::new(repo), &bases, &head)?;
     Ok(commits.iter().filter(|commit| !own.contains(&commit.sha)).count())
 }

@@ -14,18 +14,21 @@ use super::explain::{Explanation, What, explain};
 use super::home::{make_dir, write_private};
 use super::log::Log;
 use super::operator::Conduct;
+use super::policy_file::set_mode;
+use super::report::{self, Told};
 use super::snapshot::{RunPage, run_page};
 use super::tmux::Attach;
 use super::view::View;
 use super::words::offer;
-use super::{closing, delivery, gates, merging, operator, stopping};
+use super::{closing, delivery, gates, merging, operator, outbox, stopping};
 use crate::domain::actor::ActorType;
 use crate::domain::agent::{Agent, AgentKey};
-use crate::domain::command::{AgentWish, Command, DeliveryWish, RunWish, ThreadWish};
+use crate::domain::command::{AgentWish, Command, DeliveryWish, OutboxWish, RunWish, ThreadWish};
 use crate::domain::delivery::Hold;
 use crate::domain::policy::OperatorMode;
 use crate::domain::run::Run;
 use crate::domain::thread::{Priority, ThreadState};
+use crate::domain::time::Moment;
 use crate::store::Order;
 use crate::store::read::forum::viewer_of;
 
@@ -101,6 +104,12 @@ pub enum Wish {
     ResolveEscalation(String, String),
     /// All of these, each for itself: what one of them meets does not keep the others.
     All(Vec<Named>),
+    /// Who decides: written into the policy file.
+    SetMode(OperatorMode),
+    /// Try a letter again that was given up.
+    RetryLetter(i64),
+    /// Leave undone what a letter was to do.
+    DropLetter(i64),
 }
 
 /// What can be changed of a thread.
@@ -262,6 +271,31 @@ impl Handle {
         self.beside(look, tell);
     }
 
+    /// Notes that who wishes is there, and tells what happened since he left, if he has been away.
+    pub fn come_back(&self, tell: impl FnOnce(Result<Option<Told>, Trouble>) + Send + 'static) {
+        self.beside(|handle| report::come_back(&handle.engine, &handle.caller.actor), tell);
+    }
+
+    /// Notes that who wishes is there.
+    pub fn note_there(&self) {
+        let log = Log::new(&self.engine.home);
+        let note = move |done: Result<(), Trouble>| {
+            if let Err(trouble) = done {
+                log.line("presence", &trouble.message);
+            }
+        };
+        self.beside(|handle| report::note_there(&handle.engine, &handle.caller.actor), note);
+    }
+
+    /// Tells what happened since then.
+    pub fn tell_since(&self, since: Moment, tell: impl FnOnce(Result<Told, Trouble>) + Send + 'static) {
+        let look = move |handle: &Self| {
+            let engine = &handle.engine;
+            report::report(&*engine.reader()?, None, since, engine.now())
+        };
+        self.beside(look, tell);
+    }
+
     /// How many wishes are under way.
     pub fn busy(&self) -> usize {
         self.busy.load(Ordering::SeqCst)
@@ -386,15 +420,16 @@ impl Handle {
                 Ok(format!("{run_id} is closed"))
             }
             Wish::Merge(run_id) => {
-                merging::may_merge(&*engine.reader()?, &engine.run(&run_id)?)?;
+                gates::settled(&*engine.reader()?, &engine.run(&run_id)?, "merged")?;
                 let _lease = engine.lease_run_within(&run_id, "merge", caller, PATIENCE)?;
                 let done = merging::merge(engine, caller, &run_id, false)?;
                 let lines: Vec<String> = done.iter().map(merging::Tried::describe).collect();
                 Ok(if lines.is_empty() { "nothing was left to merge".to_owned() } else { lines.join("; ") })
             }
             Wish::AcceptSuggestion(id) => {
-                let accepted = operator::accept(engine, caller, &id)?;
-                Ok(format!("accepted: {}", offer(&accepted)))
+                let (accepted, done) = operator::accept(engine, caller, &id)?;
+                let made: Vec<String> = done.iter().map(operator::Done::words).collect();
+                Ok(format!("accepted: {}", if made.is_empty() { offer(&accepted) } else { made.join("; ") }))
             }
             Wish::DismissSuggestion(id) => {
                 let dismissed = operator::dismiss(engine, caller, &id)?;
@@ -413,6 +448,18 @@ impl Handle {
                     self.do_it(named.wish)?;
                 }
                 Ok(String::new())
+            }
+            Wish::SetMode(mode) => {
+                set_mode(&engine.home, mode)?;
+                Ok(format!("the policy's mode is {} now", mode.word()))
+            }
+            Wish::RetryLetter(id) => {
+                outbox::settle(engine, caller, id, OutboxWish::Retry)?;
+                Ok(format!("letter {id} is tried again"))
+            }
+            Wish::DropLetter(id) => {
+                outbox::settle(engine, caller, id, OutboxWish::Drop)?;
+                Ok(format!("letter {id} is dropped"))
             }
         }
     }
@@ -482,7 +529,7 @@ impl Handle {
             Wish::Close { run_id, merge } => self.would_close(run_id, *merge),
             Wish::Merge(run_id) => {
                 let (reader, run) = (self.engine.reader()?, self.engine.run(run_id)?);
-                merging::may_merge(&reader, &run)?;
+                gates::settled(&reader, &run, "merged")?;
                 let mut would = merging::preview(&self.engine.git, &reader, &run, false)?;
                 if would.is_empty() {
                     would.push("nothing is left to merge".to_owned());
@@ -513,7 +560,10 @@ impl Handle {
             | Wish::DismissSuggestion(_)
             | Wish::AckEscalation(_)
             | Wish::ResolveEscalation(_, _)
-            | Wish::All(_) => Ok(Preview { would: Vec::new(), gates: Vec::new() }),
+            | Wish::All(_)
+            | Wish::SetMode(_)
+            | Wish::RetryLetter(_)
+            | Wish::DropLetter(_) => Ok(Preview { would: Vec::new(), gates: Vec::new() }),
         }
     }
 

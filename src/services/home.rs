@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::error::EngineError;
-use crate::domain::policy::{self, Loaded};
+use crate::domain::policy::{self, Loaded, Policy};
 use crate::store::{Reader, StoreError};
 
 /// The last text of a policy file that held, and what it says. A pure function of the text, so it may be shared.
-static LAST_POLICY: Mutex<Option<(Option<String>, Loaded)>> = Mutex::new(None);
+static LAST_POLICY: Mutex<Option<(PathBuf, Option<String>, Loaded)>> = Mutex::new(None);
 
 /// Counts the files this process has written.
 static WRITES: AtomicU64 = AtomicU64::new(0);
@@ -148,12 +148,22 @@ impl Home {
         }
         // Every tick and most commands ask; the same text is parsed once.
         let mut last = LAST_POLICY.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, loaded)) = last.as_ref().filter(|(known, _)| *known == text) {
+        if let Some((.., loaded)) = last.as_ref().filter(|(path, known, _)| *known == text && *path == self.policy) {
             return Ok(loaded.clone());
         }
         let loaded = self.parsed(text.as_deref(), flags)?;
-        *last = Some((text, loaded.clone()));
+        *last = Some((self.policy.clone(), text, loaded.clone()));
         Ok(loaded)
+    }
+
+    /// The live policy, or the last good one that this process has seen where the file holds no more. A process that has
+    /// seen none has none.
+    pub fn policy_in_force(&self) -> Option<Policy> {
+        if let Ok(live) = self.load_policy(&[]) {
+            return Some(live.policy);
+        }
+        let last = LAST_POLICY.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().filter(|(path, ..)| *path == self.policy).map(|(.., loaded)| loaded.policy.clone())
     }
 
     fn parsed(&self, text: Option<&str>, flags: &[(&str, serde_json::Value)]) -> Result<Loaded, EngineError> {

@@ -116,7 +116,7 @@ pub fn merge(engine: &Engine, caller: &Caller, run_id: &str, squash: bool) -> Re
     let run = engine.run(run_id)?;
     if run.status != RunStatus::Closing {
         // What was answered until now belongs into the commit of the docs; a closing has seen to it.
-        outbox::work_off_run(engine, &Consumers, run_id)?;
+        outbox::work_off_run(engine, &Consumers::default(), run_id)?;
     }
     own_work::commit(engine, caller, run_id)?;
     let reader = engine.reader()?;
@@ -167,29 +167,4 @@ fn insist(
             Err(problem) => return Err(problem.into()),
         }
     }
-}
-
-/// Refuses to merge a run whose agents work or that is not completed.
-///
-/// # Errors
-/// A refusal naming state and what is allowed.
-pub fn may_merge(reader: &Reader, run: &Run) -> Result<(), EngineError> {
-    let working: Vec<String> = reader
-        .agents(run.id())?
-        .into_iter()
-        .filter(|agent| agent.status.working())
-        .map(|agent| agent.key.name)
-        .collect();
-    if !matches!(run.status, RunStatus::Completed | RunStatus::Closing) || !working.is_empty() {
-        let allowed = run.status.next_commands();
-        let what = if working.is_empty() {
-            format!("run {} is {}: only a completed run is merged", run.id(), run.status)
-        } else {
-            format!("run {}: {} still at work", run.id(), working.join(", "))
-        };
-        return Err(crate::domain::refusal::Refusal::illegal(what, run.status.word(), allowed.to_vec())
-            .hint(format!("legal now: {}", allowed.join(", ")))
-            .into());
-    }
-    Ok(())
 }

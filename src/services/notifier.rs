@@ -1,5 +1,6 @@
 //! Calls a human by a program of their choice, `notify.command` of the policy (spec 2.7 "Escalation").
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -46,11 +47,11 @@ pub struct Notice<'a> {
     pub hint: &'a str,
 }
 
-/// Runs the program, without a shell, and ends it with all it started when it takes too long.
+/// Runs the program, without a shell, and ends it with all it started when it takes too long, or when the caller ends.
 ///
 /// # Errors
 /// Why it could not be run, or what it complained of.
-pub fn run(argv: &[String], notice: &Notice<'_>, of: Option<&Run>) -> Result<(), String> {
+pub fn run(argv: &[String], notice: &Notice<'_>, of: Option<&Run>, ending: &AtomicBool) -> Result<(), String> {
     let Some((program, args)) = argv.split_first() else { return Ok(()) };
     let call = Exec::new(program)
         .args(args)
@@ -60,7 +61,7 @@ pub fn run(argv: &[String], notice: &Notice<'_>, of: Option<&Run>) -> Result<(),
         .env("METAWSM_RUN_STATUS", of.map_or("", |run| run.status.word()))
         .env("METAWSM_TICKETS", of.map(|run| run.spec.tickets.join(",")).unwrap_or_default())
         .env("METAWSM_HINT", notice.hint);
-    match call.timeout(PATIENCE).run() {
+    match call.timeout(PATIENCE).cancel(ending).run() {
         Ok(out) if out.ok() => Ok(()),
         Ok(out) => Err(format!("the notify command failed: {}", complaint(&out))),
         Err(error) => Err(format!("the notify command could not be run: {error}")),
@@ -80,8 +81,8 @@ fn complaint(out: &Output) -> String {
 /// Carries a letter out: calls, unless it is settled by now.
 ///
 /// # Errors
-/// What kept the program from calling: it is tried again.
-pub fn consume(engine: &Engine, letter: &Letter) -> Result<Option<String>, EngineError> {
+/// What kept the program from calling: it is tried again; [`EngineError::Interrupted`] when the caller is to end.
+pub fn consume(engine: &Engine, letter: &Letter, ending: &AtomicBool) -> Result<Option<String>, EngineError> {
     let request = Request::of(letter)?;
     let reader = engine.reader()?;
     let Some(call) = reader.escalation(&request.escalation_id)? else {
@@ -90,7 +91,7 @@ pub fn consume(engine: &Engine, letter: &Letter) -> Result<Option<String>, Engin
     if !call.calls(engine.now()) {
         return Ok(Some(format!("it was {} by then", call.state.word())));
     }
-    let argv = engine.home.load_policy(&[])?.policy.notify.command;
+    let argv = engine.home.policy_in_force().unwrap_or_default().notify.command;
     if argv.is_empty() {
         return Ok(Some("the policy names no notify.command any more".to_owned()));
     }
@@ -99,6 +100,10 @@ pub fn consume(engine: &Engine, letter: &Letter) -> Result<Option<String>, Engin
     let hint = call.leads_to();
     let run_id = call.run_id.clone().unwrap_or_default();
     let notice = Notice { event: call.kind.word(), message: &message, run_id: &run_id, hint: &hint };
-    let done = self::run(&argv, &notice, run.as_ref());
+    let done = self::run(&argv, &notice, run.as_ref(), ending);
+    if done.is_err() && ending.load(Ordering::SeqCst) {
+        // The next supervisor calls.
+        return Err(EngineError::Interrupted("the supervisor is to end".to_owned()));
+    }
     done.map(|()| None).map_err(|why| EngineError::outside(why, "metawsm policy show names it under notify.command"))
 }

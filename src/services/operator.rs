@@ -2,6 +2,7 @@
 //!
 //! It keeps nothing that matters: what was concluded, called, offered and done stands in the journal.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,10 +11,12 @@ use super::engine::{Caller, Engine};
 use super::error::EngineError;
 use super::progress::Progress;
 use super::stopping;
+use super::worktrees::{Key, Worktrees};
 use crate::domain::actor::{Actor, ActorType};
+use crate::domain::agent::AgentKey;
 use crate::domain::command::{Command, EscalationWish, SuggestionWish};
 use crate::domain::escalation::{Escalation, Kind, Suggestion, SuggestionState};
-use crate::domain::operator::{Action, Conclusion, Intent, Measure, in_time, runner_target};
+use crate::domain::operator::{Action, Conclusion, Intent, Measure, agent_target, in_time, runner_target};
 use crate::domain::policy::{OperatorMode, Policy};
 use crate::domain::refusal::Refusal;
 use crate::domain::run::{Run, RunStatus};
@@ -21,11 +24,19 @@ use crate::domain::time::Moment;
 use crate::store::{Reader, StoreError};
 
 mod sight;
+mod work;
+
+pub use work::{Committer, Done, Hands, conclude_work, handed_on};
 
 pub use sight::{conclude, conclude_limits, conclude_outside, questions};
 
 /// How long a command waits for another one on the same run that is about to end.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// git is asked about a worktree in which nobody works any more at most this often, unless the rules are short of breath.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// How soon it is asked again whether a restart is due or a human.
+const UNDECIDED: Duration = Duration::from_secs(1);
 
 /// What this process was told about the operator, beyond the policy.
 #[derive(Debug, Clone, Default)]
@@ -51,7 +62,7 @@ impl Conduct {
 
     /// Those that hold outside of every run: the live policy's, else the defaults.
     pub fn measure_outside(&self, engine: &Engine) -> Measure {
-        self.measure_by(&engine.home.load_policy(&[]).map_or_else(|_| Policy::default(), |live| live.policy))
+        self.measure_by(&engine.home.policy_in_force().unwrap_or_default())
     }
 
     fn measure_by(&self, policy: &Policy) -> Measure {
@@ -74,18 +85,30 @@ pub struct Operator {
     conduct: Conduct,
     /// Where questions to the adviser are handed in.
     adviser: Arc<Desk>,
+    /// Where commits are handed in.
+    hands: Arc<Hands>,
+    /// Which looks into worktrees were gone into, and by which measure.
+    heard: HashMap<Key, (Moment, Measure)>,
     caller: Caller,
-    /// The journal's end at the last evaluation.
-    seq: i64,
+    /// The journal's end at the last evaluation, and how often git had told of worktrees.
+    seq: (i64, u64),
+    /// Time between two evaluations.
+    interval: Duration,
     /// When to look again at the latest.
     next: Moment,
 }
 
 impl Operator {
     /// An operator that has not looked yet.
-    pub fn new(conduct: Conduct, adviser: Arc<Desk>) -> Self {
+    pub fn new(conduct: Conduct, adviser: Arc<Desk>, hands: Arc<Hands>) -> Self {
         let caller = Caller { actor: Actor::new(ActorType::Operator, "operator"), identity: None };
-        Self { conduct, adviser, caller, seq: -1, next: Moment::default() }
+        let interval = LOOK_EVERY;
+        Self { conduct, adviser, hands, heard: HashMap::new(), caller, seq: (-1, 0), interval, next: Moment::default() }
+    }
+
+    /// How often git is asked about a worktree in which nobody works any more.
+    pub fn look_every(&self) -> Duration {
+        LOOK_EVERY.min(self.interval * 4)
     }
 
     /// The clock was set: when to look again is not known any more.
@@ -97,9 +120,14 @@ impl Operator {
     ///
     /// # Errors
     /// When the store cannot be used; what went wrong with one run is returned as words.
-    pub fn turn(&mut self, engine: &Engine, progress: &Progress, now: Moment) -> Result<Vec<String>, EngineError> {
+    pub fn turn(
+        &mut self,
+        engine: &Engine,
+        (progress, worktrees): (&Progress, &Worktrees),
+        now: Moment,
+    ) -> Result<Vec<String>, EngineError> {
         let reader = engine.reader()?;
-        let seq = reader.last_seq()?;
+        let seq = (reader.last_seq()?, worktrees.answers());
         if seq == self.seq && now < self.next {
             return Ok(Vec::new());
         }
@@ -107,9 +135,10 @@ impl Operator {
         self.seq = seq;
         self.next = now.plus(Duration::from_secs(24 * 3600));
         // All runs follow the live file; where it is broken each has its own.
-        let live = engine.home.load_policy(&[]).ok().map(|live| self.conduct.measure_by(&live.policy));
+        let live = engine.home.policy_in_force().map(|live| self.conduct.measure_by(&live));
         let live = live.as_ref();
-        let mut complaints = Vec::new();
+        self.interval = self.measure(engine, live, None)?.interval;
+        let mut complaints = self.look_at_work(engine, &reader, worktrees, live, now)?;
         let only = self.conduct.only.clone();
         let wanted = |run_id: Option<&str>| only.is_none() || only.as_deref() == run_id;
         let states = [RunStatus::Running, RunStatus::AwaitingGuidance, RunStatus::Failed];
@@ -185,7 +214,14 @@ impl Operator {
         let measure = self.measure(engine, live, Some(run.id()))?;
         self.next = self.next.min(now.plus(measure.interval));
         let overdue = progress.overdue(engine, reader, run, now)?;
-        let conclusions = conclude(reader, run, &measure, &overdue, now)?;
+        let mut conclusions = conclude(reader, run, &measure, &overdue, now)?;
+        let open = progress.undecided(engine, reader, run, now)?;
+        if !open.is_empty() {
+            // Nobody is called to what a restart may be due for.
+            let about = |key: &AgentKey, found: &Conclusion| found.decision.target == agent_target(key);
+            conclusions.retain(|found| !open.iter().any(|key| about(key, found)));
+            self.next = self.next.min(now.plus(UNDECIDED));
+        }
         // Only whether a question is due is looked at here; it is asked, and takes its time, beside the loop.
         if let Some(next) = self.adviser.consider(reader, run, &conclusions, &overdue, measure.mode, now)? {
             self.next = self.next.min(next);
@@ -323,12 +359,15 @@ fn is_known(reader: &Reader, conclusion: &Conclusion) -> Result<bool, StoreError
 
 /// Accepts a suggestion: its rule is asked again, and carried out where its cause is still there.
 ///
-/// The agent of an accepted restart is started by the supervisor, or by the next execution of the run.
+/// What was committed by it comes along. The agent of an accepted restart is started by the supervisor, or by the next execution of the run.
 ///
 /// # Errors
 /// A refusal: it is settled already, or its cause is gone, and then it is withdrawn.
-pub fn accept(engine: &Engine, caller: &Caller, suggestion_id: &str) -> Result<Suggestion, EngineError> {
+pub fn accept(engine: &Engine, caller: &Caller, suggestion_id: &str) -> Result<(Suggestion, Vec<Done>), EngineError> {
     let suggestion = find_suggestion(engine, suggestion_id)?;
+    if suggestion.intent.hands_on_work() {
+        return work::accept(engine, caller, &suggestion);
+    }
     let run_id = suggestion.run_id.clone().unwrap_or_default();
     let lease = engine.lease_run_within(&run_id, "accept", caller, PATIENCE)?;
     let measure = Conduct::default().measure(engine, &run_id)?;
@@ -345,18 +384,19 @@ pub fn accept(engine: &Engine, caller: &Caller, suggestion_id: &str) -> Result<S
     drop(lease);
     let settled = find_suggestion(engine, suggestion_id)?;
     if settled.state == SuggestionState::Withdrawn {
-        return Err(Refusal::illegal(
-            format!("the cause of suggestion {suggestion_id} is gone: it is withdrawn"),
-            settled.state.word(),
-            Vec::<String>::new(),
-        )
-        .hint(format!("look where it stands: metawsm status --run-id {run_id}"))
-        .into());
+        return Err(withdrawn(suggestion_id, &run_id));
     }
     if settled.intent == Intent::AutoStopStale {
         stopping::stop_run(engine, caller, &run_id)?;
     }
-    Ok(settled)
+    Ok((settled, Vec::new()))
+}
+
+fn withdrawn(suggestion_id: &str, run_id: &str) -> EngineError {
+    let what = format!("the cause of suggestion {suggestion_id} is gone: it is withdrawn");
+    Refusal::illegal(what, SuggestionState::Withdrawn.word(), Vec::<String>::new())
+        .hint(format!("look where it stands: metawsm status --run-id {run_id}"))
+        .into()
 }
 
 /// Dismisses a suggestion: the same occurrence is not offered again.

@@ -15,7 +15,7 @@ use super::error::EngineError;
 use super::log::Log;
 use super::notifier;
 use crate::domain::command::{Command, OutboxWish};
-use crate::domain::outbox::{CALL_NOTED, DOCS_SYNC, Letter, NOTIFY, pause_after};
+use crate::domain::outbox::{CALL_NOTED, DOCS_SYNC, Letter, NOTIFY, calls, dead_letter_about, pause_after};
 use crate::domain::policy::Policy;
 use crate::domain::time::Moment;
 pub use crate::store::outbox::Lane;
@@ -42,16 +42,16 @@ pub trait Consume: Send + Sync {
     fn consume(&self, engine: &Engine, letter: &Letter) -> Result<Option<String>, EngineError>;
 }
 
-/// Everybody who carries letters out, by topic.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Consumers;
+/// Everybody who carries letters out, by topic, until they are told to end.
+#[derive(Debug, Clone, Default)]
+pub struct Consumers(Arc<AtomicBool>);
 
 impl Consume for Consumers {
     fn consume(&self, engine: &Engine, letter: &Letter) -> Result<Option<String>, EngineError> {
         match letter.topic.as_str() {
             DOCS_SYNC => docs_sync::consume(engine, letter),
             CALL_NOTED => docs_sync::consume_call(engine, letter, false),
-            NOTIFY => notifier::consume(engine, letter),
+            NOTIFY => notifier::consume(engine, letter, &self.0),
             other => {
                 let hint = "was it written by a newer metawsm?";
                 Err(EngineError::not_found(format!("nobody carries out {other}"), hint))
@@ -69,7 +69,7 @@ impl Consume for Closer {
         match letter.topic.as_str() {
             DOCS_SYNC => docs_sync::consume_at_close(engine, letter),
             CALL_NOTED => docs_sync::consume_call(engine, letter, true),
-            _ => Consumers.consume(engine, letter),
+            _ => Consumers::default().consume(engine, letter),
         }
     }
 }
@@ -98,7 +98,7 @@ pub fn work_off(engine: &Engine, lane: Lane, consume: &dyn Consume) -> Result<Ro
 }
 
 fn carry_out(engine: &Engine, consume: &dyn Consume, letter: &Letter) -> Result<Round, EngineError> {
-    let policy = engine.home.load_policy(&[]).map_or_else(|_| Policy::default(), |live| live.policy);
+    let policy = engine.home.policy_in_force().unwrap_or_default();
     // Each claim counts: one that takes its worker down with it every time is given up too.
     let done = if letter.attempts > policy.outbox.max_attempts {
         Err("its worker ended in the middle of it, again and again".to_owned())
@@ -116,6 +116,7 @@ fn carry_out(engine: &Engine, consume: &dyn Consume, letter: &Letter) -> Result<
     let error = match done {
         Ok(note) => {
             engine.ledger.letter_sent(letter, note.as_deref())?;
+            works_again(engine, letter)?;
             return Ok(Round { sent: 1, ..Round::default() });
         }
         Err(error) => error,
@@ -152,6 +153,19 @@ pub fn work_off_run(engine: &Engine, consume: &dyn Consume, run_id: &str) -> Res
     }
 }
 
+/// Calls reach somebody again: that they did not is no trouble any more.
+fn works_again(engine: &Engine, letter: &Letter) -> Result<(), EngineError> {
+    let (target, about) = dead_letter_about(letter);
+    if !calls(&letter.topic) {
+        return Ok(());
+    }
+    let standing = engine.reader()?.escalations(about.run_id.as_deref(), true)?;
+    if standing.iter().any(|call| call.target == target && call.run_id == about.run_id) {
+        settle(engine, &Caller::system("outbox"), letter.id, OutboxWish::Done)?;
+    }
+    Ok(())
+}
+
 fn give_up(engine: &Engine, policy: &Policy, letter: &Letter, error: String) -> Result<(), EngineError> {
     let minutes = policy.forum.sla.escalation_minutes;
     let again = Duration::from_secs(u64::from(minutes) * 60);
@@ -183,10 +197,10 @@ pub struct Worker {
 
 impl Worker {
     /// Begins.
-    pub fn begin(engine: &Arc<Engine>, lane: Lane, consume: Box<dyn Consume>) -> Self {
+    pub fn begin(engine: &Arc<Engine>, lane: Lane) -> Self {
         let ending = Arc::new(AtomicBool::new(false));
         let (of_worker, told) = (Arc::clone(engine), Arc::clone(&ending));
-        let work = move || serve(&of_worker, lane, consume.as_ref(), &told);
+        let work = move || serve(&of_worker, lane, &Consumers(Arc::clone(&told)), &told);
         let spawned = std::thread::Builder::new().name("outbox".to_owned()).spawn(work);
         if let Err(error) = &spawned {
             let words = format!("nobody works off the outbox: no thread could be started: {error}");
@@ -194,21 +208,31 @@ impl Worker {
         }
         Self { ending, thread: spawned.ok() }
     }
+
+    /// Says that it is to end, and does not wait for that.
+    pub fn end_soon(&self) {
+        self.ending.store(true, Ordering::SeqCst);
+    }
 }
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        self.ending.store(true, Ordering::SeqCst);
-        let Some(thread) = self.thread.take() else { return };
-        thread.thread().unpark();
-        let deadline = Instant::now() + LEAVE;
-        while !thread.is_finished() && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        self.end_soon();
         // One that hangs does not keep the program from ending; its letter goes to the next holder of the lease.
-        if thread.is_finished() {
-            let _ = thread.join();
-        }
+        leave(self.thread.take(), LEAVE);
+    }
+}
+
+/// Waits for a thread that was told to end, but not for ever: one that hangs is left to the end of the program.
+pub(super) fn leave(thread: Option<JoinHandle<()>>, patience: Duration) {
+    let Some(thread) = thread else { return };
+    thread.thread().unpark();
+    let deadline = Instant::now() + patience;
+    while !thread.is_finished() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    if thread.is_finished() {
+        let _ = thread.join();
     }
 }
 
@@ -268,7 +292,7 @@ fn turn(
 /// # Errors
 /// When the store cannot be used.
 pub fn prune(engine: &Engine) -> Result<usize, EngineError> {
-    let policy = engine.home.load_policy(&[]).map_or_else(|_| Policy::default(), |live| live.policy);
+    let policy = engine.home.policy_in_force().unwrap_or_default();
     let kept = i64::from(policy.outbox.keep_hours) * 3_600_000;
     Ok(engine.ledger.prune_letters(Moment::from_millis(engine.now().millis().saturating_sub(kept)))?)
 }

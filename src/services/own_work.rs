@@ -184,6 +184,8 @@ fn journal(
         repo: tree.repo.clone(),
         sha: sha.to_owned(),
         message: message.to_owned(),
+        own: true,
+        author: None,
     };
     engine.order_run(caller, &workspace.run_id, wish)?;
     Ok(())

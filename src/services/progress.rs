@@ -245,6 +245,35 @@ impl Progress {
         (fresh && asked.newest.is_some() && asked.at.since(newest.0) >= limit).then_some(newest)
     }
 
+    /// Whether git is still to say if an agent has moved on.
+    pub fn is_open(&self, agent: &Agent) -> bool {
+        let key = (agent.key.run_id.clone(), agent.key.workspace.clone());
+        let pending = &self.answers.lock().unwrap_or_else(PoisonError::into_inner).pending;
+        self.asked(&agent.key).is_none() || pending.contains(&key)
+    }
+
+    /// The stalled agents of a run of which it is not known yet whether they have moved on.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn undecided(
+        &self,
+        engine: &Engine,
+        reader: &Reader,
+        run: &Run,
+        now: Moment,
+    ) -> Result<Vec<AgentKey>, EngineError> {
+        let stalled = stalled(reader, run)?;
+        if stalled.is_empty() {
+            return Ok(Vec::new());
+        }
+        let limits = limits(engine, run, &stalled)?;
+        let open = stalled.into_iter().zip(limits).filter(|(agent, limit)| {
+            !limit.is_zero() && self.judged(agent, *limit, now).is_none() && self.is_open(agent)
+        });
+        Ok(open.map(|(agent, _)| agent.key).collect())
+    }
+
     /// The stalled agents of a run whose last progress is longer ago than their profile allows. What is not known is
     /// not overdue.
     ///

@@ -1,8 +1,12 @@
 //! What happened while nobody looked, and what waits now.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
+use super::engine::Engine;
 use super::error::EngineError;
+use crate::domain::actor::Actor;
 use crate::domain::agent::AgentStatus;
 use crate::domain::escalation::{Escalation, Kind};
 use crate::domain::event::Subject;
@@ -13,11 +17,48 @@ use crate::domain::time::Moment;
 use crate::store::Reader;
 use crate::store::read::EventFilter;
 
+/// Who was not there for so long has been away.
+pub const AWAY: Duration = Duration::from_secs(600);
+
+/// When somebody was last there: told what happened, or at a console.
+///
+/// # Errors
+/// [`EngineError::Store`].
+pub fn last_there(reader: &Reader, actor: &Actor) -> Result<Option<Moment>, EngineError> {
+    Ok(reader.meta(&presence(actor))?.as_deref().and_then(Moment::parse))
+}
+
+/// Notes that somebody is there now.
+///
+/// # Errors
+/// [`EngineError::Store`].
+pub fn note_there(engine: &Engine, actor: &Actor) -> Result<(), EngineError> {
+    Ok(engine.ledger.set_meta(&presence(actor), &engine.now().to_string())?)
+}
+
+/// Notes that somebody is there now, and tells what happened since he left, if he has been away.
+///
+/// # Errors
+/// [`EngineError::Store`].
+pub fn come_back(engine: &Engine, actor: &Actor) -> Result<Option<Told>, EngineError> {
+    let (reader, now) = (engine.reader()?, engine.now());
+    let left = last_there(&reader, actor)?.filter(|last| now.since(*last) >= AWAY);
+    let told = left.map(|left| report(&reader, None, left, now)).transpose()?;
+    // Whom it could not be told to is told the next time.
+    note_there(engine, actor)?;
+    Ok(told)
+}
+
+/// Under this word it is kept when somebody was last there.
+fn presence(actor: &Actor) -> String {
+    format!("report:{actor}")
+}
+
 /// So many events are read at a time.
 const PAGE: usize = 2_000;
 
 /// The report of a home since a moment.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Told {
     /// From when on.
     pub since: Moment,

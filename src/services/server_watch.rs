@@ -12,7 +12,6 @@ use super::tmux::{Panes, Screen, TmuxError};
 use crate::domain::command::{Command, TmuxNews};
 use crate::domain::decide::tmux::is_told;
 use crate::domain::escalation::{Escalation, Kind, TMUX_TARGET};
-use crate::domain::policy::Policy;
 use crate::domain::run::RunStatus;
 use crate::domain::time::Moment;
 use crate::store::Reader;
@@ -116,7 +115,7 @@ fn home_escalations(reader: &Reader) -> Result<Vec<Escalation>, EngineError> {
 }
 
 fn tell(engine: &Engine, caller: &Caller, news: TmuxNews) -> Result<(), EngineError> {
-    let policy = engine.home.load_policy(&[]).map_or_else(|_| Policy::default(), |live| live.policy);
+    let policy = engine.home.policy_in_force().unwrap_or_default();
     let minutes = policy.forum.sla.escalation_minutes;
     let again = Duration::from_secs(u64::from(minutes) * 60);
     let due_at = (minutes > 0).then(|| engine.now().plus(again));

@@ -14,11 +14,13 @@ use crate::domain::time::Moment;
 
 use super::error::Gate;
 
+mod operator;
 mod outbox;
 mod page;
 mod read;
 mod watch;
 
+pub use operator::{Adviser, BudgetRow, LetterRow, Offers, OperatorPage, Post as PostOffice, RuleRow};
 pub use outbox::Outbox;
 pub use page::run_page;
 pub use read::Source;
@@ -36,6 +38,8 @@ pub struct Want {
     pub deeper: usize,
     /// What is looked for in the forum, and in which queue.
     pub asked: Option<(Tab, Asked)>,
+    /// The operator's page.
+    pub operator: bool,
 }
 
 /// What is looked for in the forum.
@@ -98,6 +102,8 @@ pub struct Snapshot {
     pub found: Option<Found>,
     /// The open thread.
     pub thread: Option<ThreadPage>,
+    /// The operator's page, where it is wanted.
+    pub operator: Option<OperatorPage>,
     /// What is still to be done outside metawsm.
     pub outbox: Outbox,
     /// Texts for sessions about which something happened lately, the newest first.
@@ -259,6 +265,8 @@ pub struct EscalationRow {
     pub agent: Option<String>,
     /// Its thread.
     pub thread_id: Option<String>,
+    /// The letter that was given up.
+    pub letter: Option<i64>,
     /// Since when.
     pub opened_at: Moment,
     /// Until when.

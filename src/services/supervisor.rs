@@ -16,13 +16,14 @@ use super::engine::{Caller, Engine};
 use super::error::EngineError;
 use super::indexing;
 use super::launcher::read_record;
-use super::operator::{Conduct, Operator};
-use super::outbox::{Consumers, Lane, Worker};
+use super::operator::{Committer, Conduct, Operator};
+use super::outbox::{Lane, Worker};
 use super::process::default_ends;
 use super::process::lease::{Lease, LeaseError};
 use super::progress::Progress;
 use super::server_watch::ServerWatch;
 use super::tmux::Panes;
+use super::worktrees::Worktrees;
 use crate::domain::agent::{Agent, AgentKey, AgentStatus, Exit};
 use crate::domain::command::{AgentWish, Command};
 use crate::domain::time::Moment;
@@ -51,11 +52,13 @@ const SAME_BLOW: Duration = Duration::from_secs(10);
 /// The holder of the right to observe and act by rule.
 pub struct Supervisor {
     /// They work off the outbox beside us, and stand first because they are to end before the lease does.
-    _outbox: [Worker; 2],
+    outbox: [Worker; 2],
     /// Types to agents, and ends before the lease as well.
-    _typist: Typist,
+    typist: Typist,
     /// Asks the adviser, and ends before the lease as well.
-    _adviser: Adviser,
+    adviser: Adviser,
+    /// Commits by rule, and ends before the lease too.
+    committer: Committer,
     engine: Arc<Engine>,
     caller: Caller,
     lease: Lease,
@@ -72,6 +75,7 @@ pub struct Supervisor {
     farewells: Farewells,
     carrier: Carrier,
     progress: Progress,
+    worktrees: Worktrees,
     clock: Pendulum,
     /// When each session last printed something.
     printed: Steady<String>,
@@ -82,6 +86,16 @@ pub struct Supervisor {
 impl std::fmt::Debug for Supervisor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Supervisor").field("lease", &self.lease).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Supervisor {
+    /// All are told first: each may take its time, and they take it together.
+    fn drop(&mut self) {
+        self.outbox.iter().for_each(Worker::end_soon);
+        self.typist.end_soon();
+        self.adviser.end_soon();
+        self.committer.end_soon();
     }
 }
 
@@ -115,10 +129,11 @@ impl Supervisor {
         let looker = std::thread::current();
         let adviser = Adviser::begin(engine, conduct.clone());
         let desk = adviser.desk();
+        let committer = Committer::begin(engine, conduct.clone());
         Ok(Some(Self {
-            _outbox: [Lane::Files, Lane::Calls].map(|lane| Worker::begin(engine, lane, Box::new(Consumers))),
-            _typist: Typist::begin(engine),
-            _adviser: adviser,
+            outbox: [Lane::Files, Lane::Calls].map(|lane| Worker::begin(engine, lane)),
+            typist: Typist::begin(engine),
+            adviser,
             indexing: indexing::begin(&engine.home, &ending),
             eye: Eye::new(engine, &caller, default_ends(move || looker.unpark())),
             farewells: Farewells::new(engine, &caller),
@@ -129,10 +144,12 @@ impl Supervisor {
             ending,
             vitals_at: Moment::default(),
             checkpoint_at: engine.now(),
-            operator: Operator::new(conduct, desk),
+            operator: Operator::new(conduct, desk, committer.hands()),
+            committer,
             server: ServerWatch::default(),
             standing: Standing::default(),
             progress: Progress::default(),
+            worktrees: Worktrees::default(),
             clock: Pendulum::default(),
             printed: Steady::default(),
             noted: BTreeMap::new(),
@@ -169,7 +186,7 @@ impl Supervisor {
         let looked = refreshed.and_then(|()| self.look(&standing, now));
         self.standing = standing;
         let mut complaints = looked?;
-        complaints.extend(self.operator.turn(&self.engine, &self.progress, now)?);
+        complaints.extend(self.operator.turn(&self.engine, (&self.progress, &self.worktrees), now)?);
         if now.since(self.checkpoint_at) >= CHECKPOINT_EVERY {
             self.engine.ledger.checkpoint()?;
             self.checkpoint_at = now;
@@ -182,6 +199,7 @@ impl Supervisor {
         self.printed.jumped(jump);
         self.eye.jumped(jump);
         self.progress.jumped(jump);
+        self.worktrees.jumped(jump);
         self.operator.jumped();
         // What was seen is not to look as if it had been an hour ago, or to come.
         (self.vitals_at, self.checkpoint_at) = (Moment::default(), jump.carry(self.checkpoint_at));
@@ -208,6 +226,8 @@ impl Supervisor {
         }
         self.eye.note_strays();
         self.progress.looked(&self.engine);
+        let runs = standing.runs.values().map(|open| (&open.run, open.workspaces.as_slice()));
+        self.worktrees.look(runs, self.operator.look_every(), &self.engine, now);
         // Before the rules: what went with the server is back a moment after they looked.
         self.server.reckon(&self.engine, &self.caller, self.eye.orphans)?;
         if now.since(self.vitals_at) >= VITALS_EVERY {

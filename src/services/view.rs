@@ -85,7 +85,7 @@ impl<'a> View<'a> {
     pub fn policy(&self, run_id: &str) -> Result<Policy, EngineError> {
         let stored = self.reader.policy(run_id)?.unwrap_or_default();
         let kept = Policy::from_stored(&stored).unwrap_or_default();
-        Ok(self.home.load_policy(&[]).map_or(kept.clone(), |live| kept.following(&live.policy)))
+        Ok(self.home.policy_in_force().map_or(kept.clone(), |live| kept.following(&live)))
     }
 
     /// One run.
@@ -277,7 +277,7 @@ impl<'a> View<'a> {
         }
         let policy = match &thread.run_id {
             Some(run_id) => self.policy(run_id)?,
-            None => self.home.load_policy(&[]).map_or_else(|_| Policy::default(), |live| live.policy),
+            None => self.home.policy_in_force().unwrap_or_default(),
         };
         let minutes = u64::from(policy.forum.sla.escalation_minutes);
         Ok(Some(since.plus(std::time::Duration::from_secs(minutes * 60))))
@@ -311,7 +311,7 @@ impl<'a> View<'a> {
             "gates": gates,
             "docs": self.docs(run)?,
             "diffs": self.diffs(git, run)?,
-            "pull_requests": [],
+            "pull_requests": self.reader.pull_requests(run.id())?,
             "operator": { "mode": policy.operator.llm.mode },
             "supervisor": self.supervisor(),
         }))

@@ -1,12 +1,13 @@
 //! Events in words, for people: one plain sentence each, in the past tense.
 
 use super::text::one_line;
-use crate::domain::adviser::{Advice, Advised, Aim, Outcome, Rejection};
+use crate::domain::adviser::{Advice, Advised, Aim, Outcome, Rejection, Tally};
 use crate::domain::agent::AgentStatus;
 use crate::domain::delivery::{Delivery, DeliveryState};
 use crate::domain::escalation::Suggestion;
 use crate::domain::event::{Event, Fact};
-use crate::domain::operator::{Action, Decision, Intent, RUN_TARGET};
+use crate::domain::operator::{Action, Decision, Intent, RUN_TARGET, repo_of};
+use crate::domain::outbox::{CALL_NOTED, DOCS_SYNC, NOTIFY};
 use crate::domain::plan::StepStatus;
 use crate::domain::run::RunStatus;
 use crate::domain::time::age;
@@ -31,6 +32,13 @@ pub fn words_of(event: &Event) -> String {
         Fact::PostAdded { body, .. } => format!("{who} wrote: {body}"),
         Fact::WorkspaceCreated { path, .. } => format!("the workspace was made in {path}"),
         Fact::DocsSeeded { dir, .. } => format!("the ticket's docs were put into {dir}"),
+        Fact::GitCommitted { repo, message, own: false, .. } => format!("{repo} got a commit: {message}"),
+        Fact::GitPrOpened { request, .. } => {
+            format!("pull request #{} of {} was opened: {}", request.number, request.repo, request.title)
+        }
+        Fact::GitPrUpdated { request, .. } => {
+            format!("pull request #{} of {} was brought up to date", request.number, request.repo)
+        }
         Fact::GitMerged { repo, base, how, .. } if how == "up_to_date" => {
             format!("{repo} held nothing that {base} did not have")
         }
@@ -54,12 +62,12 @@ pub fn words_of(event: &Event) -> String {
             let span = age(due.since(event.occurred_at));
             format!("rule {} was going to {} in {span}: {reason}", intent.rule(), aim(*intent, agent))
         }
-        Fact::OperatorActed { intent, reason, .. } => {
-            format!("rule {} {}: {reason}", intent.rule(), done(*intent, agent))
+        Fact::OperatorActed { intent, reason, target } => {
+            format!("rule {} {}: {reason}", intent.rule(), done(*intent, object(agent, target)))
         }
         Fact::OperatorAdvised(advised) => format!("the adviser {}", advised_words(advised)),
-        Fact::OperatorSuggested { intent, reason, .. } => {
-            format!("rule {} suggested to {}: {reason}", intent.rule(), aim(*intent, agent))
+        Fact::OperatorSuggested { intent, reason, target, .. } => {
+            format!("rule {} suggested to {}: {reason}", intent.rule(), aim(*intent, object(agent, target)))
         }
         Fact::SuggestionSettled { to, .. } => format!("the suggestion was {}", to.word()),
         Fact::EscalationOpened { reason, .. } => format!("a human was called: {reason}"),
@@ -89,7 +97,8 @@ pub fn way(delivery: &Delivery) -> String {
 
 /// What a suggestion offers, in words.
 pub fn offer(suggestion: &Suggestion) -> String {
-    let what = aim(suggestion.intent, suggestion.agent.as_deref().unwrap_or("the agent"));
+    let agent = suggestion.agent.as_deref().unwrap_or("the agent");
+    let what = aim(suggestion.intent, object(agent, &suggestion.target));
     let restarts = &suggestion.evidence["restarts"];
     if suggestion.evidence["server_lost"].is_string() {
         return format!("{what} (not counted)");
@@ -117,6 +126,29 @@ pub fn advice_words(outcome: Outcome, advice: Option<&Advice>, rejection: Option
     }
 }
 
+/// What the adviser has cost, in words.
+pub fn cost(tally: &Tally) -> String {
+    let questions = if tally.questions == 1 { "question" } else { "questions" };
+    format!(
+        "{} {questions}, {} of which nothing came, {} in all, {} KiB given, {} KiB written",
+        tally.questions,
+        tally.rejected,
+        age(std::time::Duration::from_millis(tally.duration_ms)),
+        tally.bytes_in.div_ceil(1024),
+        tally.bytes_out.div_ceil(1024),
+    )
+}
+
+/// What is to be done outside by a letter, in words.
+pub fn errand(topic: &str) -> &str {
+    match topic {
+        DOCS_SYNC => "write an answer into the changelog",
+        CALL_NOTED => "write a call into the changelog",
+        NOTIFY => "run the program that calls you",
+        other => other,
+    }
+}
+
 /// What the adviser wants, in words.
 fn would(advice: &Advice) -> String {
     // Of an agent its name is enough.
@@ -135,7 +167,12 @@ fn would(advice: &Advice) -> String {
     }
 }
 
-/// What a rule wants, in words.
+/// Of a repository its name, else the agent.
+fn object<'a>(agent: &'a str, target: &'a str) -> &'a str {
+    repo_of(target).map_or(agent, |(_, repo)| repo)
+}
+
+/// What a rule wants, in words; of an agent, or of a repository.
 fn aim(intent: Intent, agent: &str) -> String {
     match intent {
         Intent::EscalateGuidance => "call a human to a question".to_owned(),
@@ -147,6 +184,8 @@ fn aim(intent: Intent, agent: &str) -> String {
         Intent::AutoStopStale => "stop the run".to_owned(),
         Intent::EscalateSla => "call a human to a thread that waits".to_owned(),
         Intent::EscalateFailed => "call a human to the failed run".to_owned(),
+        Intent::CommitReady => format!("commit {agent}"),
+        Intent::PrReady => format!("hand on {agent} in a pull request"),
         Intent::ResetRestarts => format!("forget the restarts of {agent}"),
     }
 }
@@ -156,6 +195,8 @@ fn done(intent: Intent, agent: &str) -> String {
     match intent {
         Intent::AutoRestart => format!("restarted {agent}"),
         Intent::AutoStopStale => "stopped the run".to_owned(),
+        Intent::CommitReady => format!("set about committing {agent}"),
+        Intent::PrReady => format!("set about a pull request for {agent}"),
         Intent::ResetRestarts => format!("forgot the restarts of {agent}"),
         Intent::EscalateGuidance
         | Intent::EscalateInput

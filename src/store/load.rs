@@ -14,8 +14,9 @@ use crate::domain::command::{AdviserWish, Command, DeliveryWish, RunWish, Thread
 use crate::domain::delivery::Delivery;
 use crate::domain::escalation::{Escalation, Kind, Suggestion, TMUX_TARGET};
 use crate::domain::operator::question_target;
-use crate::domain::outbox::letter_target;
+use crate::domain::outbox::dead_letter_about;
 use crate::domain::plan::Step;
+use crate::domain::pull_request::PullRequest;
 use crate::domain::run::Run;
 use crate::domain::scene::{LastDecision, Merged, Scene, Workspace};
 use crate::domain::signal::Signal;
@@ -36,6 +37,9 @@ pub const DECISION: &str = "SELECT doc FROM decision WHERE run_id = :run AND tar
 
 /// What is kept of the adviser about one run, or of its program under no name.
 pub const ADVISER: &str = "SELECT doc FROM adviser WHERE run_id = :run";
+
+/// The pull requests of a run.
+pub const PULL_REQUESTS: &str = "SELECT doc FROM pull_request WHERE run_id = :run ORDER BY workspace, repo";
 
 /// Reads the `doc` column of the rows that `sql` selects.
 pub fn docs<T: DeserializeOwned>(
@@ -80,6 +84,14 @@ pub fn scene(conn: &Connection, command: &Command, identity: Option<&AgentKey>) 
             run(conn, &mut scene, run_id)?;
             if let RunWish::Merged { workspace, repo, .. } = wish {
                 merge(conn, &mut scene, run_id, workspace, repo)?;
+            }
+            if let RunWish::PullRequest { workspace, request, .. } = wish {
+                let key = (run_id.clone(), workspace.clone(), request.repo.clone());
+                for row in docs::<PullRequest>(conn, "pull_request", PULL_REQUESTS, &[(":run", run_id)])? {
+                    if (&row.workspace, &row.repo) == (&key.1, &key.2) {
+                        scene.pull_requests.load(key.clone(), row);
+                    }
+                }
             }
         }
         Command::Agent { key, .. } => run(conn, &mut scene, &key.run_id)?,
@@ -151,8 +163,9 @@ pub fn scene(conn: &Connection, command: &Command, identity: Option<&AgentKey>) 
         Command::Outbox { id, .. } => {
             let Some(letter) = outbox::letter(conn, *id).map_err(StoreError::Sqlite)? else { return Ok(scene) };
             let of = letter.subject().run_id;
+            let (target, subject) = dead_letter_about(&letter);
             scene.letters.load(*id, letter);
-            about(conn, &mut scene, of.as_deref(), &letter_target(*id))?;
+            about(conn, &mut scene, subject.run_id.as_deref(), &target)?;
             if let Some(run_id) = &of {
                 run(conn, &mut scene, run_id)?;
             }

@@ -77,6 +77,10 @@ fn save_rows(conn: &Connection, at: &str, scene: &mut Scene) -> rusqlite::Result
     for ((run_id, workspace, repo), merged) in scene.merges.take_touched() {
         put("merged", &[("run_id", run_id), ("workspace", workspace), ("repo", repo)], ("doc", &json(merged)))?;
     }
+    for ((run_id, workspace, repo), request) in scene.pull_requests.take_touched() {
+        let keys: [(&str, &dyn ToSql); 3] = [("run_id", run_id), ("workspace", workspace), ("repo", repo)];
+        put("pull_request", &keys, ("doc", &json(request)))?;
+    }
     for ((_, post_id), request) in scene.requests.take_touched() {
         put("request", &[("post_id", post_id)], ("doc", &json(request)))?;
     }

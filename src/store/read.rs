@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, InterruptHandle, ToSql, named_params};
 
 use super::error::{StoreError, named};
-use super::load::docs;
+use super::load::{PULL_REQUESTS, docs};
 use super::{journal, schema};
 use crate::domain::agent::{Agent, AgentKey};
 use crate::domain::plan::Step;
+use crate::domain::pull_request::PullRequest;
 use crate::domain::run::{Run, RunStatus};
 use crate::domain::scene::{Merged, Scene, Seeding, Workspace};
 use crate::domain::thread::Request;
@@ -334,6 +335,24 @@ impl Reader {
         let sql = "SELECT doc FROM merged WHERE run_id = :run AND workspace = :workspace AND repo = :repo";
         let key: &[(&str, &dyn ToSql)] = &[(":run", &run_id), (":workspace", &workspace), (":repo", &repo)];
         Ok(docs(&self.conn, "merged", sql, key)?.pop())
+    }
+
+    /// The pull requests of a run, by workspace and repository.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn pull_requests(&self, run_id: &str) -> Result<Vec<PullRequest>, StoreError> {
+        docs(&self.conn, "pull_request", PULL_REQUESTS, &[(":run", &run_id)])
+    }
+
+    /// The pull request of one repository of a run.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn pull_request(&self, run_id: &str, workspace: &str, repo: &str) -> Result<Option<PullRequest>, StoreError> {
+        let mut found = self.pull_requests(run_id)?;
+        found.retain(|request| request.workspace == workspace && request.repo == repo);
+        Ok(found.pop())
     }
 
     /// Pairs of text of one worktree: (path, hash) of what metawsm wrote, or (commit, first line) of what it committed.

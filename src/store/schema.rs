@@ -22,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0008_signals.sql"),
     include_str!("migrations/0009_delivery.sql"),
     include_str!("migrations/0010_adviser.sql"),
+    include_str!("migrations/0011_pull_requests.sql"),
 ];
 
 /// The version from which on posts are indexed.
@@ -47,6 +48,7 @@ pub const PROJECTIONS: &[&str] = &[
     "own_file",
     "own_commit",
     "merged",
+    "pull_request",
     "thread",
     "post",
     "request",

@@ -148,7 +148,7 @@ impl Stage {
 }
 
 #[test]
-fn in_auto_it_calls_where_the_rules_say_nothing_and_the_call_ends_with_its_cause() {
+fn d32_in_auto_it_calls_where_the_rules_say_nothing_and_the_call_ends_with_its_cause() {
     let stage = Stage::new("auto", &["calm", "doomed"]);
     let seen = stage.world.root.join("seen");
     stage.does(&format!(
@@ -172,7 +172,7 @@ fn in_auto_it_calls_where_the_rules_say_nothing_and_the_call_ends_with_its_cause
     let note = stage.world.ask(&["escalations"])["escalations"][0].clone();
     assert!(note["resolved_by"].as_str().unwrap().starts_with("system:"), "{note}");
 
-    // D32: asked off the loop, in an empty directory of its own, as nobody's agent, and its prompt's echo is no answer.
+    // Asked off the loop, in an empty directory of its own, as nobody's agent, and its prompt's echo is no answer.
     let seen = std::fs::read_to_string(seen).unwrap();
     let cwd = seen.lines().next().unwrap();
     assert!(cwd.starts_with(&stage.world.home().join(".metawsm/adviser").display().to_string()), "{seen}");
@@ -210,7 +210,12 @@ fn in_assist_its_answer_is_shown_and_nothing_comes_of_it() {
     let seq = decided.iter().find(about).unwrap()["seq"].to_string();
     let told = stage.world.metawsm(&["explain", "decision", &seq]).is(0).stdout;
     assert!(told.contains("agrees (0.9 sure): it goes round"), "{told}");
-    stage.over(&mut supervisor);
+    let report = stage.world.ask(&["report", "--since", "1h"])["report"]["operator"]["adviser"].clone();
+    let events = stage.over(&mut supervisor);
+    let asked = events.iter().filter(|event| event["event_type"] == "operator.asked").count();
+    assert_eq!((&report["asked"], &report["agreed"], &report["rejected"]), (&json!(asked), &json!(1), &json!(1)));
+    let text = stage.world.metawsm(&["report", "--since", "1h"]).is(0).stdout;
+    assert!(text.contains("asked the adviser 2 times: 1 agreed with the rules, 1 of no use"), "{text}");
 }
 
 #[test]

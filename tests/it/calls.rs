@@ -125,3 +125,34 @@ fn a_program_that_hangs_keeps_nothing_else_waiting() {
     world.order("coder", 1, "exit 3");
     call(&world, "blocked");
 }
+
+#[test]
+fn calls_that_reach_nobody_are_one_trouble_until_one_reaches_somebody() {
+    let world = world("exit 4", json!({ "outbox": { "max_attempts": 1 } }));
+    world.run(&[]);
+    let _live = world.spawn(&["--headless"]);
+    world.order("coder", 1, "exit 3");
+    let (trouble, blocked) = (call(&world, "dead_letter"), call(&world, "blocked"));
+    let dead = || {
+        let letters = world.ask(&["outbox", "list", "--status", "dead"]);
+        letters["outbox"].as_array().unwrap().len()
+    };
+    for _ in 0..3 {
+        let before = dead();
+        for id in [&trouble["escalation_id"], &blocked["escalation_id"]] {
+            world.ask(&["escalations", "ack", id.as_str().unwrap(), "--for", "1s"]);
+        }
+        wait_for("another dead letter", PATIENCE, || (dead() > before).then_some(()));
+    }
+    let all = world.ask(&["escalations"]);
+    let of_letters = all["escalations"].as_array().unwrap().iter().filter(|call| call["kind"] == "dead_letter");
+    assert_eq!(of_letters.count(), 1, "{all}");
+
+    std::fs::write(world.root.join("call"), format!("#!/bin/sh\n{TELLS}\n")).unwrap();
+    world.ask(&["escalations", "ack", blocked["escalation_id"].as_str().unwrap(), "--for", "1s"]);
+    until_told(&world, 1);
+    wait_for("the end of the trouble", PATIENCE, || {
+        let call = call(&world, "dead_letter");
+        call["resolved_by"].as_str().is_some_and(|by| by.starts_with("system:")).then_some(())
+    });
+}

@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use serde_json::json;
+
 use super::console_seat::{Seat, agents, bin, home};
 use super::harness::{Server, signal, wait_for};
 
@@ -148,4 +150,60 @@ fn a_thread_is_found_answered_in_an_editor_and_closed() {
     seat.sees("o reopen");
     seat.types(&["o"]);
     seat.sees("triaged");
+}
+
+#[test]
+fn the_operators_page_switches_the_mode_and_tries_a_dead_letter_again() {
+    let seat = Seat::new((120, 30), |server| {
+        let home = home(server);
+        change_policy(&home, |policy| {
+            let asks =
+                "\"$METAWSM_BIN\" forum ask --wait --timeout 600s --title 'one table?' --body 'or two'; sleep 600";
+            policy["agent_profiles"][0]["runner_options"]["command"] = json!(["sh", "-c", asks]);
+            policy["notify"] = json!({ "command": ["sh", "-c", "echo no pager >&2; exit 3"] });
+            policy["outbox"] = json!({ "max_attempts": 1 });
+        });
+        format!("cd {} && {} run --ticket API-1 --repos api", home.display(), bin())
+    });
+    let home = seat.server.path().join("home");
+    seat.sees("outbox 1, 1 dead");
+    seat.types(&["O"]);
+    seat.sees("escalate_guidance called you one table?");
+    seat.sees("Dead letters 1");
+    seat.types(&["M"]);
+    seat.sees("Mode (now off)");
+    // A letter goes to the next word that begins with it.
+    seat.types(&["a", "Enter"]);
+    wait_for("the file to say so", || (read_policy(&home)["operator"]["llm"]["mode"] == "auto").then_some(()));
+    seat.sees("Operator · auto");
+    // The pager answers again; the letter comes through.
+    change_policy(&home, |policy| policy["notify"] = json!({ "command": ["true"] }));
+    wait_for("the letter to be selected", || {
+        let there = seat.text().contains("letter 1: the notify command failed");
+        if !there {
+            seat.types(&["Down"]);
+        }
+        there.then_some(())
+    });
+    seat.types(&["D"]);
+    seat.sees("Drop letter 1?");
+    seat.types(&["Enter"]);
+    seat.types(&["t"]);
+    seat.sees_no_more("Dead letters");
+    seat.sees("0 dead");
+    seat.types(&["Escape"]);
+    seat.sees("3 Escalations");
+}
+
+fn read_policy(home: &std::path::Path) -> serde_json::Value {
+    serde_json::from_str(&std::fs::read_to_string(home.join(".metawsm/policy.json")).unwrap()).unwrap()
+}
+
+fn change_policy(home: &std::path::Path, change: impl Fn(&mut serde_json::Value)) {
+    let mut policy = read_policy(home);
+    change(&mut policy);
+    // Whole or not at all: it is being read meanwhile.
+    let file = home.join(".metawsm/policy.json");
+    std::fs::write(file.with_extension("new"), policy.to_string()).unwrap();
+    std::fs::rename(file.with_extension("new"), file).unwrap();
 }

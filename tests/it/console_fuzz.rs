@@ -14,13 +14,15 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 
+use super::console_operator::concluded;
 use super::console_screens::run_page;
+use super::console_since::told;
 use super::console_world::{Desk, HOSTILE, page, snapshot};
 
 /// Keys that do something somewhere, so that every view and every dialog is come to.
 fn meant() -> impl Strategy<Value = KeyEvent> {
     let plain =
-        "12345rARSaPuMCyXKvw/.?qmnhjklspgco".chars().map(|c| KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE));
+        "12345rARSaPuMCyXKvw/.?qmnhjklspgcoOOtD".chars().map(|c| KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE));
     let control = "slzcue".chars().map(|c| KeyEvent::new(KeyCode::Char(c), KeyModifiers::CONTROL));
     let send = KeyEvent::new(KeyCode::Enter, KeyModifiers::ALT);
     let enter = KeyEvent::new(KeyCode::Enter, KeyModifiers::NONE);
@@ -73,6 +75,7 @@ enum Turn {
     Failed,
     Defect,
     Back,
+    Away,
     Later(u64),
     Settle,
 }
@@ -93,6 +96,7 @@ fn turn() -> impl Strategy<Value = Turn> {
         1 => Just(Turn::Failed),
         1 => Just(Turn::Defect),
         1 => Just(Turn::Back),
+        1 => Just(Turn::Away),
         1 => (100_u64..9000).prop_map(Turn::Later),
         6 => Just(Turn::Settle),
     ]
@@ -106,6 +110,10 @@ fn turned(by: usize, hostile: bool) -> Snapshot {
     home.queues.needs_me.rows.truncate(2 - by.min(2));
     home.escalations.truncate(by);
     home.thread = Some(page("t1"));
+    home.operator = (by != 2).then(concluded);
+    if let Some(page) = home.operator.as_mut().filter(|_| by == 1) {
+        page.rules.clear();
+    }
     let rows = home.queues.all.rows.clone();
     home.found = Some(Found { queue: Queue { total: rows.len(), rows, more: hostile }, ..Found::default() });
     if by == 3 {
@@ -151,6 +159,15 @@ fn spoil(home: &mut Snapshot) {
         for post in &mut page.posts {
             (post.body, post.author_name) = (worst(), worst());
         }
+    }
+    if let Some(page) = &mut home.operator {
+        for row in &mut page.rules {
+            (row.subject, row.outcome, row.reason, row.ticket) = (worst(), worst(), worst(), Some(worst()));
+        }
+        for row in &mut page.letters {
+            (row.errand, row.about, row.error) = (worst(), worst(), worst());
+        }
+        page.budgets.iter_mut().for_each(|row| row.ticket = worst());
     }
     home.facts.operator = worst();
     home.facts.troubles = [Trouble::TmuxGone, Trouble::Policy(worst()), Trouble::Store(worst())].into();
@@ -201,6 +218,7 @@ fn play(desk: &mut Desk, turn: Turn) {
         Turn::Failed => desk.tell(Msg::Look(Look::Failed(HOSTILE.to_owned()))),
         Turn::Defect => desk.tell(Msg::Defect(HOSTILE.to_owned())),
         Turn::Back => desk.tell(Msg::Back(Some(HOSTILE.to_owned()))),
+        Turn::Away => desk.tell(Msg::Since(Ok(Some(Box::new(told()))))),
         Turn::Later(millis) => desk.later(Duration::from_millis(millis)),
         Turn::Settle => {
             settle(desk);
@@ -246,6 +264,7 @@ fn the_storm_comes_to_every_view_and_every_question() {
                 Page::Home => "home",
                 Page::Run(_) => "run",
                 Page::Thread(_) => "thread",
+                Page::Operator => "operator",
             };
             seen.insert(format!("{page} {:?} {:?}", desk.app.place(), desk.app.layout()));
             match &desk.app.overlay {
@@ -253,6 +272,7 @@ fn the_storm_comes_to_every_view_and_every_question() {
                 Some(Overlay::Help(place, _)) => drop(seen.insert(format!("help {place:?}"))),
                 Some(Overlay::Messages(_)) => drop(seen.insert("messages".to_owned())),
                 Some(Overlay::Explained(..)) => drop(seen.insert("explains".to_owned())),
+                Some(Overlay::Since(_)) => drop(seen.insert("since one left".to_owned())),
                 Some(Overlay::Picker(picker)) => {
                     let title = picker.title.split(' ').next().unwrap_or_default();
                     seen.insert(format!("picks {title}"));
@@ -269,12 +289,17 @@ fn the_storm_comes_to_every_view_and_every_question() {
     }
     let all: String = seen.iter().map(|view| format!("{view}\n")).collect();
     for layout in ["Wide", "Medium", "Narrow", "Tiny"] {
-        for view in ["home Home", "run Run", "thread Thread", "thread Text", "home Text", "home Dialog"] {
+        for view in
+            ["home Home", "run Run", "thread Thread", "thread Text", "home Text", "home Dialog", "operator Operator"]
+        {
             assert!(seen.contains(&format!("{view} {layout}")), "never at {view} {layout}:\n{all}");
         }
     }
-    let picks = ["picks State", "picks Priority", "picks Assign", "messages", "looks for something"];
-    for view in ["asks stop", "asks restart", "asks close", "asks merge", "help Run"].into_iter().chain(picks) {
+    let picks = ["picks State", "picks Priority", "picks Assign", "messages", "looks for something", "since one left"];
+    for view in ["asks stop", "asks restart", "asks close", "asks merge", "asks drop", "picks Mode", "help Run"]
+        .into_iter()
+        .chain(picks)
+    {
         assert!(all.contains(view), "never at {view}:\n{all}");
     }
     for view in ["Answers", "New thread", "Resolve"] {
@@ -291,6 +316,8 @@ fn every_size_has_its_screen() {
             desk.keys("S");
             desk.drawn();
             desk.keys("<esc>4r");
+            desk.drawn();
+            desk.keys("<esc><esc>O").look(turned(3, true));
             desk.drawn();
         }
     }

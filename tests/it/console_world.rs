@@ -186,6 +186,7 @@ pub fn snapshot() -> Snapshot {
             workspace: Some("acme-12".to_owned()),
             agent: Some("coder".to_owned()),
             thread_id: None,
+            letter: None,
             opened_at: before(240),
             due_at: None,
             notified: 0,
@@ -209,6 +210,7 @@ pub fn snapshot() -> Snapshot {
         },
         deeper: 0,
         found: None,
+        operator: None,
         outbox: Outbox::default(),
         deliveries: vec![],
         thread: None,
@@ -274,6 +276,14 @@ impl Desk {
     pub fn later(&mut self, span: Duration) -> &mut Self {
         self.up += span;
         self.tell(Msg::Tick)
+    }
+
+    /// Time passes, on both clocks.
+    pub fn pass(&mut self, span: Duration) -> &mut Self {
+        self.up += span;
+        let effects = self.app.update(Msg::Tick, Time { now: before(0).plus(self.up), up: self.up });
+        self.effects.extend(effects);
+        self
     }
 
     /// A line of keys: letters as they are, others in angle brackets.

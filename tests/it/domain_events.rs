@@ -4,7 +4,7 @@ use metawsm::domain::actor::{Actor, ActorType};
 use metawsm::domain::adviser::{Advice, Advised, Aim, Asked, Outcome, Rejection, RuleSays, Summary, Why};
 use metawsm::domain::agent::{AgentSpec, AgentStatus, Completion, Exit, Health, WaitingFor};
 use metawsm::domain::escalation::{Kind, Severity, SuggestionState};
-use metawsm::domain::event::{Author, Event, Fact, OwnFile, Subject, Worktree};
+use metawsm::domain::event::{Author, Event, Fact, OwnFile, PullRequestFact, Subject, Worktree};
 use metawsm::domain::operator::{Action, Considered, Decision, Intent};
 use metawsm::domain::plan::{StepKind, StepSpec, StepStatus};
 use metawsm::domain::run::{Brief, RunMode, RunStatus};
@@ -14,6 +14,19 @@ use metawsm::services::words::words_of;
 use proptest::prelude::*;
 
 use crate::core_world::*;
+
+fn request(head: &str, draft: bool) -> PullRequestFact {
+    PullRequestFact {
+        repo: "repo".into(),
+        number: 7,
+        url: "https://example.org/acme/repo/pull/7".into(),
+        branch: "T-1/repo/run-1".into(),
+        base: "main".into(),
+        head: head.into(),
+        title: "[T-1] a table".into(),
+        draft,
+    }
+}
 
 /// The name under which the snapshot of each is kept; a new variant does not compile until it has one.
 fn name(fact: &Fact) -> &'static str {
@@ -37,6 +50,8 @@ fn name(fact: &Fact) -> &'static str {
         Fact::DocsSeeded { .. } => "docs.seeded",
         Fact::DocsSynced { .. } => "docs.synced",
         Fact::GitCommitted { .. } => "git.committed",
+        Fact::GitPrOpened { .. } => "git.pr_opened",
+        Fact::GitPrUpdated { .. } => "git.pr_updated",
         Fact::GitMerged { .. } => "git.merged",
         Fact::OperatorDecided(_) => "operator.decided",
         Fact::OperatorAsked(_) => "operator.asked",
@@ -68,7 +83,7 @@ fn name(fact: &Fact) -> &'static str {
     }
 }
 
-const VARIANTS: usize = 47;
+const VARIANTS: usize = 49;
 
 fn author() -> Option<Author> {
     Some(Author { author_type: ActorType::Agent, author_name: "planner".into() })
@@ -222,7 +237,15 @@ fn facts() -> Vec<Fact> {
             key: "t1".into(),
             payload: serde_json::json!({ "thread_id": "t1" }),
         },
-        Fact::GitCommitted { repo: "repo".into(), sha: "0123abc".into(), message: "docs".into(), own: true },
+        Fact::GitCommitted {
+            repo: "repo".into(),
+            sha: "0123abc".into(),
+            message: "docs".into(),
+            own: true,
+            author: None,
+        },
+        Fact::GitPrOpened { request: request("0123abc", true), on_behalf_of: None },
+        Fact::GitPrUpdated { request: request("4567def", false), on_behalf_of: Some("Ada".into()) },
         Fact::GitMerged {
             repo: "repo".into(),
             base: "main".into(),
@@ -297,8 +320,15 @@ fn facts() -> Vec<Fact> {
             reason: "which schema?".into(),
             evidence: serde_json::json!({ "signal": "question" }),
             due_at: Some(Moment::from_millis(START)),
+            update: true,
         },
-        Fact::EscalationNotified { escalation_id: "esc-1".into(), times: 2, due_at: Some(Moment::from_millis(START)) },
+        Fact::EscalationNotified {
+            escalation_id: "esc-1".into(),
+            kind: Some(Kind::DeadLetter),
+            about_calls: true,
+            times: 2,
+            due_at: Some(Moment::from_millis(START)),
+        },
         Fact::EscalationAcknowledged {
             escalation_id: "esc-1".into(),
             due_at: Some(Moment::from_millis(START)),

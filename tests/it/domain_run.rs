@@ -181,7 +181,7 @@ fn what_each_wish_does_to_an_agent_in_each_state() {
     idle: idle>stopping, idle>stopping stopping>stopped, idle>stopping stopping>stopped stopped>running, idle>stopping stopping>stopped stopped>running running>failed, idle>done, idle>stalled, idle>stopping
     stalled: stalled>stopping, stalled>stopping stopping>stopped, stalled>stopping stopping>stopped stopped>running, stalled>stopping stopping>stopped stopped>running running>failed, stalled>done, =, stalled>stopping
     dead: dead>stopped, =, dead>running, dead>running running>failed, =, =, =
-    failed: failed>stopped, =, failed>running, =, =, =, =
+    failed: failed>stopped, =, failed>running, failed>running running>failed, =, =, =
     stopping: =, stopping>stopped, stopping>stopped stopped>running, stopping>stopped stopped>running running>failed, =, =, =
     stopped: =, =, stopped>running, stopped>running running>failed, =, =, =
     done: done>stopped, =, done>running, done>running running>failed, =, =, =

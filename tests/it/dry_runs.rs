@@ -53,6 +53,10 @@ fn a_dry_run_and_reading_change_nothing_while_agents_work() {
             ("restart --dry-run --agent coder-2 --json", 0),
             ("close --dry-run", 4),
             ("close --dry-run --merge --json", 4),
+            ("commit --dry-run", 4),
+            ("commit", 4),
+            ("pr --dry-run --json", 4),
+            ("pr", 4),
             ("merge --dry-run", 4),
             ("cleanup --dry-run", 0),
             ("cleanup --dry-run --force --delete-branch --json", 0),
@@ -89,6 +93,9 @@ fn a_dry_run_changes_nothing_when_there_is_something_to_merge() {
     world.git(&world.shop(), &["add", "other"]);
     world.git(&world.shop(), &["commit", "-qm", "other"]);
     let calls = [
+        ("commit --dry-run", 0),
+        // There is no origin to push to.
+        ("pr --dry-run", 4),
         ("merge --dry-run", 0),
         ("merge --dry-run --squash --json", 0),
         ("close --dry-run", 4),
@@ -112,7 +119,14 @@ fn a_dry_run_changes_nothing_when_there_is_something_to_merge() {
     std::fs::write(world.tree(&run).join("README"), "one\n").unwrap();
     untouched(
         &world,
-        &[("close --dry-run", 4), ("status", 0), ("merge --dry-run", 0), ("cleanup --dry-run --force", 0)],
+        &[
+            ("commit --dry-run", 0),
+            ("commit --dry-run --json", 0),
+            ("close --dry-run", 4),
+            ("status", 0),
+            ("merge --dry-run", 0),
+            ("cleanup --dry-run --force", 0),
+        ],
     );
 }
 

@@ -51,7 +51,7 @@ fn close_is_refused_at_each_gate_with_its_mend_and_then_passed() {
     world.until_run(&run, "completed");
     let open = open_gates(&world, &run, &[]);
     assert_eq!(names(&open), ["clean", "merged"]);
-    assert!(open[0].1.contains("shop/answer.log") && open[0].2.contains("commit or remove"), "{open:?}");
+    assert!(open[0].1.contains("shop/answer.log") && open[0].2.contains("metawsm commit --run-id"), "{open:?}");
     assert!(open[1].1.contains("1 commit of") && open[1].2.contains("metawsm merge --run-id"), "{open:?}");
     assert_eq!(names(&open_gates(&world, &run, &["--merge"])), ["clean"]);
     std::fs::remove_file(tree.join("answer.log")).unwrap();

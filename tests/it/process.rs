@@ -135,6 +135,9 @@ impl Processes for Blind {
     fn alive(&self, _: u32, _: u64) -> bool {
         false
     }
+    fn stopped(&self, _: u32, _: u64) -> bool {
+        false
+    }
     fn list(&self) -> Vec<metawsm::services::process::Proc> {
         Vec::new()
     }

@@ -13,7 +13,7 @@ use metawsm::domain::command::{
 };
 use metawsm::domain::delivery::DeliveryState;
 use metawsm::domain::escalation::{Kind, SuggestionState};
-use metawsm::domain::event::{Event, Fact, OwnFile, Worktree};
+use metawsm::domain::event::{Event, Fact, OwnFile, PullRequestFact, Worktree};
 use metawsm::domain::operator::{Intent, agent_cause, agent_target};
 use metawsm::domain::plan::StepStatus;
 use metawsm::domain::policy::OperatorMode;
@@ -143,7 +143,7 @@ fn command(op: &Op) -> Command {
             let author = if op.actor.is_multiple_of(2) { Some(Actor::agent(&key.name)) } else { None };
             thread(&control, ThreadWish::Signal { ticket: ticket(&key.workspace), signal, in_reply_to: None, author })
         }
-        32 => run(match op.x % 5 {
+        32 => run(match op.x % 6 {
             0 => RunWish::WorkspaceCreated {
                 name: key.workspace.clone(),
                 path: "/ws".into(),
@@ -172,6 +172,22 @@ fn command(op: &Op) -> Command {
                 repo: "repo".into(),
                 sha: format!("{}", op.actor),
                 message: "own".into(),
+                own: op.x.is_multiple_of(2),
+                author: None,
+            },
+            4 => RunWish::PullRequest {
+                workspace: key.workspace.clone(),
+                request: PullRequestFact {
+                    repo: "repo".into(),
+                    number: u64::from(op.actor % 2),
+                    url: "https://example.org/pull/1".into(),
+                    branch: "b".into(),
+                    base: "main".into(),
+                    head: format!("{}", op.actor),
+                    title: "t".into(),
+                    draft: false,
+                },
+                on_behalf_of: None,
             },
             _ => RunWish::Merged {
                 workspace: key.workspace.clone(),
@@ -335,6 +351,8 @@ impl Told {
             | Fact::DocsSeeded { .. }
             | Fact::DocsSynced { .. }
             | Fact::GitCommitted { .. }
+            | Fact::GitPrOpened { .. }
+            | Fact::GitPrUpdated { .. }
             | Fact::GitMerged { .. }
             | Fact::OutboxDead { .. }
             | Fact::OutboxRetried { .. }
@@ -390,6 +408,8 @@ fn operate(shop: &Shop, op: &Op, number: usize) -> Result<(), TestCaseError> {
         for suggestion in reader.suggestions(None, op.x > 2).unwrap().into_iter().take(1) {
             let wish = if op.actor.is_multiple_of(3) {
                 SuggestionWish::Dismiss
+            } else if op.x == 5 {
+                SuggestionWish::Withdraw { reason: "gone".into() }
             } else {
                 SuggestionWish::Accept { cooldown_until: Some(now) }
             };

@@ -11,7 +11,7 @@ use crate::console::widgets::composer::Purpose;
 use crate::console::widgets::dialog::{Ahead, Consequence, Dialog};
 use crate::console::widgets::list::Scroll;
 use crate::services::handle::{Change, Wish};
-use crate::services::snapshot::{AgentRow, Tab};
+use crate::services::snapshot::{AgentRow, EscalationRow, Tab};
 
 impl App {
     pub(super) fn act(&mut self, action: Action, effects: &mut Vec<Effect>) {
@@ -75,6 +75,11 @@ impl App {
             Action::Merge => self.ask_ahead("Merge", "merge", Wish::Merge, effects),
             Action::Mark => self.mark(),
             Action::Filter => self.filtering = true,
+            Action::Operator => self.open_operator(None),
+            Action::SinceLeft => effects.extend(self.seat.left.map(Effect::Since)),
+            Action::Mode => self.pick_mode(),
+            Action::Retry => self.retry_letter(effects),
+            Action::Drop => self.ask_drop(),
             Action::NextWaiting => self.next_waiting(),
             Action::AllAgents => {
                 self.all_agents = !self.all_agents;
@@ -120,15 +125,22 @@ impl App {
         match action {
             Action::Back | Action::Open | Action::NextField => {}
             Action::NextWaiting => self.say("nothing waits for you"),
+            Action::SinceLeft => self.say("you have not been away; metawsm report tells of any time"),
             Action::Acknowledge if self.focus == Pane::Attention => self.say("acknowledged already"),
             Action::Merge | Action::CloseRun => self.say(format!("{name}: only a completed run")),
             _ => self.say(format!("{name}: nothing here to do that with")),
         }
     }
 
-    fn look_at(&mut self, pane: Pane) {
+    pub(super) fn look_at(&mut self, pane: Pane) {
         self.focus = pane;
+        self.go_home();
+    }
+
+    /// To the home screen, whatever was opened from where.
+    pub(super) fn go_home(&mut self) {
         self.page = Page::Home;
+        self.beneath = None;
     }
 
     /// Among threads the tabs, elsewhere the panes.
@@ -142,6 +154,9 @@ impl App {
     }
 
     fn open(&mut self) {
+        if self.page == Page::Operator {
+            return self.open_concluded();
+        }
         match self.focus {
             Pane::Runs => {
                 if let Some(run_id) = self.run().map(|run| run.run_id.clone()) {
@@ -164,6 +179,9 @@ impl App {
     fn open_cause(&mut self) {
         let Some(item) = self.item() else { return };
         let (agent, run) = (item.agent(), item.run_id().map(str::to_owned));
+        if let Attention::Escalation(EscalationRow { letter: Some(letter), .. }) = item {
+            return self.open_operator(Some(*letter));
+        }
         let thread = match item {
             Attention::Escalation(row) => row.thread_id.clone(),
             Attention::Suggestion(_) => None,
@@ -186,13 +204,13 @@ impl App {
     fn back(&mut self) {
         if let Some(at) = self.toasts.iter().rposition(|toast| toast.error) {
             self.toasts.remove(at);
-        } else if self.page != Page::Home {
-            self.page = Page::Home;
         } else if self.means_marked() {
             self.unmark();
-        } else {
-            self.filters.remove(&self.focus);
+        } else if self.page == Page::Home || (self.page == Page::Operator && self.narrowed().is_some()) {
+            self.narrowing().clear();
             self.refresh();
+        } else {
+            self.page = self.beneath.take().unwrap_or(Page::Home);
         }
     }
 
@@ -340,5 +358,8 @@ pub(super) fn under_way(wish: &Wish) -> String {
         Wish::AckEscalation(_) => "acknowledging".to_owned(),
         Wish::ResolveEscalation(_, _) => "resolving".to_owned(),
         Wish::All(wishes) => Wish::together(wishes).0,
+        Wish::SetMode(mode) => format!("changing the mode to {}", mode.word()),
+        Wish::RetryLetter(id) => format!("trying letter {id} again"),
+        Wish::DropLetter(id) => format!("dropping letter {id}"),
     }
 }

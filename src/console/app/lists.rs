@@ -1,6 +1,6 @@
 //! Keeping lists and selections true to what is there.
 
-use super::{App, Page, Pane, query};
+use super::{App, Page, Pane, operator, query};
 use crate::domain::agent::AgentKey;
 use crate::services::snapshot::{AgentRow, Asked, EscalationRow, RunRow, Snapshot, SuggestionRow, Tab, ThreadRow};
 
@@ -52,7 +52,7 @@ fn attention_id(snapshot: &Snapshot, place: usize) -> String {
     attention_at(snapshot, place).map(|item| item.id().to_owned()).unwrap_or_default()
 }
 
-fn holds(filter: &str, parts: &[&str]) -> bool {
+pub(super) fn holds(filter: &str, parts: &[&str]) -> bool {
     filter.is_empty() || parts.iter().any(|part| part.to_lowercase().contains(filter))
 }
 
@@ -78,6 +78,23 @@ impl App {
         self.filters.get(&pane).map(|text| text.to_lowercase()).unwrap_or_default()
     }
 
+    /// What the list in focus is narrowed to.
+    pub(super) fn narrowing(&mut self) -> &mut String {
+        match self.page {
+            Page::Operator => &mut self.operator.filter,
+            Page::Home | Page::Run(_) | Page::Thread(_) => self.filters.entry(self.focus).or_default(),
+        }
+    }
+
+    /// What the list in focus is narrowed to, if it is.
+    pub fn narrowed(&self) -> Option<&str> {
+        let filter = match self.page {
+            Page::Operator => Some(&self.operator.filter),
+            Page::Home | Page::Run(_) | Page::Thread(_) => self.filters.get(&self.focus),
+        };
+        filter.map(String::as_str).filter(|filter| !filter.is_empty())
+    }
+
     /// The lists follow the snapshot and what is wanted of it.
     pub(super) fn refresh(&mut self) {
         let snapshot = std::sync::Arc::clone(&self.snapshot);
@@ -100,6 +117,7 @@ impl App {
                 None => false,
             },
         );
+        self.operator.refresh(&snapshot);
         self.refresh_asked();
         for (tab, list) in &mut self.threads {
             let rows = &snapshot.queues.of(*tab).rows;
@@ -135,6 +153,13 @@ impl App {
         let snapshot = std::sync::Arc::clone(&self.snapshot);
         match (&self.page, self.focus) {
             (Page::Run(_) | Page::Thread(_), _) => step.scroll(&self.scroll),
+            (Page::Operator, _) => match &snapshot.operator {
+                Some(page) if !self.operator.list.is_empty() => {
+                    step.select(&mut self.operator.list, |at| operator::id_at(page, at));
+                }
+                // There is nothing to select, but there may be more to read than there is room for.
+                Some(_) | None => step.scroll(&self.scroll),
+            },
             (Page::Home, Pane::Runs) => {
                 step.select(&mut self.runs, |at| snapshot.runs[at].run_id.clone());
                 self.refresh_agents();
@@ -191,7 +216,7 @@ pub enum Step {
 }
 
 impl Step {
-    fn select<K: Clone + PartialEq>(
+    pub(super) fn select<K: Clone + PartialEq>(
         self,
         list: &mut crate::console::widgets::list::List<K>,
         id_of: impl Fn(usize) -> K,

@@ -12,8 +12,7 @@ const LEAVING: u64 = u64::MAX;
 impl App {
     pub(super) fn quit(&mut self, effects: &mut Vec<Effect>) {
         if self.page != Page::Home {
-            self.page = Page::Home;
-            return;
+            return self.go_home();
         }
         if self.pending.contains_key(&LEAVING) {
             return;

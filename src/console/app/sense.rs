@@ -30,6 +30,7 @@ impl App {
             }
             (Page::Home, Pane::Agents | Pane::Live) => self.agent(),
             (Page::Home, Pane::Attention) => self.snapshot.agent(&self.item()?.agent()?),
+            (Page::Operator, _) => self.snapshot.agent(self.entry()?.agent()?),
             (Page::Home, Pane::Runs) | (Page::Run(_), _) => None,
         }
     }
@@ -40,12 +41,16 @@ impl App {
             (Page::Run(_), _) | (Page::Home, Pane::Runs) => self.run(),
             (Page::Home, Pane::Agents | Pane::Live) => self.snapshot.run(&self.agent()?.key.run_id),
             (Page::Home, Pane::Attention) => self.snapshot.run(self.item()?.run_id()?),
+            (Page::Operator, _) => self.snapshot.run(self.entry()?.run_id()?),
             (Page::Home, Pane::Forum) | (Page::Thread(_), _) => self.snapshot.run(self.thread()?.run_id.as_ref()?),
         }
     }
 
     /// What would be explained here.
     pub(super) fn explained(&self) -> Option<What> {
+        if self.page == Page::Operator {
+            return self.explained_entry();
+        }
         if self.about_runs() {
             return self.target_run().map(|run| What::Run(run.run_id.clone()));
         }
@@ -57,7 +62,12 @@ impl App {
 
     /// Whether runs, not agents, are what a key means here.
     pub(super) fn about_runs(&self) -> bool {
-        matches!(self.page, Page::Run(_)) || (self.page == Page::Home && self.focus == Pane::Runs)
+        match self.page {
+            Page::Run(_) => true,
+            Page::Home => self.focus == Pane::Runs,
+            Page::Operator => self.entry().is_some_and(|entry| entry.about_run()),
+            Page::Thread(_) => false,
+        }
     }
 
     /// Whether an action makes sense on the selection now.
@@ -90,12 +100,14 @@ impl App {
             Action::Acknowledge => self.escalation().is_some_and(|row| row.calls(self.time.now)),
             Action::NextWaiting => self.waiting() > 0 || self.digest.questions > 0,
             Action::Mark => self.page == Page::Home && self.focus != Pane::Live,
-            Action::Filter => self.page == Page::Home && self.focus != Pane::Live,
+            Action::Filter => self.page == Page::Operator || (self.page == Page::Home && self.focus != Pane::Live),
+            Action::SinceLeft => self.seat.left.is_some(),
+            Action::Retry | Action::Drop => self.letter().is_some(),
             Action::Back => {
                 self.page != Page::Home
                     || self.toasts.iter().any(|toast| toast.error)
                     || self.means_marked()
-                    || self.filters.get(&self.focus).is_some_and(|text| !text.is_empty())
+                    || self.narrowed().is_some()
             }
             Action::NextField => self.composer.as_ref().is_some_and(|composer| composer.height() > 12),
             Action::NextPane
@@ -111,6 +123,8 @@ impl App {
             | Action::Last
             | Action::Ask
             | Action::AllAgents
+            | Action::Operator
+            | Action::Mode
             | Action::Help
             | Action::Messages
             | Action::Quit
@@ -136,6 +150,9 @@ impl App {
     }
 
     fn opens(&self) -> bool {
+        if self.page == Page::Operator {
+            return self.entry().is_some_and(|entry| entry.leads_on());
+        }
         match self.focus {
             Pane::Runs => self.runs.place().is_some(),
             Pane::Agents => self.agents.place().is_some() && self.layout() != super::Layout::Wide,

@@ -59,6 +59,7 @@ impl App {
         match (&self.page, self.focus) {
             (Page::Thread(thread_id), _) => Some(thread_id.clone()),
             (Page::Run(run_id), _) => self.digest.run_asks.get(run_id).cloned(),
+            (Page::Operator, _) => self.entry()?.thread_id().map(str::to_owned),
             (Page::Home, Pane::Forum) => self.thread().map(|row| row.thread_id.clone()),
             (Page::Home, Pane::Attention) => match self.item()? {
                 Attention::Escalation(row) => row.thread_id.clone(),

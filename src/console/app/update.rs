@@ -30,7 +30,12 @@ impl App {
             self.aged = time.up;
             self.digest = Digest::of(&self.snapshot, self.time.now);
         }
+        if matches!(msg, Msg::Key(_) | Msg::Paste(_) | Msg::Focus) {
+            self.is_there(time.now, effects);
+        }
         match msg {
+            Msg::Focus => {}
+            Msg::Since(told) => self.told_since(told),
             Msg::Key(key) => self.key(key, effects),
             Msg::Paste(text) => self.paste(&text),
             Msg::Resize(width, height) => self.size = (width, height),
@@ -85,6 +90,7 @@ impl App {
             (Some(Overlay::Help(..) | Overlay::Messages(_) | Overlay::Explained(..)), _) => self.text_key(place, &key),
             (Some(Overlay::Dialog(_)), _) => self.dialog_key(&key, effects),
             (Some(Overlay::Picker(_)), _) => self.picker_key(&key, effects),
+            (Some(Overlay::Since(_)), _) => self.since_key(&key),
             (None, true) => self.filter_key(&key),
             (None, false) => match (place, find(place, &key)) {
                 // A line ends with Enter.
@@ -197,7 +203,7 @@ impl App {
     }
 
     fn filter_key(&mut self, key: &KeyEvent) {
-        let filter = self.filters.entry(self.focus).or_default();
+        let filter = self.narrowing();
         match key.code {
             KeyCode::Esc => {
                 filter.clear();
@@ -225,7 +231,7 @@ impl App {
             }
             (None, true, None) => {
                 let line = crate::services::text::one_line(text);
-                self.filters.entry(self.focus).or_default().extend(line.chars().take(200));
+                self.narrowing().extend(line.chars().take(200));
                 self.refresh();
             }
             // Text pasted into a list would be a row of keys; it is none.
@@ -244,6 +250,8 @@ impl App {
                 let before = std::mem::replace(&mut self.snapshot, snapshot);
                 if self.loaded {
                     self.tell_delivered(before.seq);
+                } else {
+                    effects.push(Effect::ComeBack);
                 }
                 self.loaded = true;
                 self.digest = Digest::of(&self.snapshot, self.time.now);
@@ -341,7 +349,7 @@ impl App {
     pub(super) fn settle(&mut self, effects: &mut Vec<Effect>) {
         let thread = match &self.page {
             Page::Thread(thread_id) => Some(thread_id.clone()),
-            Page::Home | Page::Run(_) => None,
+            Page::Home | Page::Run(_) | Page::Operator => None,
         };
         let deep = self.thread_list().is_some_and(List::near_end)
             && self.answered()
@@ -353,7 +361,7 @@ impl App {
         self.deep_in = self.tab;
         let had = if same { self.want.deeper } else { 0 };
         let deeper = if deep && same && self.snapshot.deeper == had && had < MOST_PAGES { had + 1 } else { had };
-        let want = Want { thread, deeper, asked };
+        let want = Want { thread, deeper, asked, operator: self.page == Page::Operator };
         if want != self.want {
             self.want = want.clone();
             effects.push(Effect::Want(want));

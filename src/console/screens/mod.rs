@@ -25,8 +25,10 @@ mod forum;
 mod home;
 mod live;
 mod messages;
+mod operator;
 mod run;
 mod runs;
+mod since;
 pub mod thread;
 
 /// Draws the screen.
@@ -60,6 +62,7 @@ pub fn draw(app: &App, frame: &mut Frame<'_>) {
         Page::Home => home::draw(app, body, buffer),
         Page::Run(run_id) => run::draw(app, run_id, body, buffer),
         Page::Thread(thread_id) => thread::draw(app, thread_id, body, buffer),
+        Page::Operator => operator::draw(app, body, buffer),
     }
     if let (Some(composer), Some(place)) = (&app.composer, composing) {
         composer.draw(app.theme, place, buffer);
@@ -89,6 +92,7 @@ fn over(app: &App, area: Rect, buffer: &mut Buffer) {
         Overlay::Explained(_, told, scroll) => explain::draw(app, told.as_deref(), scroll, area, buffer),
         Overlay::Dialog(dialog) => dialog.draw(app.theme, area, buffer),
         Overlay::Picker(picker) => picker.draw(app.theme, area, buffer),
+        Overlay::Since(panel) => since::draw(app, panel, area, buffer),
     }
 }
 
@@ -302,6 +306,7 @@ fn reason(app: &App) -> String {
             Attention::Escalation(row) => row.reason.clone(),
             Attention::Suggestion(row) => format!("{}: {}", row.offer, row.reason),
         }),
+        (Page::Operator, _) => app.entry().map(|entry| operator::why(entry)),
         (Page::Home, Pane::Forum) | (Page::Run(_) | Page::Thread(_), _) => None,
     }
     .unwrap_or_default()
@@ -310,11 +315,12 @@ fn reason(app: &App) -> String {
 fn footer(app: &App, area: Rect, buffer: &mut Buffer) {
     let theme = app.theme;
     if app.filtering {
-        let text = app.filters.get(&app.focus).map(String::as_str).unwrap_or_default();
+        let text = app.narrowed().unwrap_or_default();
         let row = Row::new().text(" / ", theme.accent()).text(text, theme.plain()).text("▏", theme.accent());
-        let row = match (&app.misread, app.focus) {
-            (Some(words), Pane::Forum) => row.text(&format!("  {words}"), theme.warn()),
-            (None, Pane::Forum) => row.text(&format!("  words, or {NAMES}"), theme.dim()),
+        let in_forum = app.page == Page::Home && app.focus == Pane::Forum;
+        let row = match (&app.misread, in_forum) {
+            (Some(words), true) => row.text(&format!("  {words}"), theme.warn()),
+            (None, true) => row.text(&format!("  words, or {NAMES}"), theme.dim()),
             (_, _) => row,
         };
         let enter = key(Action::Open, theme);
@@ -353,6 +359,15 @@ fn due_words(due: Option<Moment>, now: Moment) -> (String, bool) {
         None => (String::new(), false),
         Some(due) if due <= now => (format!("overdue {}", age(now.since(due))), true),
         Some(due) => (format!("due {}", age(due.since(now))), false),
+    }
+}
+
+/// How long it is until then: below a minute in steps of five seconds.
+fn until(due: Moment, now: Moment) -> String {
+    match due.since(now).as_secs() {
+        0 => "now".to_owned(),
+        seconds @ 1..=55 => format!("{}s", seconds.div_ceil(5) * 5),
+        seconds => age(std::time::Duration::from_secs(seconds.max(60))),
     }
 }
 

@@ -37,7 +37,8 @@ fn lines(place: Place, focus: Pane, width: usize, theme: Theme) -> Vec<Line<'sta
         Place::Home => (focus.title(), focus),
         Place::Run => ("Run", Pane::Runs),
         Place::Thread => ("Thread", Pane::Forum),
-        Place::Text | Place::Dialog | Place::Picker => ("Here", focus),
+        Place::Operator => ("Operator", Pane::Attention),
+        Place::Text | Place::Dialog | Place::Picker | Place::Since => ("Here", focus),
     };
     let (mut here, mut everywhere): (Vec<&Binding>, Vec<&Binding>) = rows(place)
         .filter(|row| row.panes.is_empty() || row.panes.contains(&of))

@@ -54,6 +54,12 @@ impl<K: Clone + PartialEq> List<K> {
         self.visible.get(self.at).copied()
     }
 
+    /// How many of these places in the whole list are visible.
+    pub fn among(&self, places: std::ops::Range<usize>) -> usize {
+        let before = |end: usize| self.visible.partition_point(|place| *place < end);
+        before(places.end) - before(places.start)
+    }
+
     /// How many are visible.
     pub fn len(&self) -> usize {
         self.visible.len()
@@ -119,22 +125,67 @@ impl<K: Clone + PartialEq> List<K> {
         self.top.set(top);
         for (line, place) in (area.y..).zip(self.visible.iter().skip(top).take(room)) {
             let at = top + usize::from(line - area.y);
-            let selected = at == self.at;
-            let ground = Rect { y: line, height: 1, ..area };
-            if selected {
-                let pointer = if focused { theme.accent() } else { theme.faint() };
-                buffer.set_stringn(area.x, line, theme.pointer(), usize::from(area.width), pointer);
-            }
+            draw_row(row(*place), at == self.at, focused, Rect { y: line, height: 1, ..area }, buffer, theme);
             if area.width > 1 && marked(*place) {
                 buffer.set_string(area.x + 1, line, theme.marker(), theme.accent());
             }
-            if area.width > 2 {
-                buffer.set_line(area.x + 2, line, &row(*place), area.width - 2);
+        }
+    }
+
+    /// Draws it as one text with lines between its rows: each part stands before the visible row of its number, what
+    /// stands before the row after the last one comes at the end. They scroll with the rows.
+    pub fn draw_parted(
+        &self,
+        parts: &[(usize, Vec<Line<'static>>)],
+        area: Rect,
+        buffer: &mut Buffer,
+        theme: Theme,
+        row: impl Fn(usize) -> Line<'static>,
+    ) {
+        let (room, count) = (usize::from(area.height), self.visible.len());
+        self.room.set(room);
+        let before =
+            |at: usize| parts.iter().filter(|(row, _)| *row <= at).map(|(_, lines)| lines.len()).sum::<usize>();
+        let total = count + before(count);
+        let here = self.at + before(self.at);
+        // What stands above the first row of a part belongs to it, what stands below the last row to that.
+        let own = parts.iter().filter(|(row, _)| *row == self.at).map(|(_, lines)| lines.len()).sum::<usize>();
+        let end = if self.at + 1 >= count { total } else { here + 1 };
+        let top = self.top.get().min(here - own).max(end.saturating_sub(room)).max((here + 1).saturating_sub(room));
+        let top = top.min(here).min(total.saturating_sub(room));
+        self.top.set(top);
+        let texts = |at: usize| parts.iter().filter(move |(row, _)| *row == at).flat_map(|(_, lines)| lines);
+        let mut number = 0;
+        for at in 0..=count {
+            for text in texts(at) {
+                if (top..top + room).contains(&number) {
+                    let y = area.y + u16::try_from(number - top).unwrap_or(u16::MAX);
+                    buffer.set_line(area.x, y, text, area.width);
+                }
+                number += 1;
             }
-            if selected {
-                buffer.set_style(ground, theme.selected(focused));
+            if let Some(place) = self.visible.get(at).filter(|_| (top..top + room).contains(&number)) {
+                let y = area.y + u16::try_from(number - top).unwrap_or(u16::MAX);
+                draw_row(row(*place), at == self.at, true, Rect { y, height: 1, ..area }, buffer, theme);
+            }
+            number += 1;
+            if number >= top + room {
+                break;
             }
         }
+    }
+}
+
+fn draw_row(row: Line<'_>, selected: bool, focused: bool, area: Rect, buffer: &mut Buffer, theme: Theme) {
+    if selected {
+        let pointer = if focused { theme.accent() } else { theme.faint() };
+        buffer.set_stringn(area.x, area.y, theme.pointer(), usize::from(area.width), pointer);
+    }
+    if area.width > 2 {
+        buffer.set_line(area.x + 2, area.y, &row, area.width - 2);
+    }
+    if selected {
+        buffer.set_style(area, theme.selected(focused));
     }
 }
 

@@ -154,7 +154,8 @@ fn begin(agent: &Agent, launch: u32, reason: &str) -> Vec<Draft> {
 }
 
 fn start_failed(agent: &Agent, launch: u32, error: &str) -> Vec<Draft> {
-    if launch <= agent.launch || agent.status == AgentStatus::Failed {
+    let told = agent.status == AgentStatus::Failed && agent.launch == 0;
+    if launch <= agent.launch || told {
         return Vec::new();
     }
     if agent.status == AgentStatus::Pending {

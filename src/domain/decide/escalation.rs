@@ -5,7 +5,10 @@ use crate::domain::agent::{Agent, AgentKey};
 use crate::domain::command::EscalationWish;
 use crate::domain::escalation::{Escalation, EscalationState, Kind, Suggestion, SuggestionState};
 use crate::domain::event::{Draft, Fact};
-use crate::domain::operator::{Intent, agent_cause, is_unhealthy, lifeless_since, question_target, runner_target};
+use crate::domain::operator::{
+    Intent, agent_cause, is_unhealthy, lifeless_since, question_target, repo_of, runner_target,
+};
+use crate::domain::outbox::is_about_calls;
 use crate::domain::plan::Step;
 use crate::domain::refusal::Refusal;
 use crate::domain::run::{Run, RunStatus};
@@ -35,6 +38,8 @@ pub(super) fn decide(
         EscalationWish::CallAgain { .. } if !escalation.is_due(context.now) => return Ok(Vec::new()),
         EscalationWish::CallAgain { due_at } => Fact::EscalationNotified {
             escalation_id: escalation_id.to_owned(),
+            kind: Some(escalation.kind),
+            about_calls: escalation.kind == Kind::DeadLetter && is_about_calls(&escalation.evidence),
             times: escalation.notified.saturating_add(1),
             due_at: due_at.filter(|due| *due > context.now),
         },
@@ -121,7 +126,13 @@ fn cause_holds(scene: &Scene, escalation: &Escalation) -> bool {
         Kind::Sla => may_wait(scene, run_id) && thread_waits(scene, escalation.thread_id.as_ref()),
         Kind::Delivery => open_run(scene, run_id).is_some() && delivery::cause_holds(scene, escalation),
         // Until it is done, or a human says that it need not be.
-        Kind::NotActed => open_run(scene, run_id).is_some(),
+        Kind::NotActed => {
+            let run = run_id.and_then(|id| scene.runs.get(id));
+            match repo_of(&escalation.target) {
+                Some(_) => run.is_some_and(|run| holds_work(scene, run, &escalation.target)),
+                None => open_run(scene, run_id).is_some(),
+            }
+        }
         Kind::TmuxUnreachable | Kind::TmuxServerLost | Kind::DeadLetter => true,
         Kind::Adviser => adviser::cause_holds(scene, escalation),
     }
@@ -186,8 +197,20 @@ pub(super) fn lifeless_cause(scene: &Scene, run: &Run) -> Option<String> {
     lifeless_since(run, &scene.agents_of(run.id()), &steps).map(|since| format!("lifeless since {since}"))
 }
 
+/// Whether a target is a repository of a completed run whose workspace is there: only git tells what is in it.
+pub(super) fn holds_work(scene: &Scene, run: &Run, target: &str) -> bool {
+    let Some((workspace, repo)) = repo_of(target) else { return false };
+    let there = scene.workspaces.get(&(run.id().to_owned(), workspace.to_owned()));
+    run.status == RunStatus::Completed
+        && there.is_some_and(|there| !there.removed && there.worktrees.iter().any(|tree| tree.repo == repo))
+}
+
 /// Whether a suggestion's rule would still want it: the same occurrence, and still possible.
 pub(super) fn still_wanted(scene: &Scene, suggestion: &Suggestion) -> bool {
+    if suggestion.intent.hands_on_work() {
+        let run = suggestion.run_id.as_ref().and_then(|id| scene.runs.get(id));
+        return run.is_some_and(|run| holds_work(scene, run, &suggestion.target));
+    }
     let Some(run) = open_run(scene, suggestion.run_id.as_deref()) else { return false };
     match suggestion.intent {
         Intent::AutoRestart => agent_of(scene, run.id(), suggestion.workspace.as_ref(), suggestion.agent.as_ref())
@@ -198,6 +221,8 @@ pub(super) fn still_wanted(scene: &Scene, suggestion: &Suggestion) -> bool {
         | Intent::EscalateBlocked
         | Intent::EscalateSla
         | Intent::EscalateFailed
+        | Intent::CommitReady
+        | Intent::PrReady
         | Intent::ResetRestarts => false,
     }
 }

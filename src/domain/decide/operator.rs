@@ -95,6 +95,9 @@ fn still_so(scene: &Scene, run: Option<&Run>, conclusion: &Conclusion) -> bool {
             run.status == RunStatus::Failed
                 && failure_cause(&scene.agents_of(run.id()), &scene.steps_of(run.id())) == decision.cause
         }),
+        Intent::CommitReady | Intent::PrReady => {
+            run.is_some_and(|run| escalation::holds_work(scene, run, &decision.target))
+        }
         Intent::ResetRestarts => agent_of(scene, about)
             .is_some_and(|agent| agent.well_since.is_some_and(|since| decision.cause == format!("well since {since}"))),
     }
@@ -122,12 +125,15 @@ fn effect(
             None => Ok(Vec::new()),
         },
         Intent::AutoStopStale => run::stop(scene, run, &shortened(reason)),
-        // A call has no other effect, and forgetting restarts is what its fact says.
+        // A call has no other effect, forgetting restarts is what its fact says, and what is done in a worktree is
+        // told by those who do it.
         Intent::EscalateGuidance
         | Intent::EscalateInput
         | Intent::EscalateBlocked
         | Intent::EscalateSla
         | Intent::EscalateFailed
+        | Intent::CommitReady
+        | Intent::PrReady
         | Intent::ResetRestarts => Ok(Vec::new()),
     }
 }
@@ -140,7 +146,9 @@ fn suggest(scene: &Scene, about: &Subject, decision: &Decision, id: &str) -> Vec
             && suggestion.intent == decision.intent
             && match suggestion.state {
                 SuggestionState::Open => true,
-                SuggestionState::Accepted | SuggestionState::Dismissed => suggestion.cause == decision.cause,
+                // What was to be done in a worktree and is still to be done did not come through.
+                SuggestionState::Accepted => suggestion.cause == decision.cause && !decision.intent.hands_on_work(),
+                SuggestionState::Dismissed => suggestion.cause == decision.cause,
                 SuggestionState::Withdrawn => false,
             }
     });
@@ -168,10 +176,16 @@ fn not_acted(scene: &Scene, conclusion: &Conclusion, new_id: &str) -> Option<Dra
     let same = |offer: &&Suggestion| {
         (&offer.run_id, &offer.target, offer.intent) == (&about.run_id, &decision.target, decision.intent)
     };
+    // What was handed on by hand went its way.
+    let heeded = |offer: &&Suggestion| offer.state == SuggestionState::Withdrawn && offer.intent.hands_on_work();
     let done = scene.suggestions.iter().filter(same).filter(|offer| offer.state == SuggestionState::Accepted);
     let done = done.map(|offer| offer.created_at).max();
-    let unheeded: Vec<&Suggestion> =
-        scene.suggestions.iter().filter(same).filter(|offer| done.is_none_or(|done| offer.created_at > done)).collect();
+    let unheeded: Vec<&Suggestion> = scene
+        .suggestions
+        .iter()
+        .filter(same)
+        .filter(|offer| !heeded(offer) && done.is_none_or(|done| offer.created_at > done))
+        .collect();
     // The one that is just made is not among them yet.
     let times = unheeded.len() + 1;
     let first = unheeded.iter().map(|offer| offer.created_at).min()?;
@@ -204,7 +218,7 @@ pub(super) struct Call<'a> {
 /// Opens an escalation, tells the one that stands what is new, or leaves it where a human has settled just this.
 pub(super) fn call_human(scene: &Scene, call: Call<'_>, new_id: &str) -> Option<Draft> {
     let reason = shortened(call.reason);
-    let mut id = new_id;
+    let (mut id, mut update) = (new_id, false);
     for escalation in scene.escalations.iter() {
         let same =
             escalation.run_id == call.about.run_id && escalation.kind == call.kind && escalation.target == call.target;
@@ -214,7 +228,7 @@ pub(super) fn call_human(scene: &Scene, call: Call<'_>, new_id: &str) -> Option<
             if escalation.cause == call.cause && (escalation.reason == reason || known) {
                 return None;
             }
-            id = &escalation.escalation_id;
+            (id, update) = (&escalation.escalation_id, true);
         } else if same && escalation.by_human && escalation.cause == call.cause {
             return None;
         }
@@ -228,6 +242,7 @@ pub(super) fn call_human(scene: &Scene, call: Call<'_>, new_id: &str) -> Option<
         reason,
         evidence: call.evidence,
         due_at: call.due_at,
+        update,
     };
     Some(Draft::new(call.about.clone(), fact))
 }
@@ -248,6 +263,11 @@ pub(super) fn settle_suggestion(
         (SuggestionState::Open, SuggestionWish::Dismiss) => {
             Ok(vec![escalation::settled(suggestion, SuggestionState::Dismissed, None)])
         }
+        (SuggestionState::Open, SuggestionWish::Withdraw { reason }) => {
+            Ok(vec![escalation::settled(suggestion, SuggestionState::Withdrawn, Some(reason))])
+        }
+        // Somebody was quicker.
+        (_, SuggestionWish::Withdraw { .. }) => Ok(Vec::new()),
         (SuggestionState::Accepted, SuggestionWish::Accept { .. })
         | (SuggestionState::Dismissed, SuggestionWish::Dismiss) => Ok(Vec::new()),
         (SuggestionState::Accepted | SuggestionState::Dismissed | SuggestionState::Withdrawn, _) => {

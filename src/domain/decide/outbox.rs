@@ -7,7 +7,7 @@ use super::shortened;
 use crate::domain::command::OutboxWish;
 use crate::domain::escalation::Kind;
 use crate::domain::event::{Draft, Fact};
-use crate::domain::outbox::{Letter, LetterStatus, letter_target};
+use crate::domain::outbox::{Letter, LetterStatus, dead_letter_about};
 use crate::domain::refusal::Refusal;
 use crate::domain::scene::Scene;
 use crate::domain::time::Moment;
@@ -33,18 +33,25 @@ pub(super) fn decide(
         }
         OutboxWish::Retry => {
             waits_for_human(letter, "tried again")?;
-            Ok(ended_call(scene, letter, Fact::OutboxRetried { id, topic, key }))
+            let fact = Draft::new(letter.subject(), Fact::OutboxRetried { id, topic, key });
+            Ok([fact].into_iter().chain(ended_calls(scene, letter)).collect())
         }
         OutboxWish::Drop => {
             waits_for_human(letter, "dropped")?;
             let fact = Fact::OutboxDropped { id, topic, key, payload: letter.payload.clone() };
-            Ok(ended_call(scene, letter, fact))
+            Ok([Draft::new(letter.subject(), fact)].into_iter().chain(ended_calls(scene, letter)).collect())
         }
+        OutboxWish::Done => Ok(ended_calls(scene, letter)),
     }
 }
 
 fn give_up(scene: &Scene, letter: &Letter, error: &str, due_at: Option<Moment>, new_id: &str) -> Vec<Draft> {
-    let about = letter.subject();
+    let (target, about) = dead_letter_about(letter);
+    // Calls that reach nobody are one trouble for as long as it lasts.
+    let standing = scene.escalations.iter().find(|call| {
+        call.kind == Kind::DeadLetter && call.target == target && call.run_id == about.run_id && call.stands()
+    });
+    let cause = standing.map_or_else(|| format!("letter {}, {}", letter.id, letter.due_at), |call| call.cause.clone());
     let fact = Fact::OutboxDead {
         id: letter.id,
         topic: letter.topic.clone(),
@@ -55,8 +62,8 @@ fn give_up(scene: &Scene, letter: &Letter, error: &str, due_at: Option<Moment>, 
     let call = Call {
         about: &about,
         kind: Kind::DeadLetter,
-        target: &letter_target(letter.id),
-        cause: &format!("attempt {} at {}", letter.attempts, letter.due_at),
+        target: &target,
+        cause: &cause,
         reason: &format!(
             "{} for {} was given up after {} attempts: {error}",
             letter.topic, letter.key, letter.attempts
@@ -65,7 +72,7 @@ fn give_up(scene: &Scene, letter: &Letter, error: &str, due_at: Option<Moment>, 
         due_at,
     };
     let called = call_human(scene, call, new_id);
-    [Draft::new(about.clone(), fact)].into_iter().chain(called).collect()
+    [Draft::new(letter.subject(), fact)].into_iter().chain(called).collect()
 }
 
 /// A worker that has it is not interfered with, and what is done is done.
@@ -81,16 +88,15 @@ fn waits_for_human(letter: &Letter, what: &str) -> Result<(), Refusal> {
     }
 }
 
-/// The fact, and the end of the call that the letter's being dead was.
-fn ended_call(scene: &Scene, letter: &Letter, fact: Fact) -> Vec<Draft> {
-    let target = letter_target(letter.id);
-    let standing = scene
-        .escalations
-        .iter()
-        .filter(|found| found.kind == Kind::DeadLetter && found.target == target && found.stands());
+/// The end of the call that the letter's being dead was.
+fn ended_calls(scene: &Scene, letter: &Letter) -> Vec<Draft> {
+    let (target, about) = dead_letter_about(letter);
+    let standing = scene.escalations.iter().filter(|found| {
+        found.kind == Kind::DeadLetter && found.target == target && found.run_id == about.run_id && found.stands()
+    });
     let resolved = standing.map(|found| {
         let fact = Fact::EscalationResolved { escalation_id: found.escalation_id.clone(), note: None };
         Draft::new(found.subject(), fact).by_system()
     });
-    [Draft::new(letter.subject(), fact)].into_iter().chain(resolved).collect()
+    resolved.collect()
 }

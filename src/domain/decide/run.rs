@@ -37,6 +37,7 @@ pub(super) fn decide(scene: &Scene, run_id: &str, wish: &RunWish) -> Result<Vec<
         | RunWish::DocsSeeded { .. }
         | RunWish::DocsSynced { .. }
         | RunWish::Committed { .. }
+        | RunWish::PullRequest { .. }
         | RunWish::Merged { .. } => work(scene, run, wish),
     }
 }
@@ -398,8 +399,24 @@ fn work(scene: &Scene, run: &Run, wish: &RunWish) -> Result<Vec<Draft>, Refusal>
             };
             vec![Draft::new(Subject { ticket: Some(ticket.clone()), ..subject(workspace) }, fact)]
         }
-        RunWish::Committed { workspace, repo, sha, message } => {
-            let fact = Fact::GitCommitted { repo: repo.clone(), sha: sha.clone(), message: message.clone(), own: true };
+        RunWish::Committed { workspace, repo, sha, message, own, author } => {
+            let fact = Fact::GitCommitted {
+                repo: repo.clone(),
+                sha: sha.clone(),
+                message: shortened(message),
+                own: *own,
+                author: author.clone(),
+            };
+            vec![Draft::new(subject(workspace), fact)]
+        }
+        RunWish::PullRequest { workspace, request, on_behalf_of } => {
+            let key = (run.id().to_owned(), workspace.clone(), request.repo.clone());
+            let (request, on_behalf_of) = (request.clone(), on_behalf_of.clone());
+            let fact = match scene.pull_requests.get(&key).filter(|known| known.number == request.number) {
+                Some(known) if known.head == request.head && known.title == request.title => return Ok(Vec::new()),
+                Some(_) => Fact::GitPrUpdated { request, on_behalf_of },
+                None => Fact::GitPrOpened { request, on_behalf_of },
+            };
             vec![Draft::new(subject(workspace), fact)]
         }
         RunWish::Merged { workspace, repo, base, old, new, head, how } => {

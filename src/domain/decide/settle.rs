@@ -89,7 +89,8 @@ fn next_status(scene: &Scene, run: &Run, agents: &[&Agent]) -> Option<(RunStatus
         return None;
     }
     let agent = agents.iter().find(|agent| matches!(agent.status, AgentStatus::Dead | AgentStatus::Failed))?;
-    Some((RunStatus::Failed, format!("agent {} {}, no restart left", agent.key.name, agent.reason)))
+    let left = if agent.restart_left() { "" } else { ", no restart left" };
+    Some((RunStatus::Failed, format!("agent {} {}{left}", agent.key.name, agent.reason)))
 }
 
 /// A dead or failed agent that somebody has in hand, or that a rule may still start again within its budget.
@@ -102,6 +103,6 @@ fn can_be_restarted<'a>(agents: &[&'a Agent]) -> Option<&'a Agent> {
 }
 
 fn could_be_started(agent: &Agent) -> bool {
-    // What could not be started once will not start by being tried again.
-    agent.exit.as_ref().is_none_or(|exit| exit.error.is_none()) && agent.restart_left()
+    // What has never been started will not start by being tried again.
+    (agent.launch > 1 || agent.exit.as_ref().is_none_or(|exit| exit.error.is_none())) && agent.restart_left()
 }

@@ -19,7 +19,7 @@ pub fn evaluate(sight: &Sight<'_>, measure: &Measure, now: Moment) -> Vec<Conclu
     match sight.run.status {
         RunStatus::Running | RunStatus::AwaitingGuidance => rules.at_work(),
         RunStatus::Failed => rules.failed().into_iter().collect(),
-        // Hands off, or a command has it in its hands; rules 8 to 10 for completed runs come with commits and PRs.
+        // Hands off, or a command has it in its hands. What completed runs have left in worktrees is asked of `work`.
         RunStatus::Created
         | RunStatus::Planning
         | RunStatus::Paused
@@ -48,7 +48,7 @@ pub(super) struct Found {
 }
 
 impl Found {
-    fn decide(self, intent: Intent, action: Action) -> Conclusion {
+    pub fn decide(self, intent: Intent, action: Action) -> Conclusion {
         let decision = Decision {
             target: self.target,
             cause: self.cause,
@@ -73,14 +73,9 @@ impl Found {
     /// A call to a human, where the rule is not switched off.
     pub fn call(self, intent: Intent, kind: Kind, measure: &Measure, now: Moment) -> Option<Conclusion> {
         let mut conclusion = self.decide(intent, measure.action(intent)?);
-        conclusion.call = Some((kind, again(measure, now)));
+        conclusion.call = Some((kind, measure.again(now)));
         Some(conclusion)
     }
-}
-
-/// When an escalation that is opened now calls again.
-fn again(measure: &Measure, now: Moment) -> Option<Moment> {
-    (!measure.call_again.is_zero()).then(|| now.plus(measure.call_again))
 }
 
 fn why_not(intent: Intent, why: &str) -> Considered {
@@ -271,7 +266,7 @@ impl Rules<'_> {
         let action = self.measure.action(Intent::AutoStopStale)?;
         let mut conclusion = found.decide(Intent::AutoStopStale, action);
         // A suggestion waits for a human as it is; what was done without one is told.
-        conclusion.call = (action == Action::Act).then(|| (Kind::Stale, again(self.measure, self.now)));
+        conclusion.call = (action == Action::Act).then(|| (Kind::Stale, self.measure.again(self.now)));
         Some(conclusion)
     }
 

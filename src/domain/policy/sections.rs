@@ -397,7 +397,7 @@ pub struct GitPrPolicy {
     pub test_commands: Vec<String>,
     /// Globs of files that may not be committed.
     pub forbidden_file_patterns: Vec<String>,
-    /// Repositories that may get pull requests; empty: all.
+    /// Repositories that may be committed in and get pull requests; empty: all.
     pub allowed_repos: Vec<String>,
     /// Labels of new pull requests.
     pub default_labels: Vec<String>,

@@ -68,6 +68,8 @@ impl Scene {
             | Fact::DocsSeeded { .. }
             | Fact::DocsSynced { .. }
             | Fact::GitCommitted { .. }
+            | Fact::GitPrOpened { .. }
+            | Fact::GitPrUpdated { .. }
             | Fact::GitMerged { .. }
             | Fact::OperatorDecided(_)
             | Fact::OperatorAsked(_)

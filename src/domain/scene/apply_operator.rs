@@ -26,7 +26,7 @@ impl Scene {
                 }
             }
             Fact::EscalationOpened { escalation_id, .. } => self.escalate(event, escalation_id),
-            Fact::EscalationNotified { escalation_id, times, due_at } => {
+            Fact::EscalationNotified { escalation_id, times, due_at, .. } => {
                 if let Some(escalation) = self.escalations.touch(escalation_id) {
                     // Who knew of it wanted to be told again now.
                     escalation.state = EscalationState::Open;

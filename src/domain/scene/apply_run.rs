@@ -6,9 +6,10 @@ use super::{Merged, Scene, Seeding, Workspace};
 use crate::domain::agent::{
     Agent, AgentKey, AgentSpec, AgentStatus, Exit, Health, Held, Quiet, Restarts, Said, WaitingFor,
 };
-use crate::domain::event::{Event, Fact};
+use crate::domain::event::{Event, Fact, PullRequestFact};
 use crate::domain::operator::Intent;
 use crate::domain::plan::{Step, StepSpec, StepStatus};
+use crate::domain::pull_request::PullRequest;
 use crate::domain::run::{Run, RunStatus};
 use crate::domain::time::Moment;
 
@@ -159,8 +160,11 @@ impl Scene {
                         .put((run_id.clone(), name.clone(), repo.clone(), file.path.clone()), file.blob.clone());
                 }
             }
-            Fact::GitCommitted { repo, sha, message, own: true } => {
+            Fact::GitCommitted { repo, sha, message, own: true, .. } => {
                 self.own_commits.put((run_id, name, repo.clone(), sha.clone()), message.clone());
+            }
+            Fact::GitPrOpened { request, .. } | Fact::GitPrUpdated { request, .. } => {
+                self.pull_request(event, run_id, name, request);
             }
             Fact::GitMerged { repo, base, new, head, how, .. } => {
                 let merged = Merged { base: base.clone(), head: head.clone(), new: new.clone(), how: how.clone() };
@@ -168,6 +172,27 @@ impl Scene {
             }
             _ => self.apply_agent(event, run_id, name),
         }
+    }
+
+    fn pull_request(&mut self, event: &Event, run_id: String, workspace: String, request: &PullRequestFact) {
+        let key = (run_id.clone(), workspace.clone(), request.repo.clone());
+        let known = self.pull_requests.get(&key).filter(|known| known.number == request.number);
+        let row = PullRequest {
+            ticket: event.subject.ticket.clone(),
+            repo: request.repo.clone(),
+            number: request.number,
+            url: request.url.clone(),
+            branch: request.branch.clone(),
+            base: request.base.clone(),
+            head: request.head.clone(),
+            title: request.title.clone(),
+            draft: request.draft,
+            opened_at: known.map_or(event.occurred_at, |known| known.opened_at),
+            updated_at: event.occurred_at,
+            run_id,
+            workspace,
+        };
+        self.pull_requests.put(key, row);
     }
 
     fn apply_agent(&mut self, event: &Event, run_id: String, workspace: String) {
@@ -252,6 +277,8 @@ impl Scene {
             | Fact::DocsSeeded { .. }
             | Fact::DocsSynced { .. }
             | Fact::GitCommitted { .. }
+            | Fact::GitPrOpened { .. }
+            | Fact::GitPrUpdated { .. }
             | Fact::GitMerged { .. }
             | Fact::OperatorDecided(_)
             | Fact::OperatorAsked(_)

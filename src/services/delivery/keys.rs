@@ -19,6 +19,8 @@ use crate::domain::delivery::{Hold, IN_DOUBT_AFTER};
 
 /// A pane that is in the way between the look and the paste may be so for so long.
 const GUARD_PATIENCE: Duration = Duration::from_secs(5);
+/// What keeps a text from being typed in that moment passes, or does not: it ends before the text is in doubt.
+const HELD_PATIENCE: Duration = Duration::from_secs(45);
 /// A program of which nothing is known gets the key this soon after the text.
 const APART: Duration = Duration::from_millis(100);
 /// The effect of a key is awaited so long at least before it may be pressed again.
@@ -142,7 +144,8 @@ impl<'a> Typing<'a> {
                 Ok(Some(looked)) => (cursor, held) = (looked.cursor, hold(&looked)),
                 Err(_) => {}
             }
-            if self.began.elapsed() >= GUARD_PATIENCE || self.ending.load(Ordering::SeqCst) {
+            let patience = if held.is_some() { HELD_PATIENCE } else { GUARD_PATIENCE };
+            if self.began.elapsed() >= patience || self.ending.load(Ordering::SeqCst) {
                 let name = &self.place.agent.key.name;
                 let why = held.map_or("its session took no keys".to_owned(), |hold| hold.words(name));
                 return Err(Came::NotTyped(why));

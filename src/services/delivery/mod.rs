@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use super::engine::{Caller, Engine};
 use super::error::EngineError;
 use super::log::Log;
+use super::outbox::leave;
 use crate::domain::agent::AgentKey;
 use crate::domain::command::{Command, DeliveryWish};
 use crate::domain::delivery::{Delivery, DeliveryState, next};
-use crate::domain::policy::Policy;
 use crate::domain::time::Moment;
 use attempt::{Ended, attempt, resume};
 
@@ -74,7 +74,7 @@ pub fn taken(engine: &Engine, caller: &Caller, delivery_id: &str) -> Result<(), 
 }
 
 fn order(engine: &Engine, caller: &Caller, delivery_id: &str, wish: DeliveryWish) -> Result<(), EngineError> {
-    let policy = engine.home.load_policy(&[]).map_or_else(|_| Policy::default(), |live| live.policy);
+    let policy = engine.home.policy_in_force().unwrap_or_default();
     let minutes = policy.forum.sla.escalation_minutes;
     let again = Duration::from_secs(u64::from(minutes) * 60);
     let command = Command::Delivery {
@@ -114,21 +114,18 @@ impl Typist {
         }
         Self { ending, thread: spawned.ok() }
     }
+
+    /// Says that it is to end, and does not wait for that.
+    pub fn end_soon(&self) {
+        self.ending.store(true, Ordering::SeqCst);
+    }
 }
 
 impl Drop for Typist {
     fn drop(&mut self) {
-        self.ending.store(true, Ordering::SeqCst);
-        let Some(thread) = self.thread.take() else { return };
-        thread.thread().unpark();
-        let deadline = Instant::now() + LEAVE;
-        while !thread.is_finished() && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        self.end_soon();
         // One that hangs does not keep the program from ending: what it began is `typed`, and nobody types it again.
-        if thread.is_finished() {
-            let _ = thread.join();
-        }
+        leave(self.thread.take(), LEAVE);
     }
 }
 

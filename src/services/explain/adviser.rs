@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use super::{Line, Tone, ago, line, not};
-use crate::domain::adviser::{Aim, LastAdvised, Outcome, Tally};
-use crate::domain::time::{Moment, age};
+use crate::domain::adviser::{Aim, LastAdvised, Outcome};
+use crate::domain::time::Moment;
 use crate::services::error::EngineError;
 use crate::services::view::View;
-use crate::services::words::advice_words;
+use crate::services::words::{advice_words, cost};
 
 /// An account of the adviser for people, and the same for programs.
 pub(super) fn of_run(view: &View<'_>, run_id: &str) -> Result<(Vec<Line>, Value), EngineError> {
@@ -46,16 +46,4 @@ fn said(now: Moment, advised: &LastAdvised) -> Line {
     };
     let tone = if advised.outcome == Outcome::Rejected { Tone::Plain } else { Tone::Fits };
     Line { tone, ..line(ago(now, Some(advised.at)), format!("{words}{rule}")) }
-}
-
-fn cost(tally: &Tally) -> String {
-    let questions = if tally.questions == 1 { "question" } else { "questions" };
-    format!(
-        "{} {questions}, {} of which nothing came, {} in all, {} KiB given, {} KiB written",
-        tally.questions,
-        tally.rejected,
-        age(std::time::Duration::from_millis(tally.duration_ms)),
-        tally.bytes_in.div_ceil(1024),
-        tally.bytes_out.div_ceil(1024),
-    )
 }

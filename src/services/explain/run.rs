@@ -6,8 +6,10 @@ use super::{
     Explanation, Line, Tone, decision_lines, escalation_lines, event_lines, events_json, leases, line, not, part,
 };
 use crate::domain::agent::{Agent, AgentStatus};
-use crate::domain::operator::agent_target;
+use crate::domain::escalation::{Suggestion, SuggestionState};
+use crate::domain::operator::{Action, agent_target};
 use crate::domain::run::{Run, RunStatus};
+use crate::domain::scene::LastDecision;
 use crate::domain::time::age;
 use crate::services::error::EngineError;
 use crate::services::view::View;
@@ -35,9 +37,10 @@ pub(super) fn explain(view: &View<'_>, run_id: &str) -> Result<Explanation, Engi
         let error = step.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
         line(step.spec.name.clone(), format!("{}, tried {} times{error}", step.status.word(), step.attempts))
     });
+    let offers = view.reader.suggestions(Some(run_id), false)?;
     let rules = decisions.iter().flat_map(|last| {
         let about = |agent: &&Agent| agent_target(&agent.key) == last.decision.target;
-        let over = agents.iter().find(about).is_some_and(|agent| agent.since > last.at);
+        let over = agents.iter().find(about).is_some_and(|agent| agent.since > last.at) || is_done(&run, last, &offers);
         let mut lines = decision_lines(view.now, last.at, &last.decision, over);
         lines.insert(0, not(last.decision.target.clone(), ""));
         lines
@@ -69,6 +72,22 @@ pub(super) fn explain(view: &View<'_>, run_id: &str) -> Result<Explanation, Engi
             "events": events_json(&events),
         }),
     })
+}
+
+/// Whether what was decided about a worktree was done since, or was nothing to be done any more.
+fn is_done(run: &Run, last: &LastDecision, offers: &[Suggestion]) -> bool {
+    let decision = &last.decision;
+    let settled = |offer: &Suggestion| {
+        (&offer.target, &offer.cause, offer.intent) == (&decision.target, &decision.cause, decision.intent)
+            && matches!(offer.state, SuggestionState::Accepted | SuggestionState::Withdrawn)
+    };
+    match decision.action {
+        _ if !decision.intent.hands_on_work() => false,
+        Action::Suggest => offers.iter().any(settled),
+        // Doing it takes its time, and is told when it is over.
+        Action::Act => run.updated_at > last.at,
+        Action::Escalate | Action::Nothing => false,
+    }
 }
 
 /// What has to happen before the run goes on, in words.

@@ -41,13 +41,11 @@ impl Git {
         if self.read(repo).args(["config", "--get-all", "remote.origin.url"]).maybe()?.is_none() {
             return Ok(Fetched::NoRemote);
         }
-        // The user's own ssh command is kept: keys and proxies may depend on it.
-        let ssh = self.read(repo).args(["config", "--get", "core.sshCommand"]).maybe()?;
-        let ssh = ssh.map_or_else(|| "ssh".to_owned(), |bytes| String::from_utf8_lossy(&bytes).trim_end().to_owned());
+        let ssh = self.ssh_command(repo)?;
         let _lock = self.lock_repo(&self.common_dir(repo)?)?;
         let fetched = self
             .call(Kind::Network(timeout), repo)
-            .env("GIT_SSH_COMMAND", format!("{ssh} -o BatchMode=yes"))
+            .env("GIT_SSH_COMMAND", ssh)
             .args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "origin"])
             .arg(format!("+refs/heads/{base}:refs/remotes/origin/{base}"))
             .ok();

@@ -27,6 +27,8 @@ pub(super) enum Kind {
     Interruptible,
     /// Talks to a remote, for at most this long.
     Network(Duration),
+    /// Changes the repository through the hooks that its owner put there, for at most this long.
+    Hooked(Duration),
 }
 
 /// A call being put together.
@@ -50,12 +52,18 @@ impl Git {
             .env("GCM_INTERACTIVE", "never")
             .env("GIT_EDITOR", ":")
             .env("LC_ALL", "C")
-            .args(["--no-pager", "-c", "core.hooksPath=/dev/null"]);
+            .arg("--no-pager");
+        if !matches!(kind, Kind::Hooked(_)) {
+            exec = exec.args(["-c", "core.hooksPath=/dev/null"]);
+        }
         exec = match kind {
             Kind::Read => exec.env("GIT_OPTIONAL_LOCKS", "0").args(["-c", "core.fsmonitor=false"]).timeout(READ_LIMIT),
             Kind::Write | Kind::Interruptible => exec
                 .args(["-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "submodule.recurse=false"])
                 .timeout(WRITE_LIMIT),
+            Kind::Hooked(limit) => exec
+                .args(["-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "commit.gpgSign=false"])
+                .timeout(limit),
             Kind::Network(limit) => exec
                 .args(["-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "credential.interactive=false"])
                 .timeout(limit),

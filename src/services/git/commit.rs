@@ -10,7 +10,7 @@ use super::scratch::Scratch;
 use super::{Git, GitError};
 
 /// Who signs commits where the user has configured nobody.
-const NOBODY: [(&str, &str); 2] = [("NAME", "metawsm"), ("EMAIL", "metawsm@localhost")];
+pub(super) const NOBODY: [(&str, &str); 2] = [("NAME", "metawsm"), ("EMAIL", "metawsm@localhost")];
 
 /// A commit in one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -159,7 +159,7 @@ impl Git {
     }
 
     /// Whether git has a configured identity for this role; guesses from the host's name do not count.
-    fn has_identity(&self, repo: &Path, role: &str) -> Result<bool, GitError> {
+    pub(super) fn has_identity(&self, repo: &Path, role: &str) -> Result<bool, GitError> {
         let call = self.read(repo).args(["-c", "user.useConfigOnly=true", "var"]);
         Ok(call.arg(format!("GIT_{role}_IDENT")).output()?.0.ok())
     }
@@ -179,12 +179,12 @@ fn commit_line(line: &str) -> Option<CommitLine> {
     (!sha.is_empty()).then(|| CommitLine { sha: sha.to_owned(), subject: subject.to_owned() })
 }
 
-fn nul_list(paths: &[PathBuf]) -> Vec<u8> {
+pub(super) fn nul_list(paths: &[PathBuf]) -> Vec<u8> {
     paths.iter().flat_map(|path| path.as_os_str().as_bytes().iter().copied().chain([0])).collect()
 }
 
 /// A path must be relative, plain, and out of `.git`.
-fn check_inside(path: &Path) -> Result<(), GitError> {
+pub(super) fn check_inside(path: &Path) -> Result<(), GitError> {
     let mut parts = path.components().peekable();
     let plain = parts.peek().is_some()
         && parts.all(|part| matches!(part, Component::Normal(name) if !name.eq_ignore_ascii_case(".git")));

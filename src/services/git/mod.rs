@@ -5,7 +5,8 @@
 //! - reads leave the repository byte for byte as it was (`GIT_OPTIONAL_LOCKS=0`);
 //! - writes are one at a time per repository, across processes, by a file lock in [`Git::new`]'s directory;
 //! - **no hook of the repository runs**: an unattended call must not hang on, or be changed by, what someone
-//!   put into `.git/hooks`. Filters (git-lfs, line ends) and merge drivers are no hooks and do run.
+//!   put into `.git/hooks`. Filters (git-lfs, line ends) and merge drivers are no hooks and do run. The one exception
+//!   are commits of agents' work ([`Git::commit_work`]): who guards a repository by a hook means just these.
 //! - nothing is ever reset, stashed, or force-checked-out.
 
 pub mod backup;
@@ -15,8 +16,10 @@ pub mod call;
 pub mod commit;
 pub mod error;
 pub mod merge;
+pub mod push;
 pub mod repo;
 pub mod status;
+pub mod work;
 pub mod worktree;
 
 mod lock;
@@ -35,6 +38,7 @@ pub use error::GitError;
 pub use merge::{MergeKind, MergePlan, MergeProblem};
 pub use repo::RepoInfo;
 pub use status::{Change, ChangeKind, parse_status};
+pub use work::Author;
 pub use worktree::Worktree;
 
 /// The git adapter: cheap to clone, knows no repository of its own.

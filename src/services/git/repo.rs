@@ -60,7 +60,10 @@ impl Git {
     }
 
     /// The branch checked out in this worktree, `None` with a detached HEAD.
-    pub(super) fn current_branch(&self, worktree: &Path) -> Result<Option<String>, GitError> {
+    ///
+    /// # Errors
+    /// [`GitError::Failed`] when this is no checkout.
+    pub fn current_branch(&self, worktree: &Path) -> Result<Option<String>, GitError> {
         let name = self.read(worktree).args(["symbolic-ref", "-q", "HEAD"]).maybe()?;
         Ok(name.and_then(|bytes| {
             let text = String::from_utf8_lossy(&bytes).trim_end().to_owned();
@@ -88,7 +91,10 @@ impl Git {
     }
 
     /// A merge or the like that someone has begun in this checkout, by name.
-    pub(super) fn operation_in_progress(&self, worktree: &Path) -> Result<Option<&'static str>, GitError> {
+    ///
+    /// # Errors
+    /// [`GitError::Failed`] when this is no checkout.
+    pub fn operation_in_progress(&self, worktree: &Path) -> Result<Option<&'static str>, GitError> {
         const MARKS: [(&str, &str); 5] = [
             ("MERGE_HEAD", "merge"),
             ("rebase-merge", "rebase"),

@@ -119,8 +119,9 @@ impl Hunt<'_> {
             if clear == 0 && Instant::now() >= deadline {
                 return if blind { Round::Blind } else { Round::Left };
             }
-            if clear > 0 {
-                std::thread::sleep(FIRST_PAUSE);
+            // What cannot be listed now may be a moment later.
+            if clear > 0 || blind {
+                std::thread::sleep(if blind { LONGEST_PAUSE } else { FIRST_PAUSE });
                 continue;
             }
             // To ask for those who were found costs little, and a list much: the next one is made when they are gone.

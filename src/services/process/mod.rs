@@ -44,11 +44,7 @@ pub trait Processes: Send + Sync {
     fn alive(&self, pid: u32, start_time: u64) -> bool;
 
     /// Whether exactly this process was stopped and waits to be told to go on.
-    fn stopped(&self, pid: u32, start_time: u64) -> bool {
-        let list = self.list();
-        let found = list.iter().find(|proc| proc.pid == pid && self.same_start(proc.start_time, start_time));
-        found.is_some_and(|proc| proc.stopped)
-    }
+    fn stopped(&self, pid: u32, start_time: u64) -> bool;
 
     /// All processes. Empty means that they could not be listed: there is always at least our own.
     fn list(&self) -> Vec<Proc>;

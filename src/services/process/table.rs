@@ -134,6 +134,11 @@ impl Processes for PortableTable {
         }
     }
 
+    fn stopped(&self, pid: u32, start_time: u64) -> bool {
+        let found = Self::one(pid).flatten().filter(|proc| self.same_start(proc.start_time, start_time));
+        found.is_some_and(|proc| proc.stopped)
+    }
+
     fn list(&self) -> Vec<Proc> {
         let text = Self::ps(&["-axo", PS_COLUMNS]).unwrap_or_default();
         let mut procs: Vec<Proc> = text.lines().filter_map(parse_ps_line).collect();

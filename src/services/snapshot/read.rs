@@ -10,7 +10,7 @@ use super::{
     SuggestionRow, Supervising, Tab, ThreadPage, ThreadRow, Trouble, Want,
 };
 use crate::domain::agent::{Agent, AgentKey, AgentStatus};
-use crate::domain::escalation::EscalationState;
+use crate::domain::escalation::{EscalationState, Kind};
 use crate::domain::operator::{Action, Decision, Intent, agent_cause, agent_target, is_unhealthy};
 use crate::domain::policy::Policy;
 use crate::domain::run::{Run, RunStatus};
@@ -43,10 +43,10 @@ const POSTS: usize = 500;
 /// Where snapshots come from: a home, its database opened to read, and who looks.
 pub struct Source {
     pub(super) home: Home,
-    reader: Reader,
+    pub(super) reader: Reader,
     viewer: Viewer,
     processes: Box<dyn Processes>,
-    policy: Policy,
+    pub(super) policy: Policy,
     /// A connection of its own looks for words, so that only that can be stopped.
     finder: Option<Reader>,
     pub(super) stop: Stop,
@@ -169,6 +169,7 @@ impl Source {
         let seq = self.reader.last_seq()?;
         let runs = self.reader.runs()?;
         let queues = self.queues(want.deeper)?;
+        let operator = if want.operator { Some(self.operator(&runs)?) } else { None };
         let agents = self.agents(&runs)?;
         let runs = self.runs(&runs, &agents, &queues)?;
         let (escalations, suggestions) = attention(&self.reader)?;
@@ -182,6 +183,7 @@ impl Source {
             deeper: want.deeper,
             found: want.asked.as_ref().map(|asked| self.found(asked, want.deeper)).transpose()?,
             thread: self.thread(want.thread.as_deref())?,
+            operator,
             outbox: self.outbox()?,
             deliveries: self.deliveries()?,
             facts: facts.clone(),
@@ -479,6 +481,7 @@ fn attention(reader: &Reader) -> Result<(Vec<EscalationRow>, Vec<SuggestionRow>)
         run_id: escalation.run_id,
         workspace: escalation.workspace,
         agent: escalation.agent,
+        letter: escalation.evidence["outbox_id"].as_i64().filter(|_| escalation.kind == Kind::DeadLetter),
         thread_id: escalation.thread_id,
         opened_at: escalation.opened_at,
         due_at: escalation.due_at,

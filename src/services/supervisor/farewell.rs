@@ -22,6 +22,8 @@ use crate::domain::command::AgentWish;
 const TMUX_WORD: Duration = Duration::from_millis(300);
 /// How long a launcher may take to write down how its agent ended.
 const LAUNCHER_WORD: Duration = Duration::from_secs(2);
+/// What did not come through is told for so long.
+const TOLD_FOR: Duration = Duration::from_secs(60);
 /// Between two looks at who is to end.
 const STEP: Duration = Duration::from_millis(2);
 
@@ -33,7 +35,7 @@ pub struct Farewells {
     screens: Option<Sender<Agent>>,
     /// Launches that are ended: their launcher is gone, or their terminal.
     dying: BTreeMap<AgentKey, JoinHandle<()>>,
-    troubles: Arc<Mutex<BTreeMap<AgentKey, String>>>,
+    troubles: Arc<Mutex<BTreeMap<AgentKey, (Instant, String)>>>,
 }
 
 impl Farewells {
@@ -54,9 +56,11 @@ impl Farewells {
         self.dying.contains_key(key)
     }
 
-    /// What did not come through.
+    /// What did not come through lately: nobody tries it again, so it is not said for ever.
     pub fn troubles(&self) -> Vec<String> {
-        self.troubles.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        troubles.retain(|_, (since, _)| since.elapsed() < TOLD_FOR);
+        troubles.values().map(|(_, words)| words.clone()).collect()
     }
 
     /// Has what stands on the screen of an ended launch kept.
@@ -91,7 +95,10 @@ impl Farewells {
             let mut troubles = troubles.lock().unwrap_or_else(PoisonError::into_inner);
             match ended {
                 Ok(()) => troubles.remove(&dying.key),
-                Err(error) => troubles.insert(dying.key.clone(), format!("ending {}: {error}", dying.key.name)),
+                Err(error) => {
+                    let words = format!("ending {}: {error}", dying.key.name);
+                    troubles.insert(dying.key.clone(), (Instant::now(), words))
+                }
             };
         };
         if let Ok(thread) = std::thread::Builder::new().name(format!("end {}", agent.key.name)).spawn(work) {
@@ -135,8 +142,10 @@ fn end(
     if let Ok(ended) = ended {
         ended?;
     }
-    // Who starts it again meanwhile keeps the screen first.
-    agents::keep_screen(engine, tmux, agent)
+    let screen = agents::screen_of(tmux, agent);
+    // Who starts it again keeps the screen first: what is shown by then may be of the next launch.
+    let same = engine.reader()?.agent(&agent.key)?.is_some_and(|now| now.wanted == agent.launch);
+    if same { agents::write_screen(engine, agent, screen) } else { Ok(()) }
 }
 
 /// Whether its program runs, as far as it is known which one that is.

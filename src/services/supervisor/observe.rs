@@ -20,10 +20,11 @@ use super::steady::{Jump, Pendulum, Steady};
 use super::stops::Stops;
 use crate::domain::agent::{Agent, AgentKey, AgentStatus, Exit, Health, Quiet};
 use crate::domain::command::AgentWish;
-use crate::domain::health::{Signals, is_news};
+use crate::domain::health::{Rule, Signals, is_news};
 use crate::domain::policy::HealthPolicy;
 use crate::domain::time::Moment;
 use crate::store::read::Vitals;
+use serde_json::Value;
 
 /// How long a launcher that lost its terminal may take to find out whether its tmux server is gone too.
 const LAUNCHER_WORD: Duration = Duration::from_secs(2);
@@ -188,6 +189,7 @@ impl Eye {
         let hangs = unheard.is_some_and(|since| since.elapsed() >= LAUNCHER_HANGS);
         let over = !launcher_lives || hangs || self.is_missing(agent, &record, shown);
         if over || self.is_alone(agent, server_gone) {
+            self.ended.insert(agent.key.clone());
             farewells.end(agent, &record, self.strays.get(&agent.key).cloned().unwrap_or_default(), hangs);
             self.orphans = true;
             return Ok(None);
@@ -212,13 +214,27 @@ impl Eye {
             quiet: quiet.as_ref(),
             stopped: self.stops.look(agent, &record, output_at, now, self.engine.processes.as_ref()),
         };
-        self.tell(agent, &signals, health)?;
+        if !self.lacks(agent, &signals, health, progress) {
+            self.tell(agent, &signals, health)?;
+        }
         Ok(Some(Vitals {
             last_output_at: output_at,
             last_seen_at: now,
             pid: Some(i64::from(record.launcher_pid)),
             last_progress_at: progress.in_worktrees(&agent.key).map(|(at, _)| at),
         }))
+    }
+
+    /// Whether what the last verdict went by is not known to this supervisor yet: who has just begun to look takes
+    /// nothing back, and calls nobody again.
+    fn lacks(&self, agent: &Agent, signals: &Signals<'_>, health: &HealthPolicy, progress: &Progress) -> bool {
+        let Some(output_at) = signals.output_at else { return false };
+        let weaker = |than: Rule| signals.rule(&health.thresholds()) > than;
+        match agent.evidence.get("signal").and_then(Value::as_str) {
+            Some("progress") => weaker(Rule::Stuck) && signals.progress.is_none() && progress.is_open(agent),
+            Some("screen") => weaker(Rule::Input) && self.screens.is_open(agent, output_at),
+            _ => false,
+        }
     }
 
     /// What its signals say, where that is news.
@@ -295,8 +311,10 @@ impl Eye {
         for proc in list.iter().filter(|proc| proc.pid != proc.ppid) {
             children.entry(proc.ppid).or_default().push(proc);
         }
-        self.strays.clear();
-        for (key, known) in &self.records {
+        let there: HashSet<u32> = list.iter().map(|proc| proc.pid).collect();
+        // A launcher that has just ended shows its kin no more: they are still what they were.
+        self.strays.retain(|key, _| self.records.contains_key(key));
+        for (key, known) in self.records.iter().filter(|(_, known)| there.contains(&known.record.launcher_pid)) {
             let mut open = vec![known.record.launcher_pid];
             let (mut strays, mut seen) = (Vec::new(), HashSet::new());
             while let Some(pid) = open.pop() {
@@ -307,9 +325,7 @@ impl Eye {
                     }
                 }
             }
-            if !strays.is_empty() {
-                self.strays.insert(key.clone(), strays);
-            }
+            self.strays.insert(key.clone(), strays);
         }
     }
 

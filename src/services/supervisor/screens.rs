@@ -137,6 +137,11 @@ impl Screens {
         read.sign.as_ref().filter(|_| silent || stands)
     }
 
+    /// Whether what its screen shows is not known yet: it was not read, or may only be about to change.
+    pub fn is_open(&self, agent: &Agent, output_at: Moment) -> bool {
+        self.of(agent).is_none_or(|read| read.sign.is_some() && self.sign(agent, output_at).is_none())
+    }
+
     /// The clock was set.
     pub fn jumped(&mut self, jump: Jump) {
         for read in self.read.values_mut() {

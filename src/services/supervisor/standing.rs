@@ -150,7 +150,7 @@ impl Standing {
             }
         }
         self.seq = Some(seq);
-        let live = engine.home.load_policy(&[]).ok().map(|live| live.policy);
+        let live = engine.home.policy_in_force();
         if live != self.live {
             let compiled = &mut self.compiled;
             self.runs.values_mut().for_each(|open| open.follow(engine, compiled));

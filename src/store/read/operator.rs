@@ -26,6 +26,13 @@ const WAITS_OUTSIDE: &str = "SELECT EXISTS (
 const ANY_ILL: &str =
     "SELECT EXISTS (SELECT 1 FROM agent INDEXED BY agent_ill WHERE run_id = :run AND ill IS NOT NULL)";
 
+/// All suggestions about one subject.
+const SUGGESTIONS_ABOUT: &str = "SELECT doc FROM suggestion INDEXED BY suggestion_target
+     WHERE run_id IS :run AND target = :target";
+
+/// Suggestions by where they stand.
+const SUGGESTION_COUNTS: &str = "SELECT doc ->> '$.state' AS state, count(*) FROM suggestion GROUP BY state";
+
 /// Later than every time there is, as text.
 const LAST_TIME: &str = "~";
 
@@ -86,6 +93,28 @@ impl Reader {
             "SELECT doc FROM decision WHERE run_id = :run ORDER BY target",
             &[(":run", &run_id)],
         )
+    }
+
+    /// All suggestions about one subject of a run, or of the home outside of every run, settled ones too, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn suggestions_about(&self, run_id: Option<&str>, target: &str) -> Result<Vec<Suggestion>, StoreError> {
+        let params: &[(&str, &dyn ToSql)] = &[(":run", &run_id), (":target", &target)];
+        let mut found: Vec<Suggestion> = docs(&self.conn, "suggestion", SUGGESTIONS_ABOUT, params)?;
+        found.sort_by_key(|suggestion| suggestion.created_at);
+        Ok(found)
+    }
+
+    /// How many suggestions there have been, by where they stand.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn suggestion_counts(&self) -> Result<Vec<(String, u32)>, StoreError> {
+        self.with(|conn| {
+            let mut select = conn.prepare_cached(SUGGESTION_COUNTS)?;
+            select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        })
     }
 
     /// What is kept of the adviser about a run, or of its program under [`crate::domain::adviser::PROGRAM`].
@@ -214,6 +243,7 @@ mod tests {
             (WAITS_OUTSIDE, "thread_waits (run_id=?)"),
             (DECISION, "PRIMARY KEY (run_id=? AND target=?)"),
             (ESCALATIONS_ABOUT, "escalation_target (run_id=? AND target=?)"),
+            (SUGGESTIONS_ABOUT, "suggestion_target (run_id=? AND target=?)"),
             (LIMITED_AGENTS, "agent_limited"),
             (ANY_ILL, "agent_ill (run_id=?)"),
             (ADVISER, "PRIMARY KEY (run_id=?)"),

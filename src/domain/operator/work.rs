@@ -1,0 +1,138 @@
+//! Rules 8 and on of spec 2.7: what agents left in the worktrees of a completed run. What is seen there comes from git,
+//! so that it is shown to the rules as it was at the last look.
+
+use super::rules::Found;
+use super::{
+    Action, Ahead, Conclusion, Decision, Dirt, Intent, Kind, Measure, Moment, OperatorMode, RuleMode, Run, RunStatus,
+    Subject, Value, json,
+};
+
+/// The target of what concerns one repository of a workspace.
+pub fn repo_target(workspace: &str, repo: &str) -> String {
+    format!("repo:{workspace}/{repo}")
+}
+
+/// Workspace and repository that a target means.
+pub fn repo_of(target: &str) -> Option<(&str, &str)> {
+    target.strip_prefix("repo:")?.rsplit_once('/')
+}
+
+/// A repository of a completed run as it was last looked at.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RepoSeen {
+    /// Its workspace.
+    pub workspace: String,
+    /// Its name.
+    pub repo: String,
+    /// What is not committed in it.
+    pub dirt: Option<Dirt>,
+    /// What is not in a pull request, where one can be made.
+    pub ahead: Option<Ahead>,
+    /// What was decided about it last: there it stands whether it was tried in vain.
+    pub last: Option<Decision>,
+}
+
+/// What the rules conclude about the repositories of a run. `mode` is how far rules may go with commits at all.
+pub fn work(run: &Run, repos: &[RepoSeen], mode: OperatorMode, measure: &Measure, now: Moment) -> Vec<Conclusion> {
+    if run.status != RunStatus::Completed || run.spec.dry_run || mode == OperatorMode::Off {
+        return Vec::new();
+    }
+    let look = Look { run, mode, measure, now };
+    repos.iter().filter_map(|repo| look.commit(repo).or_else(|| look.request(repo))).collect()
+}
+
+impl Measure {
+    /// Work is handed on without a human only where the rule and the mode of commits both say so.
+    fn hands_on(&self, intent: Intent, mode: OperatorMode) -> Option<Action> {
+        match self.rules.get(intent.word()) {
+            Some(RuleMode::Never) => None,
+            Some(RuleMode::Act) if mode == OperatorMode::Auto => Some(Action::Act),
+            Some(RuleMode::Act | RuleMode::Suggest) | None => Some(Action::Suggest),
+        }
+    }
+}
+
+struct Look<'a> {
+    run: &'a Run,
+    mode: OperatorMode,
+    measure: &'a Measure,
+    now: Moment,
+}
+
+impl Look<'_> {
+    /// Rule 8.
+    fn commit(&self, seen: &RepoSeen) -> Option<Conclusion> {
+        let dirt = seen.dirt.as_ref()?;
+        let more = dirt.files.saturating_sub(dirt.first.len());
+        let tail = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let files = if dirt.files == 1 { "one file is".to_owned() } else { format!("{} files are", dirt.files) };
+        let reason = format!("{files} not committed in {}: {}{tail}", seen.repo, dirt.first.join(", "));
+        let evidence = json!({ "signal": "worktree", "source": "git", "files": dirt.files, "first": dirt.first });
+        self.conclude(seen, Intent::CommitReady, cause(Intent::CommitReady, &dirt.print), reason, evidence)
+    }
+
+    /// Rule 9, for what is clean, or is to stay as it is.
+    fn request(&self, seen: &RepoSeen) -> Option<Conclusion> {
+        let ahead = seen.ahead.as_ref()?;
+        let commits = if ahead.commits == 1 { "one commit".to_owned() } else { format!("{} commits", ahead.commits) };
+        let verb = if ahead.commits == 1 { "is" } else { "are" };
+        let whose = match ahead.request {
+            Some(number) => format!("not in pull request #{number} yet"),
+            None => "in no pull request".to_owned(),
+        };
+        let reason = format!("{commits} of {} {verb} {whose}", seen.repo);
+        let evidence = json!({ "signal": "branch", "source": "git", "commits": ahead.commits, "head": ahead.head });
+        self.conclude(seen, Intent::PrReady, cause(Intent::PrReady, &ahead.head), reason, evidence)
+    }
+
+    fn conclude(
+        &self,
+        seen: &RepoSeen,
+        intent: Intent,
+        cause: String,
+        reason: String,
+        evidence: Value,
+    ) -> Option<Conclusion> {
+        let action = self.measure.hands_on(intent, self.mode)?;
+        let (about, target) = (about(self.run, seen), repo_target(&seen.workspace, &seen.repo));
+        let found = Found { about, target, cause, reason, evidence, considered: Vec::new() };
+        let in_vain = seen
+            .last
+            .as_ref()
+            .filter(|last| last.intent == intent && last.action == Action::Escalate && last.cause == found.cause);
+        Some(match in_vain.filter(|_| action == Action::Act) {
+            Some(last) => failed(found.decide(intent, action), &last.reason, self.measure, self.now),
+            None => found.decide(intent, action),
+        })
+    }
+}
+
+/// Which occurrence: the kind shows in its first word.
+fn cause(intent: Intent, print: &str) -> String {
+    format!("{} {print}", cause_word(intent))
+}
+
+/// The first word of the causes of an intent that hands on work.
+pub const fn cause_word(intent: Intent) -> &'static str {
+    match intent {
+        Intent::PrReady => "head",
+        _ => "change",
+    }
+}
+
+/// The same where it was tried and did not come through: a human is called, and it is not tried again as it is.
+pub fn failed(mut conclusion: Conclusion, why: &str, measure: &Measure, now: Moment) -> Conclusion {
+    conclusion.decision.action = Action::Escalate;
+    why.clone_into(&mut conclusion.decision.reason);
+    conclusion.call = Some((Kind::NotActed, measure.again(now)));
+    conclusion
+}
+
+fn about(run: &Run, seen: &RepoSeen) -> Subject {
+    Subject {
+        run_id: Some(run.id().to_owned()),
+        ticket: run.workspace(&seen.workspace).map(|workspace| workspace.ticket.clone()),
+        workspace: Some(seen.workspace.clone()),
+        ..Subject::default()
+    }
+}

@@ -1,0 +1,168 @@
+//! GitHub's own program `gh`: pull requests are found, opened and changed by it, with the user's own login.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::error::EngineError;
+use super::process::exec::{Exec, ExecError, Output};
+
+/// The longest a call may take.
+const LIMIT: Duration = Duration::from_secs(60);
+/// Bytes kept of what it says.
+const KEPT: usize = 256 * 1024;
+
+/// `gh`, in one checkout.
+#[derive(Debug, Clone, Copy)]
+pub struct Gh<'a> {
+    /// The checkout.
+    pub dir: &'a Path,
+    /// Ends a call.
+    pub cancel: Option<&'a AtomicBool>,
+}
+
+/// A pull request as GitHub has it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Found {
+    /// Its number.
+    pub number: u64,
+    /// Where it is.
+    pub url: String,
+    /// Its title.
+    pub title: String,
+    /// Whether it is a draft.
+    #[serde(default)]
+    pub is_draft: bool,
+}
+
+/// What a new pull request is to be.
+#[derive(Debug, Clone)]
+pub struct New<'a> {
+    /// The branch it is to be merged into.
+    pub base: &'a str,
+    /// The branch that was pushed.
+    pub head: &'a str,
+    /// Its title.
+    pub title: &'a str,
+    /// Its text.
+    pub body: &'a str,
+    /// Whether it is a draft.
+    pub draft: bool,
+    /// Its labels.
+    pub labels: &'a [String],
+    /// Who is asked to review it.
+    pub reviewers: &'a [String],
+}
+
+impl Gh<'_> {
+    /// The open pull request from this branch, if there is one.
+    ///
+    /// # Errors
+    /// When `gh` is not there, nobody is logged in, or GitHub cannot be asked.
+    pub fn open_from(&self, branch: &str) -> Result<Option<Found>, EngineError> {
+        let fields = "number,url,title,isDraft";
+        let out = self.call(&["pr", "list", "--state", "open", "--head", branch, "--limit", "1", "--json", fields])?;
+        let mut found: Vec<Found> = serde_json::from_str(out.trim()).map_err(|error| {
+            EngineError::outside(format!("gh answered in a form that is not understood: {error}"), "update gh")
+        })?;
+        Ok(found.pop())
+    }
+
+    /// Opens a pull request.
+    ///
+    /// # Errors
+    /// What `gh` says.
+    pub fn open(&self, new: &New<'_>) -> Result<Found, EngineError> {
+        let mut args = vec!["pr", "create", "--base", new.base, "--head", new.head];
+        args.extend(["--title", new.title, "--body", new.body]);
+        if new.draft {
+            args.push("--draft");
+        }
+        args.extend(new.labels.iter().flat_map(|label| ["--label", label.as_str()]));
+        args.extend(new.reviewers.iter().flat_map(|reviewer| ["--reviewer", reviewer.as_str()]));
+        let out = self.call(&args)?;
+        let (number, url) = address(&out).ok_or_else(|| {
+            EngineError::outside("gh told no address of the pull request", "gh pr list shows whether it is there")
+        })?;
+        Ok(Found { number, url, title: new.title.to_owned(), is_draft: new.draft })
+    }
+
+    /// Changes title and text of a pull request, as far as they are given.
+    ///
+    /// # Errors
+    /// What `gh` says.
+    pub fn edit(&self, number: u64, title: Option<&str>, body: Option<&str>) -> Result<(), EngineError> {
+        let number = number.to_string();
+        let mut args = vec!["pr", "edit", number.as_str()];
+        args.extend(title.into_iter().flat_map(|title| ["--title", title]));
+        args.extend(body.into_iter().flat_map(|body| ["--body", body]));
+        self.call(&args).map(drop)
+    }
+
+    fn call(&self, args: &[&str]) -> Result<String, EngineError> {
+        let mut exec = Exec::new("gh")
+            .args(args.iter().copied())
+            .cwd(self.dir)
+            .without_env("GIT_")
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env("GH_PROMPT_DISABLED", "1")
+            .env("GH_NO_UPDATE_NOTIFIER", "1")
+            .env("NO_COLOR", "1")
+            .env("GH_PAGER", "cat")
+            .keep_tail(KEPT)
+            .timeout(LIMIT);
+        if let Some(flag) = self.cancel {
+            exec = exec.cancel(flag);
+        }
+        match exec.run() {
+            Ok(output) if output.ok() => Ok(output.text()),
+            Ok(output) => Err(failed(args, &output)),
+            Err(ExecError::Cancelled { .. }) => Err(EngineError::Interrupted("gh".to_owned())),
+            Err(ExecError::Missing { .. }) => Err(EngineError::outside(
+                "gh is not installed or not on PATH: pull requests are made by it",
+                "install GitHub's gh, then: gh auth login",
+            )),
+            Err(error) => Err(EngineError::outside(error.to_string(), "gh auth status says whether GitHub is reached")),
+        }
+    }
+}
+
+fn failed(args: &[&str], output: &Output) -> EngineError {
+    let what = args.iter().take(2).copied().collect::<Vec<_>>().join(" ");
+    let said = output.complaint();
+    // gh's own status for somebody who is not logged in.
+    let hint = if output.status == Some(4) { "gh auth login" } else { "gh auth status says whether GitHub is reached" };
+    EngineError::outside(format!("gh {what} failed: {said}"), hint)
+}
+
+/// The last address of a pull request in a text, with its number.
+fn address(text: &str) -> Option<(u64, String)> {
+    let word = |word: &str| {
+        let (_, rest) = word.split_once("/pull/")?;
+        let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        let end = word.len() - rest.len() + digits.len();
+        Some((digits.parse().ok()?, word.get(..end)?.to_owned()))
+    };
+    text.split_whitespace().filter(|word| word.starts_with("http")).filter_map(word).next_back()
+}
+
+/// Whether `gh` is to be found on a search path.
+pub fn is_on(path: &str) -> bool {
+    std::env::split_paths(path).any(|dir| dir.join("gh").is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_is_found_in_what_gh_says() {
+        let said = "Warning: 1 uncommitted change\nsee https://x/pull/1\nhttps://github.com/acme/shop/pull/23#new\n";
+        assert_eq!(address(said), Some((23, "https://github.com/acme/shop/pull/23".to_owned())));
+        assert_eq!(address("https://github.com/acme/shop/pull/x"), None);
+        assert_eq!(address("nothing"), None);
+    }
+}

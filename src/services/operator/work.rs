@@ -1,0 +1,367 @@
+//! What the rules conclude about worktrees of completed runs, carried out: beside the loop, for a test or a hook takes
+//! its time; and looked at once more before, for what was seen may have passed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use super::{Conduct, Operator, PATIENCE, command, find_suggestion, withdrawn};
+use crate::domain::actor::{Actor, ActorType};
+use crate::domain::command::{Command, EscalationWish, SuggestionWish};
+use crate::domain::escalation::{Kind, Suggestion, SuggestionState};
+use crate::domain::operator::{Action, Conclusion, Intent, Measure, cause_word, failed, repo_of, repo_target, work};
+use crate::domain::pull_request::PullRequest;
+use crate::domain::run::Run;
+use crate::domain::time::Moment;
+use crate::services::committing::{self, Made};
+use crate::services::engine::{Caller, Engine};
+use crate::services::error::EngineError;
+use crate::services::log::Log;
+use crate::services::pull_requests;
+use crate::services::worktrees::{Key, Seen, Worktrees, can_request, see};
+use crate::store::Reader;
+
+/// So many runs are worked on at the same time.
+const MOST_AT_ONCE: usize = 2;
+
+/// The right to commit by rule; with its handle ends what is under way, tests and hooks too.
+#[derive(Debug)]
+pub struct Committer(Arc<Hands>);
+
+/// Where work is handed in.
+#[derive(Debug)]
+pub struct Hands {
+    engine: Arc<Engine>,
+    caller: Caller,
+    conduct: Conduct,
+    ending: Arc<AtomicBool>,
+    /// Who works on which run.
+    working: Mutex<BTreeMap<String, JoinHandle<()>>>,
+}
+
+impl Committer {
+    /// Begins.
+    pub fn begin(engine: &Arc<Engine>, conduct: Conduct) -> Self {
+        Self(Arc::new(Hands {
+            engine: Arc::clone(engine),
+            caller: Caller { actor: Actor::new(ActorType::Operator, "operator"), identity: None },
+            conduct,
+            ending: Arc::default(),
+            working: Mutex::default(),
+        }))
+    }
+
+    /// Says that it is to end, and does not wait for that.
+    pub fn end_soon(&self) {
+        self.0.ending.store(true, Ordering::SeqCst);
+    }
+
+    /// Where work is handed in.
+    pub fn hands(&self) -> Arc<Hands> {
+        Arc::clone(&self.0)
+    }
+}
+
+impl Drop for Committer {
+    fn drop(&mut self) {
+        self.end_soon();
+        let working = std::mem::take(&mut *self.0.working.lock().unwrap_or_else(PoisonError::into_inner));
+        for hand in working.into_values() {
+            let _ = hand.join();
+        }
+    }
+}
+
+impl Hands {
+    /// Has a conclusion carried out, unless something is done to its run already, or much else.
+    fn lend(self: &Arc<Self>, run_id: &str, target: &str) {
+        let mut working = self.working.lock().unwrap_or_else(PoisonError::into_inner);
+        working.retain(|_, hand| !hand.is_finished());
+        if self.ending.load(Ordering::SeqCst) || working.contains_key(run_id) || working.len() >= MOST_AT_ONCE {
+            return;
+        }
+        let (hands, id, target) = (Arc::clone(self), run_id.to_owned(), target.to_owned());
+        let work = move || {
+            if let Err(error) = hands.act(&id, &target) {
+                Log::new(&hands.engine.home).line("operator", &format!("{target} of {id}: {error}"));
+            }
+        };
+        if let Ok(hand) = std::thread::Builder::new().name("committer".to_owned()).spawn(work) {
+            working.insert(run_id.to_owned(), hand);
+        }
+    }
+
+    /// Commits one repository where the rule still wants it. What does not come through calls a human.
+    fn act(&self, run_id: &str, target: &str) -> Result<(), EngineError> {
+        let (engine, caller) = (&self.engine, &self.caller);
+        let _lease = match engine.lease_run(run_id, "commit", caller) {
+            // Who works on the run has it; what is still to be done then is seen again.
+            Err(EngineError::Busy { .. }) => return Ok(()),
+            lease => lease?,
+        };
+        let measure = self.conduct.measure(engine, run_id)?;
+        let Some(conclusion) = conclude_now(engine, run_id, target, &measure)? else { return Ok(()) };
+        let wanted = Wanted { run_id, intent: conclusion.decision.intent, only: only(target) };
+        let done = Work::ready(engine, caller, &wanted, Some(&self.ending)).and_then(|work| {
+            // Written down before it is done: also who is killed meanwhile has acted.
+            if work.is_nothing() || engine.order(caller, &command(engine, conclusion.clone()))?.events.is_empty() {
+                return Ok(());
+            }
+            match work.carry_out(engine, caller, run_id)?.is_empty() {
+                false => Ok(()),
+                true => Err(EngineError::refused("git saw nothing in it that it could commit", "look there")),
+            }
+        });
+        match done {
+            Err(error) if !error.is_interruption() => {
+                let what = if wanted.intent == Intent::PrReady { "handed on in a pull request" } else { "committed" };
+                let why = format!("{target} could not be {what}: {error}");
+                engine.order(caller, &command(engine, failed(conclusion, &why, &measure, engine.now())))?;
+                Ok(())
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+}
+
+/// What is to be handed on.
+struct Wanted<'a> {
+    run_id: &'a str,
+    intent: Intent,
+    only: Option<(String, String)>,
+}
+
+/// What was looked at and may be handed on: all checks passed.
+enum Work {
+    Commit(committing::Prepared, committing::Options),
+    Request(pull_requests::Prepared, pull_requests::Options),
+}
+
+impl Work {
+    fn ready(
+        engine: &Engine,
+        caller: &Caller,
+        wanted: &Wanted<'_>,
+        cancel: Option<&Arc<AtomicBool>>,
+    ) -> Result<Self, EngineError> {
+        let (only, cancel) = (wanted.only.clone(), cancel.cloned());
+        if wanted.intent == Intent::PrReady {
+            let options = pull_requests::Options { only, cancel, ..pull_requests::Options::default() };
+            return Ok(Self::Request(pull_requests::ready(engine, caller, wanted.run_id, &options)?, options));
+        }
+        let options = committing::Options { only, cancel, ..committing::Options::default() };
+        Ok(Self::Commit(committing::ready(engine, wanted.run_id, &options)?, options))
+    }
+
+    /// Whether nothing is left to do.
+    fn is_nothing(&self) -> bool {
+        match self {
+            Self::Commit(prepared, _) => prepared.ready.is_empty(),
+            Self::Request(prepared, _) => prepared.ready.is_empty(),
+        }
+    }
+
+    fn carry_out(&self, engine: &Engine, caller: &Caller, run_id: &str) -> Result<Vec<Done>, EngineError> {
+        match self {
+            Self::Commit(prepared, options) => {
+                let made = committing::carry_out(engine, caller, run_id, prepared, options)?;
+                Ok(made.into_iter().map(Done::Commit).collect())
+            }
+            Self::Request(prepared, options) => {
+                let done = pull_requests::carry_out(engine, caller, run_id, prepared, options)?;
+                Ok(done.into_iter().map(|request| Done::Request(Box::new(request))).collect())
+            }
+        }
+    }
+}
+
+/// What an accepted suggestion brought about in a repository.
+#[derive(Debug, Clone)]
+pub enum Done {
+    /// A commit.
+    Commit(Made),
+    /// A pull request, opened or brought up to date.
+    Request(Box<PullRequest>),
+}
+
+impl Done {
+    /// In words.
+    pub fn words(&self) -> String {
+        match self {
+            Self::Commit(made) => made.words(),
+            Self::Request(request) => request.words(),
+        }
+    }
+}
+
+fn only(target: &str) -> Option<(String, String)> {
+    repo_of(target).map(|(workspace, repo)| (workspace.to_owned(), repo.to_owned()))
+}
+
+/// What the rules want done now in one repository, as it is now.
+fn conclude_now(
+    engine: &Engine,
+    run_id: &str,
+    target: &str,
+    measure: &Measure,
+) -> Result<Option<Conclusion>, EngineError> {
+    let conclusions = conclude_work(engine, &engine.run(run_id)?, measure)?;
+    Ok(conclusions.into_iter().find(|found| found.decision.target == target && found.decision.action == Action::Act))
+}
+
+/// What the rules conclude about the worktrees of a completed run as git shows them now. Nothing is changed.
+///
+/// # Errors
+/// What git or the store says.
+pub fn conclude_work(engine: &Engine, run: &Run, measure: &Measure) -> Result<Vec<Conclusion>, EngineError> {
+    let (reader, policy) = (engine.reader()?, engine.policy_of(run.id())?);
+    let mut conclusions = Vec::new();
+    for workspace in reader.workspaces(run.id())?.iter().filter(|workspace| !workspace.removed) {
+        let seen = see(&engine.git, &reader, (&policy, can_request(engine)), run, workspace)?;
+        conclusions.extend(work(run, &seen, policy.git_pr.mode, measure, engine.now()));
+    }
+    Ok(conclusions)
+}
+
+impl Operator {
+    /// Asks the rules about what was seen in the worktrees of completed runs.
+    pub(super) fn look_at_work(
+        &mut self,
+        engine: &Engine,
+        reader: &Reader,
+        worktrees: &Worktrees,
+        live: Option<&Measure>,
+        now: Moment,
+    ) -> Result<Vec<String>, EngineError> {
+        let known = worktrees.known();
+        if known.is_empty() {
+            return Ok(Vec::new());
+        }
+        // The same look by the same measure says the same: of five hundred runs only those with news are gone into.
+        self.heard.retain(|key, _| known.contains_key(key));
+        let measure = self.measure(engine, live, None)?;
+        let mine = |run_id: &str| self.conduct.only.as_deref().is_none_or(|only| only == run_id);
+        let heard = |key: &Key, at: Moment| self.heard.get(key).is_some_and(|(then, by)| *then == at && *by == measure);
+        let news: Vec<_> = known.into_iter().filter(|(key, seen)| mine(&key.0) && !heard(key, seen.at)).collect();
+        if news.is_empty() {
+            return Ok(Vec::new());
+        }
+        let standing = standing(reader)?;
+        let mut complaints = Vec::new();
+        for (key, seen) in news {
+            match self.look_at_seen(engine, reader, (&key.0, &seen), &standing, (live, now)) {
+                Ok(true) => drop(self.heard.insert(key, (seen.at, measure.clone()))),
+                Ok(false) => {}
+                Err(error) => complaints.push(format!("rules for the worktrees of run {}: {error}", key.0)),
+            }
+        }
+        Ok(complaints)
+    }
+
+    /// Whether all that this look says is said: what is to be done is asked again until it is.
+    fn look_at_seen(
+        &mut self,
+        engine: &Engine,
+        reader: &Reader,
+        (run_id, seen): (&str, &Seen),
+        standing: &BTreeSet<(String, String)>,
+        (live, now): (Option<&Measure>, Moment),
+    ) -> Result<bool, EngineError> {
+        let stands = |target: &str| standing.contains(&(run_id.to_owned(), target.to_owned()));
+        let mut over = Vec::new();
+        for repo in &seen.repos {
+            let target = repo_target(&repo.workspace, &repo.repo);
+            let gone = [(Intent::CommitReady, repo.dirt.is_none()), (Intent::PrReady, repo.ahead.is_none())];
+            over.extend(
+                gone.into_iter()
+                    .filter(|(_, gone)| *gone && stands(&target))
+                    .map(|(intent, _)| (target.clone(), intent)),
+            );
+        }
+        if over.is_empty() && seen.repos.iter().all(|repo| repo.dirt.is_none() && repo.ahead.is_none()) {
+            return Ok(true);
+        }
+        // What has happened since may have changed it: git is asked again.
+        let Some(run) = reader.run(run_id)?.filter(|run| run.last_seq == seen.seq) else { return Ok(true) };
+        over.iter().try_for_each(|(target, intent)| handed_on(engine, run_id, target, *intent))?;
+        let measure = self.measure(engine, live, Some(run_id))?;
+        let mode = engine.policy_of(run_id)?.git_pr.mode;
+        let (act, tell): (Vec<_>, Vec<_>) = work(&run, &seen.repos, mode, &measure, now)
+            .into_iter()
+            .partition(|conclusion| conclusion.decision.action == Action::Act);
+        if let Some(conclusion) = act.first() {
+            self.next = self.next.min(now.plus(measure.interval));
+            self.hands.lend(run_id, &conclusion.decision.target);
+        }
+        self.carry_out(engine, reader, tell, now)?;
+        Ok(act.is_empty())
+    }
+}
+
+/// The repositories about which something is offered, or a human is called because it could not be done.
+fn standing(reader: &Reader) -> Result<BTreeSet<(String, String)>, EngineError> {
+    let offers = reader.suggestions(None, true)?.into_iter().filter(|offer| offer.intent.hands_on_work());
+    let calls = reader.escalations(None, true)?.into_iter().filter(|call| call.kind == Kind::NotActed);
+    let offers = offers.map(|offer| (offer.run_id, offer.target));
+    let all = offers.chain(calls.map(|call| (call.run_id, call.target)));
+    Ok(all
+        .filter_map(|(run_id, target)| Some((run_id?, target)))
+        .filter(|(_, target)| repo_of(target).is_some())
+        .collect())
+}
+
+/// Nothing is left of this kind in a repository: what was offered about it is withdrawn, and calls about it end.
+///
+/// # Errors
+/// What the store says.
+pub fn handed_on(engine: &Engine, run_id: &str, target: &str, intent: Intent) -> Result<(), EngineError> {
+    let (reader, caller) = (engine.reader()?, Caller::system("rules"));
+    let note = match intent {
+        Intent::PrReady => "no pull request is to be made of it any more",
+        _ => "nothing is left to commit",
+    };
+    let offers = reader.suggestions(Some(run_id), true)?;
+    for offer in offers.into_iter().filter(|offer| offer.target == target && offer.intent == intent) {
+        let wish = SuggestionWish::Withdraw { reason: note.to_owned() };
+        engine.order(&caller, &Command::Suggestion { suggestion_id: offer.suggestion_id, wish })?;
+    }
+    let calls = reader.escalations_about(Some(run_id), target)?;
+    let other = if intent == Intent::PrReady { Intent::CommitReady } else { Intent::PrReady };
+    let about = |cause: &str| !cause.starts_with(cause_word(other));
+    for call in calls.into_iter().filter(|call| call.stands() && call.kind == Kind::NotActed && about(&call.cause)) {
+        // Not a human's word: where it cannot be done again they are called again.
+        let wish = EscalationWish::Resolve { note: Some(note.to_owned()) };
+        engine.order(&caller, &Command::Escalation { escalation_id: call.escalation_id, wish })?;
+    }
+    Ok(())
+}
+
+/// Accepts what was offered about a worktree: it is looked at as it is now, and handed on where all checks pass. Where
+/// one does not, nothing was accepted.
+pub(super) fn accept(
+    engine: &Engine,
+    caller: &Caller,
+    suggestion: &Suggestion,
+) -> Result<(Suggestion, Vec<Done>), EngineError> {
+    let run_id = suggestion.run_id.clone().unwrap_or_default();
+    let _lease = engine.lease_run_within(&run_id, "accept", caller, PATIENCE)?;
+    let id = &suggestion.suggestion_id;
+    let wanted = Wanted { run_id: &run_id, intent: suggestion.intent, only: only(&suggestion.target) };
+    let work = match find_suggestion(engine, id)?.state {
+        SuggestionState::Open => Some(Work::ready(engine, caller, &wanted, None)?),
+        SuggestionState::Accepted | SuggestionState::Dismissed | SuggestionState::Withdrawn => None,
+    };
+    if work.as_ref().is_some_and(Work::is_nothing) {
+        handed_on(engine, &run_id, &suggestion.target, suggestion.intent)?;
+        return Err(withdrawn(id, &run_id));
+    }
+    let wish = SuggestionWish::Accept { cooldown_until: None };
+    engine.order(caller, &Command::Suggestion { suggestion_id: id.clone(), wish })?;
+    let settled = find_suggestion(engine, id)?;
+    match (settled.state, work) {
+        (SuggestionState::Withdrawn, _) => Err(withdrawn(id, &run_id)),
+        (_, Some(work)) => Ok((settled, work.carry_out(engine, caller, &run_id)?)),
+        (_, None) => Ok((settled, Vec::new())),
+    }
+}

@@ -1,0 +1,182 @@
+//! What completed runs hold in their worktrees, as git tells it: asked beside the loop, one workspace at a time, and
+//! each at most so often. Nothing of it matters to who comes after: git still knows.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::committing::{dirt, is_allowed};
+use super::engine::Engine;
+use super::error::EngineError;
+use super::gates::{source_of, unmerged};
+use super::git::Git;
+use super::supervisor::Jump;
+use super::{gh, own_work};
+use crate::domain::event::Worktree;
+use crate::domain::operator::{Ahead, RepoSeen, repo_target};
+use crate::domain::policy::Policy;
+use crate::domain::run::{Run, RunStatus};
+use crate::domain::scene::Workspace;
+use crate::domain::time::Moment;
+use crate::store::Reader;
+
+/// A run and the name of one of its workspaces.
+pub type Key = (String, String);
+
+/// What was seen in a workspace.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// When.
+    pub at: Moment,
+    /// How far the run's journal was then: what has happened since may have changed it.
+    pub seq: i64,
+    /// Its repositories; none where git could not tell.
+    pub repos: Vec<RepoSeen>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    known: BTreeMap<Key, Seen>,
+    /// Whether git is being asked.
+    pending: bool,
+    /// How often it has answered.
+    answers: u64,
+}
+
+/// What is known of the worktrees of completed runs.
+#[derive(Debug, Default)]
+pub struct Worktrees {
+    shared: Arc<Mutex<Shared>>,
+    asker: Option<Sender<Workspace>>,
+}
+
+impl Worktrees {
+    /// Has git asked about the workspace that was looked at longest ago, where that is due.
+    pub fn look<'a>(
+        &mut self,
+        runs: impl Iterator<Item = (&'a Run, &'a [Workspace])>,
+        every: Duration,
+        engine: &Arc<Engine>,
+        now: Moment,
+    ) {
+        let completed = runs.filter(|(run, _)| run.status == RunStatus::Completed && !run.spec.dry_run);
+        let there = completed.flat_map(|(_, workspaces)| workspaces).filter(|workspace| !workspace.removed);
+        let there: BTreeMap<Key, &Workspace> =
+            there.map(|workspace| ((workspace.run_id.clone(), workspace.name.clone()), workspace)).collect();
+        let mut shared = self.shared();
+        shared.known.retain(|key, _| there.contains_key(key));
+        let at = |key: &Key| shared.known.get(key).map(|seen| seen.at);
+        let oldest = there.iter().map(|(key, workspace)| (at(key), *workspace)).min_by_key(|(at, _)| *at);
+        let due = oldest.filter(|(at, _)| at.is_none_or(|at| now.since(at) >= every));
+        let Some((_, workspace)) = due.filter(|_| !shared.pending) else { return };
+        shared.pending = true;
+        drop(shared);
+        self.ask(workspace, engine);
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ask(&mut self, workspace: &Workspace, engine: &Arc<Engine>) {
+        if self.asker.is_none() {
+            let (sender, questions) = channel();
+            let (engine, shared) = (Arc::clone(engine), Arc::clone(&self.shared));
+            let thread = std::thread::Builder::new().name("worktrees".to_owned());
+            if thread.spawn(move || answer(&engine, &questions, &shared)).is_ok() {
+                self.asker = Some(sender);
+            }
+        }
+        if self.asker.as_ref().is_none_or(|asker| asker.send(workspace.clone()).is_err()) {
+            self.asker = None;
+            self.shared().pending = false;
+        }
+    }
+
+    /// How often git has answered: it is another number after each answer.
+    pub fn answers(&self) -> u64 {
+        self.shared().answers
+    }
+
+    /// All that is known.
+    pub fn known(&self) -> BTreeMap<Key, Seen> {
+        self.shared().known.clone()
+    }
+
+    /// The clock was set.
+    pub fn jumped(&mut self, jump: Jump) {
+        self.shared().known.values_mut().for_each(|seen| seen.at = jump.carry(seen.at));
+    }
+}
+
+/// Asks git for as long as somebody wants to know.
+fn answer(engine: &Engine, questions: &Receiver<Workspace>, shared: &Mutex<Shared>) {
+    for workspace in questions {
+        let at = engine.now();
+        let (seq, repos) = seen_now(engine, &workspace).unwrap_or_default();
+        let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.known.insert((workspace.run_id.clone(), workspace.name.clone()), Seen { at, seq, repos });
+        shared.answers += 1;
+        shared.pending = false;
+    }
+}
+
+/// How far the journal is first: what happens while git looks makes its answer old.
+fn seen_now(engine: &Engine, workspace: &Workspace) -> Result<(i64, Vec<RepoSeen>), EngineError> {
+    let reader = engine.reader()?;
+    let Some(run) = reader.run(&workspace.run_id)? else { return Ok((0, Vec::new())) };
+    let policy = engine.policy_of(run.id())?;
+    let repos = see(&engine.git, &reader, (&policy, can_request(engine)), &run, workspace)?;
+    Ok((run.last_seq, repos))
+}
+
+/// Whether pull requests can be made here at all: who has no `gh` is offered none.
+pub fn can_request(engine: &Engine) -> bool {
+    engine.surroundings.variables.get("PATH").is_some_and(|path| gh::is_on(path))
+}
+
+/// What is committed and handed on nowhere; nothing where the repository has no remote to hand it on to.
+fn ahead(
+    git: &Git,
+    reader: &Reader,
+    run: &Run,
+    (workspace, tree): (&Workspace, &Worktree),
+) -> Result<Option<Ahead>, EngineError> {
+    let repo = Path::new(source_of(run, tree));
+    let commits = unmerged(git, reader, run, workspace, tree)?;
+    if commits == 0 || git.origin(repo)?.is_none() {
+        return Ok(None);
+    }
+    let request = reader.pull_request(run.id(), &workspace.name, &tree.repo)?.map(|request| request.number);
+    Ok(Some(Ahead { commits, head: git.tip_of(repo, &tree.branch)?, request }))
+}
+
+/// What the repositories of a workspace hold now, those left out that nothing may be committed in. Whether something is
+/// ahead is looked at only where a pull request `can` be made of it.
+///
+/// # Errors
+/// What git or the store says.
+pub fn see(
+    git: &Git,
+    reader: &Reader,
+    (policy, can): (&Policy, bool),
+    run: &Run,
+    workspace: &Workspace,
+) -> Result<Vec<RepoSeen>, EngineError> {
+    let allowed = workspace.worktrees.iter().filter(|tree| is_allowed(policy, &tree.repo));
+    let mut seen = Vec::new();
+    for tree in allowed.filter(|tree| Path::new(&tree.path).is_dir()) {
+        let changes = own_work::changes(git, reader, workspace, tree)?;
+        let last = reader.decision(Some(&workspace.run_id), &repo_target(&workspace.name, &tree.repo))?;
+        seen.push(RepoSeen {
+            workspace: workspace.name.clone(),
+            repo: tree.repo.clone(),
+            dirt: dirt(tree, &changes.others),
+            ahead: if can { ahead(git, reader, run, (workspace, tree))? } else { None },
+            last: last.map(|last| last.decision),
+        });
+    }
+    Ok(seen)
+}
