@@ -184,6 +184,7 @@ table! {
     Action::Resolve, [c('v')], "resolve", "Resolve the escalation with a note", &[Home], false, 18, CALLS;
     Action::NextWaiting, [c('w')], "next waiting", "The next thing that waits for a human, anywhere", PAGES, false, 12, ALL;
     Action::Filter, [c('/')], "filter", "Narrow the list as you type; esc clears", &[Home, Operator], false, 70, LISTS;
+    Action::Mark, [c(' ')], "mark", "Mark the row, or unmark it: what can be done to many is done to all that are marked, asked once", &[Home], false, 71, LISTS;
     Action::Operator, [c('O')], "operator", "The operator: what the rules concluded, restarts used, dead letters", &[Home, Run, Thread], false, 0, ALL;
     Action::Mode, [c('M')], "mode", "Who decides: off, assist or auto; written into the policy file", &[Operator], false, 14, CALLS;
     Action::Retry, [c('t')], "try again", "Try the letter again", &[Operator], false, 11, CALLS;
