@@ -190,7 +190,6 @@ table! {
     Action::Retry, [c('t')], "try again", "Try the letter again", &[Operator], false, 11, CALLS;
     Action::Drop, [c('D')], "drop", "Leave undone what the letter was to do", &[Operator], true, 13, CALLS;
     Action::SinceLeft, [c('L')], "since you left", "What happened since you left, once more", PAGES, false, 0, ALL;
-    Action::Mark, [c(' ')], "mark", "Mark the row, or unmark it: what can be done to many is done to all that are marked, asked once", &[Home], false, 71, LISTS;
     Action::AllAgents, [c('.')], "all agents", "Agents of all runs, or of the selected one", &[Home], false, 0, AGENTS;
     Action::Send, [ctrl('s'), ALT_ENTER], "send", "Send what was written", &[Text], false, 10, ALL;
     Action::Edit, [ctrl('e')], "editor", "Write it in $VISUAL or $EDITOR, and come back", &[Text], false, 25, ALL;
