@@ -237,7 +237,13 @@ impl Escalation {
     /// Whether it is due to call again. A thread that waits is told of again by its rule, with how long it waits.
     pub fn is_due(&self, now: Moment) -> bool {
         let by_its_rule = self.kind == Kind::Sla && self.state == EscalationState::Open;
-        self.stands() && !by_its_rule && self.due_at.is_some_and(|due| due <= now)
+        self.stands() && !by_its_rule && self.due_at.is_some_and(|due| due <= now || self.called_by_another_clock(now))
+    }
+
+    /// Whether it called the last time before the clock was set back: it is not silent until that time comes again. Until
+    /// when a human wants it silent is his own word.
+    fn called_by_another_clock(&self, now: Moment) -> bool {
+        self.state == EscalationState::Open && self.notified_at.unwrap_or(self.opened_at).is_of_another_clock(now)
     }
 
     /// Whether it calls now: open, or acknowledged and due again.

@@ -254,6 +254,8 @@ pub struct Measure {
     pub stale_age: Duration,
     /// When an escalation calls again, and how long a thread may wait.
     pub call_again: Duration,
+    /// Since when the clock is known to have gone evenly: what one told that was set back since is counted from then.
+    pub even_since: Moment,
 }
 
 impl Measure {
@@ -270,7 +272,14 @@ impl Measure {
             input_wait: seconds(input_seconds),
             stale_age: seconds(policy.stale_run_age_seconds),
             call_again: seconds(sla_minutes.saturating_mul(60)),
+            even_since: Moment::default(),
         }
+    }
+
+    /// The end of a span that is at most `longest` long. One that lies further ahead began by a clock that was set back
+    /// since: to wait for it would be to wait for that clock, so that it is waited for once more from when it was set.
+    pub(super) fn attainable(&self, until: Moment, longest: Duration, now: Moment) -> Moment {
+        if until.minus(longest).is_of_another_clock(now) { self.even_since.plus(longest) } else { until }
     }
 
     /// What comes of this intent where its rule fires; `None` when the rule is switched off.

@@ -44,12 +44,13 @@ impl Conduct {
     /// # Errors
     /// When neither the live policy nor the run's own can be read.
     pub fn measure(&self, engine: &Engine, run_id: &str) -> Result<Measure, EngineError> {
-        Ok(self.measure_by(&engine.policy_of(run_id)?))
+        Ok(Measure { even_since: engine.now(), ..self.measure_by(&engine.policy_of(run_id)?) })
     }
 
     /// Those that hold outside of every run: the live policy's, else the defaults.
     pub fn measure_outside(&self, engine: &Engine) -> Measure {
-        self.measure_by(&engine.home.load_policy(&[]).map_or_else(|_| Policy::default(), |live| live.policy))
+        let live = engine.home.load_policy(&[]).map_or_else(|_| Policy::default(), |live| live.policy);
+        Measure { even_since: engine.now(), ..self.measure_by(&live) }
     }
 
     fn measure_by(&self, policy: &Policy) -> Measure {
@@ -77,18 +78,20 @@ pub struct Operator {
     seq: i64,
     /// When to look again at the latest.
     next: Moment,
+    /// Since when the clock goes evenly, as far as is known here.
+    even_since: Option<Moment>,
 }
 
 impl Operator {
     /// An operator that has not looked yet.
     pub fn new(conduct: Conduct, adviser: Arc<Desk>) -> Self {
         let caller = Caller { actor: Actor::new(ActorType::Operator, "operator"), identity: None };
-        Self { conduct, adviser, caller, seq: -1, next: Moment::default() }
+        Self { conduct, adviser, caller, seq: -1, next: Moment::default(), even_since: None }
     }
 
     /// The clock was set: when to look again is not known any more.
     pub fn jumped(&mut self) {
-        self.next = Moment::default();
+        (self.next, self.even_since) = (Moment::default(), None);
     }
 
     /// Evaluates the rules when something happened, something is due, or the interval is over.
@@ -96,6 +99,7 @@ impl Operator {
     /// # Errors
     /// When the store cannot be used; what went wrong with one run is returned as words.
     pub fn turn(&mut self, engine: &Engine, progress: &Progress, now: Moment) -> Result<Vec<String>, EngineError> {
+        self.even_since = self.even_since.or(Some(now));
         let reader = engine.reader()?;
         let seq = reader.last_seq()?;
         if seq == self.seq && now < self.next {
@@ -165,11 +169,12 @@ impl Operator {
 
     /// The measure of a run, or of what is outside of every run: the live policy's, else the run's own or the defaults.
     fn measure(&self, engine: &Engine, live: Option<&Measure>, run_id: Option<&str>) -> Result<Measure, EngineError> {
-        match (live, run_id) {
-            (Some(live), _) => Ok(live.clone()),
-            (None, Some(run_id)) => self.conduct.measure(engine, run_id),
-            (None, None) => Ok(self.conduct.measure_outside(engine)),
-        }
+        let measure = match (live, run_id) {
+            (Some(live), _) => live.clone(),
+            (None, Some(run_id)) => self.conduct.measure(engine, run_id)?,
+            (None, None) => self.conduct.measure_outside(engine),
+        };
+        Ok(Measure { even_since: self.even_since.unwrap_or(measure.even_since), ..measure })
     }
 
     fn look_after(

@@ -222,11 +222,10 @@ impl<'a> View<'a> {
 
     /// When it was last looked at. What lies ahead was told before the clock was set back: it says nothing.
     fn last_seen(&self, agent: &Agent, vitals: Option<&Vitals>) -> Option<Moment> {
-        let ahead = self.now.plus(Duration::from_secs(SEEN_WITHIN_SECONDS));
         [vitals.map(|vitals| vitals.last_seen_at), Some(agent.since)]
             .into_iter()
             .flatten()
-            .filter(|at| *at <= ahead)
+            .filter(|at| !at.is_of_another_clock(self.now))
             .max()
     }
 
