@@ -65,7 +65,8 @@ fn supervise(session: &Session, args: &OperatorArgs) -> Result<Reply, Failure> {
     // A broken policy is no policy to act by.
     let policy = home.load_policy(&[])?.policy;
     let caller = Caller::new(session, &policy, args.notify_cmd.as_deref(), args.no_bell)?;
-    let conduct = Conduct { mode: args.llm_mode.map(Into::into), interval: args.interval, only: only.clone() };
+    let conduct =
+        Conduct { mode: args.llm_mode.map(Into::into), interval: args.interval, only: only.clone(), patience: None };
     let cancel = Arc::new(AtomicBool::new(false));
     let _signals = follow::cancel_on_signals(&cancel);
     let engine = session.engine()?;

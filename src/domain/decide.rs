@@ -13,6 +13,7 @@ mod agent;
 mod control;
 mod delivery;
 mod escalation;
+mod held;
 mod operator;
 mod outbox;
 mod run;
@@ -99,6 +100,10 @@ fn decide_any(scene: &Scene, command: &Command, context: &Context) -> Result<Dec
         Command::Escalation { escalation_id, wish } => {
             may_run(scene, context)?;
             escalation::decide(scene, escalation_id, wish, context).map(Decided::from)
+        }
+        Command::Held { run_id, held, due_at, escalation_id } => {
+            may_run(scene, context)?;
+            held::decide(scene, run_id, held, *due_at, escalation_id).map(Decided::from)
         }
         Command::Suggestion { suggestion_id, wish } => {
             may_run(scene, context)?;

@@ -96,6 +96,9 @@ impl fmt::Display for Kind {
 /// The target of what concerns the tmux server: it belongs to no run.
 pub const TMUX_TARGET: &str = "tmux";
 
+/// The target of what concerns the right to act on a run: somebody has it and does not let go.
+pub const LEASE_TARGET: &str = "lease";
+
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

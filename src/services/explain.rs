@@ -8,9 +8,9 @@ use super::process::lease::Holder;
 use super::view::{self, RESPONDS_WITHIN, View};
 use super::words::words_of;
 use crate::domain::agent::AgentKey;
-use crate::domain::escalation::Escalation;
+use crate::domain::escalation::{Escalation, LEASE_TARGET};
 use crate::domain::event::{Event, Fact};
-use crate::domain::operator::Decision;
+use crate::domain::operator::{Action, Decision};
 use crate::domain::time::{Moment, age};
 
 mod adviser;
@@ -104,9 +104,18 @@ fn ago(now: Moment, at: Option<Moment>) -> String {
     at.map_or_else(|| "unknown".to_owned(), |at| format!("{} ago", age(now.since(at))))
 }
 
+/// What became of a decision since it was journaled.
+#[derive(Debug, Clone, Copy, Default)]
+struct Since<'a> {
+    /// What it is about has changed.
+    over: bool,
+    /// Who has the run, so that nothing is done about it.
+    held: Option<&'a str>,
+}
+
 /// What the rules concluded about one subject last.
-/// What the rules last decided. `over`: what it is about has changed since.
-fn decision_lines(now: Moment, at: Moment, decision: &Decision, over: bool) -> Vec<Line> {
+fn decision_lines(now: Moment, at: Moment, decision: &Decision, since: Since<'_>) -> Vec<Line> {
+    let over = since.over;
     let due = match decision.due_at {
         Some(due) if due > now => format!(", due in {}", age(due.since(now))),
         Some(_) | None => String::new(),
@@ -123,8 +132,32 @@ fn decision_lines(now: Moment, at: Moment, decision: &Decision, over: bool) -> V
         line("decided", format!("{}, cause: {}", ago(now, Some(at)), decision.cause)),
     ];
     let others = &decision.considered;
-    lines.extend(others.iter().map(|other| not(format!("not {}", other.intent.word()), other.why_not.clone())));
+    lines.extend(others.iter().map(|other| {
+        let waited = decision.action == Action::Nothing && other.intent == decision.intent && !over;
+        let due = decision.due_at.filter(|_| waited);
+        not(format!("not {}", other.intent.word()), why_not_yet(now, &other.why_not, due, since.held))
+    }));
     lines
+}
+
+/// Why something was not done that was to be done at a time: as long as that is to come because of what was in the way
+/// of it then, and afterwards because of what is in the way now.
+fn why_not_yet(now: Moment, why: &str, due: Option<Moment>, held: Option<&str>) -> String {
+    match (due, held) {
+        (None, _) => why.to_owned(),
+        (Some(due), _) if due > now => format!("{why}: that is so at {}", due.clock(now)),
+        (Some(due), Some(held)) => format!("it was due {}, but {held}", ago(now, Some(due))),
+        (Some(due), None) => format!("{why}; that was so {}, and the rules have not looked since", ago(now, Some(due))),
+    }
+}
+
+/// Who has a run, where somebody has; also one of whom only the call says so that he is in the way.
+fn held(view: &View<'_>, run_id: &str) -> Result<Option<String>, EngineError> {
+    if let Some(holder) = view.run_holder(run_id) {
+        return Ok(Some(view.held_by(&holder)));
+    }
+    let calls = view.reader.escalations_about(Some(run_id), LEASE_TARGET)?;
+    Ok(calls.into_iter().find(Escalation::stands).map(|call| call.reason))
 }
 
 fn escalation_lines(now: Moment, escalations: &[Escalation]) -> Vec<Line> {
@@ -173,7 +206,7 @@ fn leases(view: &View<'_>, run_id: Option<&str>) -> (Vec<Line>, Value) {
     if run_id.is_some() {
         let words = match &working {
             None => "free".to_owned(),
-            Some(holder) => format!("{} by {} (process {})", holder.operation, holder.holder, holder.pid),
+            Some(holder) => view.held_by(holder),
         };
         lines.push(line("run", words));
     }
@@ -228,8 +261,10 @@ fn escalation(view: &View<'_>, id: &str) -> Result<Explanation, EngineError> {
     }));
     about.extend(call.note.clone().map(|note| line("note", note)));
     about.push(not("ends", "by itself when its cause is gone, or by a human who resolves it"));
-    let decided =
-        last.as_ref().map(|last| decision_lines(view.now, last.at, &last.decision, false)).unwrap_or_default();
+    let decided = last
+        .as_ref()
+        .map(|last| decision_lines(view.now, last.at, &last.decision, Since::default()))
+        .unwrap_or_default();
     let (lines, leases) = leases(view, call.run_id.as_deref());
     Ok(Explanation {
         title: format!("escalation {} ({})", call.escalation_id, call.kind),
@@ -261,6 +296,8 @@ fn decided(view: &View<'_>, id: &str) -> Result<Explanation, EngineError> {
     let last = view.reader.decision(run_id, &decision.target)?;
     let current = last.is_some_and(|last| last.decision == *decision);
     let (advice, advised) = adviser::of_decision(view, run_id, &decision.target, event.occurred_at)?;
+    let busy = run_id.filter(|_| current).map(|run_id| held(view, run_id)).transpose()?.flatten();
+    let since = Since { over: !current, held: busy.as_deref() };
     let stands = match current {
         true => "the last one about its subject",
         false => "another one about its subject came after it",
@@ -269,7 +306,7 @@ fn decided(view: &View<'_>, id: &str) -> Result<Explanation, EngineError> {
         title: format!("decision {} about {}", event.seq, decision.target),
         stands: format!("{stands}: {}", decision.reason),
         parts: [
-            part("Rule", decision_lines(view.now, event.occurred_at, decision, false)),
+            part("Rule", decision_lines(view.now, event.occurred_at, decision, since)),
             part("Adviser", advice),
             part("Evidence", fields(&decision.evidence)),
         ]

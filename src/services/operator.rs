@@ -20,8 +20,12 @@ use crate::domain::run::{Run, RunStatus};
 use crate::domain::time::Moment;
 use crate::store::{Reader, StoreError};
 
+mod held;
 mod sight;
 
+use held::InTheWay;
+
+pub use held::{held_by, patience};
 pub use sight::{conclude, conclude_limits, conclude_outside, questions};
 
 /// How long a command waits for another one on the same run that is about to end.
@@ -36,6 +40,8 @@ pub struct Conduct {
     pub interval: Option<Duration>,
     /// Only this run.
     pub only: Option<String>,
+    /// How long a decision may wait for who has its run, before a human is called.
+    pub patience: Option<Duration>,
 }
 
 impl Conduct {
@@ -80,13 +86,22 @@ pub struct Operator {
     next: Moment,
     /// Since when the clock goes evenly, as far as is known here.
     even_since: Option<Moment>,
+    in_the_way: InTheWay,
 }
 
 impl Operator {
     /// An operator that has not looked yet.
     pub fn new(conduct: Conduct, adviser: Arc<Desk>) -> Self {
         let caller = Caller { actor: Actor::new(ActorType::Operator, "operator"), identity: None };
-        Self { conduct, adviser, caller, seq: -1, next: Moment::default(), even_since: None }
+        Self {
+            conduct,
+            adviser,
+            caller,
+            seq: -1,
+            next: Moment::default(),
+            even_since: None,
+            in_the_way: InTheWay::default(),
+        }
     }
 
     /// The clock was set: when to look again is not known any more.
@@ -108,6 +123,7 @@ impl Operator {
         // What is written by this turn is looked at in the next one.
         self.seq = seq;
         self.next = now.plus(Duration::from_secs(24 * 3600));
+        self.in_the_way.look();
         // All runs follow the live file; where it is broken each has its own.
         let live = engine.home.load_policy(&[]).ok().map(|live| self.conduct.measure_by(&live.policy));
         let live = live.as_ref();
@@ -137,6 +153,9 @@ impl Operator {
         let mode = self.measure(engine, live, None)?.mode;
         if let Err(error) = self.adviser.ease(&calls, mode) {
             complaints.push(format!("calls about the adviser: {error}"));
+        }
+        if let Err(error) = self.in_the_way.ease(engine, &calls) {
+            complaints.push(format!("calls about runs that somebody has: {error}"));
         }
         // Read anew: the rules may just have called.
         for call in engine.reader()?.escalations(None, true)?.iter().filter(|call| wanted(call.run_id.as_deref())) {
@@ -193,7 +212,7 @@ impl Operator {
         if let Some(next) = self.adviser.consider(reader, run, &conclusions, &overdue, measure.mode, now)? {
             self.next = self.next.min(next);
         }
-        self.carry_out(engine, reader, conclusions, now)
+        self.carry_out(engine, reader, conclusions, &measure, now)
     }
 
     /// What was asked outside of every run waits for a human all the same.
@@ -209,7 +228,7 @@ impl Operator {
         }
         let measure = self.measure(engine, live, None)?;
         self.next = self.next.min(now.plus(measure.interval));
-        self.carry_out(engine, reader, conclude_outside(reader, &measure, now)?, now)
+        self.carry_out(engine, reader, conclude_outside(reader, &measure, now)?, &measure, now)
     }
 
     /// The limit of a runner is one cause, however many agents of however many runs wait for it to pass.
@@ -223,7 +242,8 @@ impl Operator {
         let limited = reader.limited_agents()?;
         let measure = self.measure(engine, live, None)?;
         let only = self.conduct.only.clone();
-        self.carry_out(engine, reader, conclude_limits(reader, &limited, only.as_deref(), &measure, now)?, now)?;
+        let conclusions = conclude_limits(reader, &limited, only.as_deref(), &measure, now)?;
+        self.carry_out(engine, reader, conclusions, &measure, now)?;
         let over = |call: &&Escalation| {
             call.kind == Kind::Limit && !limited.iter().any(|agent| runner_target(&agent.spec.runner) == call.target)
         };
@@ -241,6 +261,7 @@ impl Operator {
         engine: &Engine,
         reader: &Reader,
         conclusions: Vec<Conclusion>,
+        measure: &Measure,
         now: Moment,
     ) -> Result<(), EngineError> {
         for conclusion in conclusions {
@@ -250,12 +271,15 @@ impl Operator {
             if is_known(reader, &conclusion)? {
                 continue;
             }
-            // Who works on the run has it; the next tick tries again.
+            // Who works on the run has it; the next tick tries again, and not for ever without a word.
             let lease = match (conclusion.decision.action, &conclusion.about.run_id) {
                 (Action::Act, Some(run_id)) => match engine.lease_run(run_id, "operator", &self.caller) {
                     Ok(lease) => Some(lease),
-                    Err(EngineError::Busy { .. }) => {
+                    Err(EngineError::Busy { holder }) => {
                         self.next = now;
+                        let patience = self.conduct.patience.unwrap_or_else(|| patience(measure.interval));
+                        let (about, by) = ((run_id.as_str(), &conclusion), (measure, patience));
+                        self.in_the_way.note(engine, about, holder.as_ref(), by, now)?;
                         continue;
                     }
                     Err(error) => return Err(error),

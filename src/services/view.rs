@@ -10,6 +10,7 @@ use super::error::EngineError;
 use super::gates;
 use super::git::Git;
 use super::home::Home;
+use super::operator::held_by;
 use super::process::lease::{Holder, read_holder};
 use super::process::{Processes, default_table};
 use crate::domain::agent::{Agent, AgentKey, AgentStatus, Health};
@@ -65,6 +66,11 @@ impl<'a> View<'a> {
     /// Who acts on a run just now.
     pub fn run_holder(&self, run_id: &str) -> Option<Holder> {
         read_holder(&self.home.run_lease(run_id), self.processes.as_ref())
+    }
+
+    /// The same in words, and whether that process does anything.
+    pub fn held_by(&self, holder: &Holder) -> String {
+        held_by(Some(holder), self.processes.as_ref(), self.now)
     }
 
     /// Who supervises, or null.

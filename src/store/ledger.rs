@@ -55,6 +55,7 @@ impl<'a> Order<'a> {
             | Command::Operator { .. }
             | Command::Adviser { .. }
             | Command::Escalation { .. }
+            | Command::Held { .. }
             | Command::Suggestion { .. }
             | Command::Tmux { .. }
             | Command::Outbox { .. }
@@ -410,6 +411,7 @@ fn receipt(events: Vec<Event>, command: &Command) -> Receipt {
         | Command::Operator { .. }
         | Command::Adviser { .. }
         | Command::Escalation { .. }
+        | Command::Held { .. }
         | Command::Suggestion { .. }
         | Command::Tmux { .. }
         | Command::Outbox { .. }

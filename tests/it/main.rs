@@ -47,6 +47,7 @@ mod git;
 mod git_merge;
 mod git_world;
 mod harness;
+mod held;
 mod launcher;
 mod mends;
 mod night;

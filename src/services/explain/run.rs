@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use super::{
-    Explanation, Line, Tone, decision_lines, escalation_lines, event_lines, events_json, leases, line, not, part,
+    Explanation, Line, Since, Tone, decision_lines, escalation_lines, event_lines, events_json, held, leases, line,
+    not, part,
 };
 use crate::domain::agent::{Agent, AgentStatus};
 use crate::domain::operator::agent_target;
@@ -35,10 +36,12 @@ pub(super) fn explain(view: &View<'_>, run_id: &str) -> Result<Explanation, Engi
         let error = step.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
         line(step.spec.name.clone(), format!("{}, tried {} times{error}", step.status.word(), step.attempts))
     });
+    let busy = held(view, run_id)?;
     let rules = decisions.iter().flat_map(|last| {
         let about = |agent: &&Agent| agent_target(&agent.key) == last.decision.target;
         let over = agents.iter().find(about).is_some_and(|agent| agent.since > last.at);
-        let mut lines = decision_lines(view.now, last.at, &last.decision, over);
+        let since = Since { over, held: busy.as_deref() };
+        let mut lines = decision_lines(view.now, last.at, &last.decision, since);
         lines.insert(0, not(last.decision.target.clone(), ""));
         lines
     });
