@@ -11,8 +11,8 @@ use super::session::Session;
 use crate::domain::actor::Actor;
 use crate::domain::operator::Intent;
 use crate::domain::report::{Deeds, Line};
-use crate::domain::time::{Moment, age};
-use crate::services::report::{Told, report};
+use crate::domain::time::age;
+use crate::services::report::{Mark, Told, report, report_after};
 
 /// So far back the first report goes.
 const FIRST: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
@@ -25,20 +25,19 @@ pub fn run(session: &Session, args: &ReportArgs) -> Result<Reply, Failure> {
     };
     let now = session.now();
     let key = last_key(&session.caller().actor);
-    let since = match args.since {
-        Since::At(moment) => moment,
-        Since::Ago(span) => now.minus(span),
-        Since::Last => {
-            let last = reader.meta(&key)?.as_deref().and_then(Moment::parse);
-            last.unwrap_or_else(|| now.minus(FIRST))
-        }
+    let last = reader.meta(&key)?.as_deref().and_then(Mark::parse);
+    let told = match (args.since, last) {
+        (Since::At(moment), _) => report(&reader, run.as_deref(), moment, now)?,
+        (Since::Ago(span), _) => report(&reader, run.as_deref(), now.minus(span), now)?,
+        (Since::Last, Some(mark)) => report_after(&reader, run.as_deref(), mark, now)?,
+        (Since::Last, None) => report(&reader, run.as_deref(), now.minus(FIRST), now)?,
     };
-    let told = report(&reader, run.as_deref(), since, now)?;
+    let reply = Reply::new(json!({ "report": told.json() }), text(&told, &session.style()));
     // Only who was told of everything was told.
     if args.since == Since::Last && run.is_none() {
-        session.engine()?.ledger.set_meta(&key, &now.to_string())?;
+        session.engine()?.ledger.set_meta(&key, &told.mark().to_string())?;
     }
-    Ok(Reply::new(json!({ "report": told.json() }), text(&told, &session.style())))
+    Ok(reply)
 }
 
 /// Under this word it is kept when somebody was told last.
@@ -51,7 +50,12 @@ fn text(told: &Told, style: &Style) -> String {
     let mut out = format!("{} {} ago\n", style.strong("Since"), span);
     let lines = |lines: &[Line]| -> Vec<String> { lines.iter().map(|one| line(one, style)).collect() };
     let restarted = told.report.restarted.iter().map(|one| {
-        let ways = [(one.by_rule, "by rule"), (one.free, "with the tmux server"), (one.by_human, "by hand")];
+        let ways = [
+            (one.by_rule, "by rule"),
+            (one.free, "with the tmux server"),
+            (one.accepted, "as suggested"),
+            (one.by_human, "by hand"),
+        ];
         let ways: Vec<String> =
             ways.iter().filter(|(times, _)| *times > 0).map(|(times, how)| format!("{times}× {how}")).collect();
         let when = style.dim(&format!("· {}", age(style.now.since(one.last_at))));

@@ -1,11 +1,13 @@
 //! What happened while nobody looked, and what waits now.
 
+use std::fmt;
+
 use serde_json::{Value, json};
 
 use super::error::EngineError;
 use crate::domain::agent::AgentStatus;
 use crate::domain::escalation::{Escalation, Kind};
-use crate::domain::event::Subject;
+use crate::domain::event::{Event, Subject};
 use crate::domain::operator::{agent_target, question_target};
 use crate::domain::report::{Line, Report};
 use crate::domain::run::RunStatus;
@@ -15,6 +17,31 @@ use crate::store::read::EventFilter;
 
 /// So many events are read at a time.
 const PAGE: usize = 2_000;
+
+/// How far somebody was told. The end of the journal then is what counts: whatever clocks do, nothing is told twice or
+/// never. The moment is for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// The end of the journal.
+    pub seq: Option<i64>,
+    /// When that was.
+    pub at: Moment,
+}
+
+impl Mark {
+    /// Reads what it was written down as; once that was only the moment.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (at, seq) = text.split_once(' ').map_or((text, None), |(at, seq)| (at, Some(seq)));
+        Some(Self { at: Moment::parse(at)?, seq: seq.and_then(|seq| seq.parse().ok()) })
+    }
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seq = self.seq.map(|seq| format!(" {seq}")).unwrap_or_default();
+        write!(f, "{}{seq}", self.at)
+    }
+}
 
 /// The report of a home since a moment.
 #[derive(Debug, Clone)]
@@ -29,6 +56,8 @@ pub struct Told {
     pub stuck: Vec<Line>,
     /// What waits for a human's word.
     pub waiting: Vec<Line>,
+    /// The last event that was read.
+    seq: i64,
 }
 
 impl Told {
@@ -45,6 +74,11 @@ impl Told {
         })
     }
 
+    /// How far this tells.
+    pub fn mark(&self) -> Mark {
+        Mark { seq: Some(self.seq), at: self.until }
+    }
+
     /// Whether there is nothing to say.
     pub fn is_empty(&self) -> bool {
         let Report { finished, restarted, .. } = &self.report;
@@ -57,14 +91,35 @@ impl Told {
 /// # Errors
 /// [`EngineError::Store`].
 pub fn report(reader: &Reader, run_id: Option<&str>, since: Moment, until: Moment) -> Result<Told, EngineError> {
+    let seq = reader.seq_before(since)?;
+    tell(reader, run_id, (seq, since), |event| event.occurred_at >= since, until)
+}
+
+/// The same from where somebody was told last.
+///
+/// # Errors
+/// [`EngineError::Store`].
+pub fn report_after(reader: &Reader, run_id: Option<&str>, mark: Mark, until: Moment) -> Result<Told, EngineError> {
+    match mark.seq {
+        Some(seq) => tell(reader, run_id, (seq, mark.at), |_| true, until),
+        None => report(reader, run_id, mark.at, until),
+    }
+}
+
+fn tell(
+    reader: &Reader,
+    run_id: Option<&str>,
+    (mut seq, since): (i64, Moment),
+    fits: impl Fn(&Event) -> bool,
+    until: Moment,
+) -> Result<Told, EngineError> {
     let mut report = Report::default();
     let filter = EventFilter { run_id: run_id.map(str::to_owned), ..EventFilter::default() };
-    let mut seq = reader.seq_before(since)?;
     loop {
         let events = reader.events(seq, &filter, PAGE)?;
         let Some(last) = events.last() else { break };
         seq = last.seq;
-        events.iter().filter(|event| event.occurred_at >= since).for_each(|event| report.take(event));
+        events.iter().filter(|event| fits(event)).for_each(|event| report.take(event));
     }
     let (mut stuck, mut waiting) = (Vec::new(), Vec::new());
     let calls: Vec<Escalation> = reader.escalations(run_id, true)?;
@@ -85,7 +140,10 @@ pub fn report(reader: &Reader, run_id: Option<&str>, since: Moment, until: Momen
     }
     stuck.sort_by_key(|line| line.at);
     waiting.sort_by_key(|line| line.at);
-    Ok(Told { since, until, report, stuck, waiting })
+    // A run that was stopped by rule waits for somebody: it is not finished.
+    let waits = |one: &Line| stuck.iter().any(|line| line.what == Kind::Stale.word() && line.run_id == one.run_id);
+    report.finished.retain(|one| one.agent.is_some() || !waits(one));
+    Ok(Told { since, until, report, stuck, waiting, seq })
 }
 
 /// What needs a human although nobody supervised and called one.

@@ -121,7 +121,7 @@ fn effect(
             Some(found) => agent::restart(run, found, &shortened(reason), true, cooldown_until),
             None => Ok(Vec::new()),
         },
-        Intent::AutoStopStale => run::stop(scene, run, &shortened(reason)),
+        Intent::AutoStopStale => run::stop(scene, run, &format!("stopped by rule: {}", shortened(reason))),
         // A call has no other effect, and forgetting restarts is what its fact says.
         Intent::EscalateGuidance
         | Intent::EscalateInput
