@@ -184,6 +184,8 @@ pub struct Conclusion {
     pub decision: Decision,
     /// The escalation that goes with it, and when that calls again.
     pub call: Option<(Kind, Option<Moment>)>,
+    /// When another call that comes of it calls again: that it was offered again and again and not done.
+    pub call_again: Option<Moment>,
 }
 
 /// A question that waits for a human.
@@ -329,6 +331,15 @@ pub fn question_target(thread_id: &str, post_id: Option<&str>) -> String {
 /// Which life of an agent, and since when it is as it is: a second death is another occurrence.
 pub fn agent_cause(agent: &Agent) -> String {
     format!("launch {} {} since {}", agent.launch, agent.status, agent.since)
+}
+
+/// The part of a cause by which offers are of one thing: of an agent its launch, whatever became of that meanwhile.
+pub fn occurrence(intent: Intent, cause: &str) -> &str {
+    let of_launch = cause.strip_prefix("launch ").filter(|_| intent == Intent::AutoRestart);
+    match of_launch.and_then(|rest| rest.find(' ')) {
+        Some(end) => &cause[.."launch ".len() + end],
+        None => cause,
+    }
 }
 
 /// Whether an agent is down, or hangs, and no start of it is due.

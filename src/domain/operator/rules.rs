@@ -56,7 +56,7 @@ impl Found {
             due_at: None,
             cooldown_until: None,
         };
-        Conclusion { about: self.about, decision, call: None }
+        Conclusion { about: self.about, decision, call: None, call_again: None }
     }
 
     pub fn not_before(self, intent: Intent, due: Moment) -> Conclusion {
@@ -163,6 +163,7 @@ impl Rules<'_> {
         found.considered.push(why_not(Intent::EscalateBlocked, "restarts are left"));
         let mut conclusion = found.decide(Intent::AutoRestart, action);
         conclusion.decision.cooldown_until = Some(self.now.plus(self.measure.cooldown_after(used)));
+        conclusion.call_again = again(self.measure, self.now);
         conclusion
     }
 
@@ -179,6 +180,7 @@ impl Rules<'_> {
         found.considered.push(why_not(Intent::EscalateBlocked, "the tmux server's end is no fault of the agent"));
         let mut conclusion = found.decide(Intent::AutoRestart, action);
         conclusion.decision.cooldown_until = Some(self.now.plus(self.measure.cooldown));
+        conclusion.call_again = again(self.measure, self.now);
         conclusion
     }
 
@@ -188,6 +190,7 @@ impl Rules<'_> {
         let mut found = self.unhealthy(agent, format!("{} {}: {why}", agent.key.name, describe(agent)));
         found.considered.push(why_not(Intent::AutoRestart, why));
         if self.now < confirmed {
+            found.considered.push(why_not(Intent::EscalateBlocked, "it is not confirmed yet"));
             return Some(found.not_before(Intent::EscalateBlocked, confirmed));
         }
         found.call(Intent::EscalateBlocked, Kind::Blocked, self.measure, self.now)
@@ -262,6 +265,7 @@ impl Rules<'_> {
         let mut conclusion = found.decide(Intent::AutoStopStale, action);
         // A suggestion waits for a human as it is; what was done without one is told.
         conclusion.call = (action == Action::Act).then(|| (Kind::Stale, again(self.measure, self.now)));
+        conclusion.call_again = again(self.measure, self.now);
         Some(conclusion)
     }
 
