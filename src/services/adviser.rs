@@ -143,14 +143,19 @@ impl Desk {
         Ok(())
     }
 
-    /// Nobody is asked any more: that the program does not work is nobody's trouble.
+    /// Nobody is asked any more, or another program: that the one of then does not work is nobody's trouble.
     ///
     /// # Errors
     /// When the store cannot be used.
     pub fn ease(&self, calls: &[Escalation], mode: OperatorMode) -> Result<(), EngineError> {
         let of_program = |call: &&Escalation| call.kind == Kind::Adviser && call.target == ADVISER_TARGET;
-        for call in calls.iter().filter(of_program).filter(|_| mode == OperatorMode::Off) {
-            self.resolve(call, "the adviser is not asked any more")?;
+        for call in calls.iter().filter(of_program) {
+            let live = || self.engine.home.load_policy(&[]).ok()?.policy.operator.llm.command.into_iter().next();
+            if mode == OperatorMode::Off {
+                self.resolve(call, "the adviser is not asked any more")?;
+            } else if live().is_some_and(|program| call.evidence["source"] != program) {
+                self.resolve(call, "another program is asked now")?;
+            }
         }
         Ok(())
     }
