@@ -220,6 +220,10 @@ impl Escalation {
         let run_id = self.run_id.as_deref().unwrap_or_default();
         match (&self.thread_id, &self.agent) {
             (Some(thread), _) => format!("metawsm forum answer --thread-id {thread} --body TEXT"),
+            // A restart would end the program whose question waits for a key.
+            (None, Some(agent)) if self.kind == Kind::Input => {
+                format!("metawsm attach --run-id {run_id} --agent {agent}")
+            }
             (None, Some(agent)) => format!("metawsm restart --run-id {run_id} --agent {agent}"),
             (None, None) if run_id.is_empty() => "metawsm doctor".to_owned(),
             (None, None) => format!("metawsm status --run-id {run_id}"),

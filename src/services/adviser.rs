@@ -15,14 +15,15 @@ use super::log::Log;
 use super::operator::{Conduct, conclude, questions};
 use super::outbox::leave;
 use crate::domain::adviser::{
-    ADVISER_TARGET, Asked, Expected, Facts, Reading, Request, RuleSays, about, read_reply, transcript,
+    ADVISER_TARGET, Asked, Expected, Facts, Reading, Rejection, Request, RuleSays, Summary, Why, about, read_reply,
+    transcript,
 };
 use crate::domain::agent::AgentKey;
 use crate::domain::command::{AdviserTold, AdviserWish, Command, EscalationWish};
 use crate::domain::escalation::{Escalation, Kind};
 use crate::domain::operator::{Conclusion, Measure, RUN_TARGET};
 use crate::domain::policy::{LlmPolicy, OperatorMode, Policy};
-use crate::domain::run::Run;
+use crate::domain::run::{Run, RunStatus};
 use crate::domain::time::Moment;
 use crate::store::Reader;
 use call::{Answer, Call, end_leftovers};
@@ -62,6 +63,9 @@ impl Adviser {
             hands: Mutex::default(),
         };
         end_leftovers(engine);
+        if let Err(error) = desk.close_open() {
+            Log::new(&engine.home).line("adviser", &format!("questions that were left open: {error}"));
+        }
         Self(Arc::new(desk))
     }
 
@@ -132,6 +136,39 @@ impl Desk {
     /// The policy that a run is asked about by; it is asked for often, and the live file is at hand.
     fn policy(&self, run_id: &str) -> Result<Policy, EngineError> {
         self.engine.home.load_policy(&[]).map_or_else(|_| self.engine.policy_of(run_id), |live| Ok(live.policy))
+    }
+
+    /// No answer comes to a question whose supervisor was killed: that is said, once.
+    fn close_open(&self) -> Result<(), EngineError> {
+        let reader = self.engine.reader()?;
+        for run in reader.runs_in(&[RunStatus::Running, RunStatus::AwaitingGuidance])? {
+            let Some(kept) = reader.adviser(run.id())? else { continue };
+            let Some(last) = kept.open() else { continue };
+            let policy = self.policy(run.id())?;
+            let asked = Asked {
+                question_id: last.question_id.clone(),
+                program: policy.operator.llm.command.first().cloned().unwrap_or_default(),
+                about: last.about.clone(),
+                request: Summary::default(),
+                bytes_in: 0,
+            };
+            let gone = "who asked was ended before the answer came";
+            let told = AdviserTold {
+                asked,
+                advice: Err(Rejection::new(Why::Interrupted, gone)),
+                reply: None,
+                cause: None,
+                says: None,
+                mode: policy.operator.llm.mode,
+                missing: false,
+                transcript: String::new(),
+                truncated: false,
+                duration_ms: 0,
+                bytes_out: 0,
+            };
+            self.order(run.id(), AdviserWish::Told(Box::new(told)), &policy)?;
+        }
+        Ok(())
     }
 
     /// Nothing is wrong with a run any more: what it was called to as a whole is over.

@@ -145,7 +145,7 @@ fn decision_lines(now: Moment, at: Moment, decision: &Decision, since: Since<'_>
 fn why_not_yet(now: Moment, why: &str, due: Option<Moment>, held: Option<&str>) -> String {
     match (due, held) {
         (None, _) => why.to_owned(),
-        (Some(due), _) if due > now => format!("{why}: that is so at {}", due.clock(now)),
+        (Some(due), _) if due > now => format!("{why}; it is at {}", due.clock(now)),
         (Some(due), Some(held)) => format!("it was due {}, but {held}", ago(now, Some(due))),
         (Some(due), None) => format!("{why}; that was so {}, and the rules have not looked since", ago(now, Some(due))),
     }
@@ -261,10 +261,9 @@ fn escalation(view: &View<'_>, id: &str) -> Result<Explanation, EngineError> {
     }));
     about.extend(call.note.clone().map(|note| line("note", note)));
     about.push(not("ends", "by itself when its cause is gone, or by a human who resolves it"));
-    let decided = last
-        .as_ref()
-        .map(|last| decision_lines(view.now, last.at, &last.decision, Since::default()))
-        .unwrap_or_default();
+    let since = Since { over: !call.stands(), held: None };
+    let decided =
+        last.as_ref().map(|last| decision_lines(view.now, last.at, &last.decision, since)).unwrap_or_default();
     let (lines, leases) = leases(view, call.run_id.as_deref());
     Ok(Explanation {
         title: format!("escalation {} ({})", call.escalation_id, call.kind),

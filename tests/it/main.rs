@@ -35,6 +35,7 @@ mod domain_forum;
 mod domain_run;
 mod domain_settle;
 mod dry_runs;
+mod explains;
 mod faces;
 mod faces_bad_input;
 mod faces_follow;
