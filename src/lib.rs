@@ -36,7 +36,8 @@
 //! terminal in `console/widgets/certain.rs`, how an event is told in `services/words.rs`. What the operator concludes is in
 //! `domain/operator/rules.rs`, of what waits for a human, in a run or in none, in `waits.rs` beside it; what comes of it
 //! in `domain/decide/operator.rs`, when an escalation's cause is gone in `domain/decide/escalation.rs`, and who asks the
-//! rules in `services/operator.rs`; the console's page of it is read by `services/snapshot/operator.rs`. What the adviser is asked, how its answer is found and what it may want is in
+//! rules in `services/operator.rs`; the console's page of it is read by `services/snapshot/operator.rs`, and who has a run
+//! and keeps them from acting is told in `services/operator/busy.rs`. What the adviser is asked, how its answer is found and what it may want is in
 //! `domain/adviser/`, what comes of that in `domain/decide/adviser.rs`; `services/adviser.rs` asks. What is kept counted and who has
 //! seen what stands in `store/kept.rs`, the search index in `store/search.rs`, pages and hits in `store/read/forum/`;
 //! the one loop over the journal is in `services/feed.rs`: streams, watched plans and headless differ in what they do

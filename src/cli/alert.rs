@@ -1,4 +1,4 @@
-//! Calling a human: a line, the terminal's bell, a program of the user's choice.
+//! Calling a human: a line, the terminal's bell, a notification on the desktop, a program of the user's choice.
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -14,6 +14,7 @@ use crate::domain::policy::{Policy, rules};
 use crate::services::notifier::{self, Notice};
 use crate::services::process::default_table;
 use crate::services::process::lease::read_holder;
+use crate::services::text::desktop_notice;
 use crate::store::Reader;
 
 /// Something to tell.
@@ -42,6 +43,7 @@ pub struct Caller {
     /// By this it is known whether anybody supervises.
     lease: PathBuf,
     bell: bool,
+    desktop: bool,
     lines: bool,
 }
 
@@ -58,6 +60,7 @@ impl Caller {
             asked: command.is_some(),
             lease: session.home()?.supervisor_lease(),
             bell: policy.notify.bell && !no_bell,
+            desktop: policy.notify.desktop,
             lines: session.global.json,
         })
     }
@@ -73,16 +76,20 @@ impl Caller {
             format!("{}  {}: {}{hint}", alert.run_id, alert.event, print::one_line(&alert.message))
         };
         let read = print::out(&format!("{line}\n")).map_err(|error| Failure::new(exit::FAILED, error.to_string()))?;
-        self.ring();
+        self.ring(&alert.message);
         self.run(reader, alert);
         Ok(read)
     }
 
-    fn ring(&self) {
+    fn ring(&self, message: &str) {
         let mut stderr = std::io::stderr().lock();
-        if self.bell && stderr.is_terminal() {
-            let _ = stderr.write_all(b"\x07").and_then(|()| stderr.flush());
+        if !stderr.is_terminal() {
+            return;
         }
+        let notice = if self.desktop { desktop_notice(&format!("metawsm: {message}")) } else { String::new() };
+        let bell = if self.bell { "\x07" } else { "" };
+        // A terminal that is gone is found out where the line is written.
+        let _ = write!(stderr, "{notice}{bell}").and_then(|()| stderr.flush());
     }
 
     /// What the program writes goes nowhere; that it failed is a warning.

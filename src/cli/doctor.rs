@@ -10,13 +10,18 @@ use super::outbox::in_words;
 use super::print;
 use super::reply::Reply;
 use super::session::Session;
+use crate::domain::escalation::LEASE_TARGET;
+use crate::domain::run::RunStatus;
+use crate::domain::time::Moment;
 use crate::services::error::EngineError;
 use crate::services::home::Home;
 use crate::services::indexing;
+use crate::services::operator::{busy_by, patience};
 use crate::services::process::exec::Exec;
 use crate::services::process::lease::{Holder, Lease, read_holder};
 use crate::services::process::{Processes, default_table};
 use crate::services::view::{self, RESPONDS_WITHIN};
+use crate::store::Reader;
 use crate::store::outbox::OutboxHealth;
 use crate::store::rebuild;
 
@@ -92,6 +97,7 @@ fn of_home(session: &Session, home: &Home, args: &DoctorArgs, findings: &mut Vec
     if args.repair {
         finish_index(home)?;
     }
+    findings.extend(leases(session, home, &reader, processes.as_ref())?);
     findings.push(search_index(reader.indexed()?, holder.is_some()));
     findings.push(outbox(session, &reader.outbox_health()?, holder));
     findings.extend(orphans::sessions(home, &reader, args.repair, session)?);
@@ -152,6 +158,34 @@ fn supervisor(session: &Session, home: &Home, processes: &dyn Processes) -> Find
         );
     }
     good("supervisor", format!("pid {} on {}", holder.pid, holder.host))
+}
+
+/// Runs that somebody has: one who was stopped, or is in the way of what was decided, is a finding.
+fn leases(session: &Session, home: &Home, reader: &Reader, processes: &dyn Processes) -> Result<Vec<Finding>, Failure> {
+    let now = session.now();
+    let mut findings = Vec::new();
+    for run in reader.runs()?.iter().filter(|run| run.status != RunStatus::Closed) {
+        let holder = read_holder(&home.run_lease(run.id()), processes);
+        let calls = reader.escalations_about(Some(run.id()), LEASE_TARGET)?;
+        let in_the_way = calls.iter().find(|call| call.stands());
+        let (words, pid) = match (&holder, in_the_way) {
+            (Some(holder), _) => (busy_by(Some(holder), processes, now), Some(holder.pid)),
+            (None, Some(call)) => (call.reason.clone(), None),
+            (None, None) => continue,
+        };
+        let stopped = holder.as_ref().is_some_and(|holder| processes.stopped(holder.pid, holder.start_time));
+        let words = format!("{}: {words}", run.id());
+        let long =
+            holder.is_some_and(|holder| now.since(Moment::from_millis(holder.since_ms)) >= patience(Duration::ZERO));
+        findings.extend(match (stopped || in_the_way.is_some(), pid) {
+            (true, Some(pid)) => {
+                Some(bad("run", words, format!("let it go on (kill -CONT {pid}), or end it: kill -9 {pid}")))
+            }
+            (true, None) => Some(bad("run", words, "find who has the lock file open: fuser, lsof")),
+            (false, _) => long.then(|| good("run", words)),
+        });
+    }
+    Ok(findings)
 }
 
 /// What is still to be done outside, and whether anybody does it.

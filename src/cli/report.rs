@@ -10,7 +10,7 @@ use super::select;
 use super::session::Session;
 use crate::domain::report::Line;
 use crate::domain::time::age;
-use crate::services::report::{Told, last_there, note_there, report};
+use crate::services::report::{Told, last_mark, note_told, report, report_after};
 use crate::services::report_words::{deeds, ways};
 
 /// So far back the first report goes.
@@ -24,17 +24,18 @@ pub fn run(session: &Session, args: &ReportArgs) -> Result<Reply, Failure> {
     };
     let now = session.now();
     let actor = session.caller().actor;
-    let since = match args.since {
-        Since::At(moment) => moment,
-        Since::Ago(span) => now.minus(span),
-        Since::Last => last_there(&reader, &actor)?.unwrap_or_else(|| now.minus(FIRST)),
+    let told = match (args.since, last_mark(&reader, &actor)?) {
+        (Since::At(moment), _) => report(&reader, run.as_deref(), moment, now)?,
+        (Since::Ago(span), _) => report(&reader, run.as_deref(), now.minus(span), now)?,
+        (Since::Last, Some(mark)) => report_after(&reader, run.as_deref(), mark, now)?,
+        (Since::Last, None) => report(&reader, run.as_deref(), now.minus(FIRST), now)?,
     };
-    let told = report(&reader, run.as_deref(), since, now)?;
+    let reply = Reply::new(json!({ "report": told.json() }), text(&told, &session.style()));
     // Only who was told of everything was told.
     if args.since == Since::Last && run.is_none() {
-        note_there(session.engine()?.as_ref(), &actor)?;
+        note_told(session.engine()?.as_ref(), &actor, told.mark())?;
     }
-    Ok(Reply::new(json!({ "report": told.json() }), text(&told, &session.style())))
+    Ok(reply)
 }
 
 fn text(told: &Told, style: &Style) -> String {

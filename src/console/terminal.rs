@@ -16,7 +16,7 @@ use ratatui::layout::{Position, Size};
 
 use super::app::App;
 use super::screens;
-use crate::services::text::one_line;
+use crate::services::text::{desktop_notice, one_line};
 
 /// The screen while it is ours; dropping it gives it back.
 pub struct Screen {
@@ -218,14 +218,10 @@ pub fn bell() {
     let _ = out.write_all(b"\x07").and_then(|()| out.flush());
 }
 
-/// So much of a notification is sent.
-const LONGEST_NOTICE: usize = 200;
-
-/// Shows a notification on the desktop: OSC 9, which terminals that do not know it leave out.
+/// Shows a notification on the desktop.
 pub fn desktop(words: &str) {
-    let words: String = one_line(words).chars().take(LONGEST_NOTICE).collect();
     let mut out = io::stdout();
-    let _ = write!(out, "\x1b]9;{words}\x1b\\").and_then(|()| out.flush());
+    let _ = out.write_all(desktop_notice(words).as_bytes()).and_then(|()| out.flush());
 }
 
 #[cfg(test)]

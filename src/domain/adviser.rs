@@ -350,10 +350,10 @@ impl Adviser {
     /// The last question. One that lies ahead was put before the clock was set back: how long ago is not known, and
     /// nobody is to wait for that time to come again.
     fn asked_before(&self, now: Moment) -> Option<&LastAsked> {
-        self.asked.as_ref().filter(|asked| asked.at <= now)
+        self.asked.as_ref().filter(|asked| !asked.at.is_of_another_clock(now))
     }
 
-    /// The question that has no answer yet. One whose supervisor was killed never gets one.
+    /// The question that has no answer yet. Of one whose supervisor was killed the next one says that none comes.
     pub fn open(&self) -> Option<&LastAsked> {
         let answered = self.advised.as_ref().map(|advised| &advised.question_id);
         self.asked.as_ref().filter(|asked| answered != Some(&asked.question_id))

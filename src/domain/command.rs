@@ -69,6 +69,17 @@ pub enum Command {
         /// What.
         wish: EscalationWish,
     },
+    /// What was decided about a run is not done: somebody has the run and does not let go.
+    Busy {
+        /// The run.
+        run_id: String,
+        /// What is in the way.
+        busy: Busy,
+        /// When an escalation opened by it calls again.
+        due_at: Option<Moment>,
+        /// The id that an escalation opened by it gets.
+        escalation_id: String,
+    },
     /// About a suggestion.
     Suggestion {
         /// Which.
@@ -125,6 +136,19 @@ pub enum Command {
         /// Its host.
         host: String,
     },
+}
+
+/// What keeps a decision from being carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Busy {
+    /// What was decided, in words.
+    pub decided: String,
+    /// Since when it could not be done, as far as this process knows.
+    pub since: Moment,
+    /// Who has the run, and since when: another holder is another occurrence. None where nobody says that he has it.
+    pub holder: Option<(u32, Moment)>,
+    /// Who has it, in words.
+    pub by: String,
 }
 
 /// What was seen of the tmux server.

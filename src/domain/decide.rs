@@ -10,6 +10,7 @@ use super::time::Moment;
 
 mod adviser;
 mod agent;
+mod busy;
 mod control;
 mod delivery;
 mod escalation;
@@ -100,6 +101,10 @@ fn decide_any(scene: &Scene, command: &Command, context: &Context) -> Result<Dec
         Command::Escalation { escalation_id, wish } => {
             may_run(scene, context)?;
             escalation::decide(scene, escalation_id, wish, context).map(Decided::from)
+        }
+        Command::Busy { run_id, busy, due_at, escalation_id } => {
+            may_run(scene, context)?;
+            busy::decide(scene, run_id, busy, *due_at, escalation_id).map(Decided::from)
         }
         Command::Suggestion { suggestion_id, wish } => {
             may_run(scene, context)?;

@@ -139,7 +139,7 @@ impl Delivery {
 
     /// Whether it was typed so long ago that a human has to look.
     pub fn in_doubt(&self, now: Moment) -> bool {
-        self.state == D::Typed && self.typed_at.is_some_and(|at| now.since(at) >= IN_DOUBT_AFTER)
+        self.state == D::Typed && self.typed_at.is_some_and(|at| at.is_over(IN_DOUBT_AFTER, now))
     }
 }
 
@@ -172,7 +172,7 @@ pub fn next<'a>(open: impl IntoIterator<Item = &'a Delivery>, now: Moment) -> Op
         return None;
     }
     let due = |delivery: &&Delivery| {
-        delivery.state == D::Queued && (delivery.post_id.is_none() || now.since(delivery.queued_at) >= TAKEN_WITHIN)
+        delivery.state == D::Queued && (delivery.post_id.is_none() || delivery.queued_at.is_over(TAKEN_WITHIN, now))
     };
     open.into_iter().filter(due).min_by_key(|delivery| (!delivery.urgent, delivery.queued_seq))
 }
@@ -284,6 +284,15 @@ mod tests {
         let post = Delivery { post_id: Some("e1.post".into()), ..human(1) };
         assert!(next([&post], Moment::from_millis(2_999)).is_none());
         assert!(next([&post], Moment::from_millis(3_000)).is_some());
+    }
+
+    #[test]
+    fn no_text_waits_for_a_clock_that_was_set_back() {
+        let (now, hour) = (Moment::from_millis(10_000), Moment::from_millis(3_610_000));
+        let post = Delivery { post_id: Some("e1.post".into()), queued_at: hour, ..human(1) };
+        assert!(next([&post], now).is_some());
+        let typed = Delivery { state: D::Typed, typed_at: Some(hour), ..human(0) };
+        assert!(typed.in_doubt(now) && next([&typed, &post], now).is_some());
     }
 
     #[test]

@@ -96,6 +96,9 @@ impl fmt::Display for Kind {
 /// The target of what concerns the tmux server: it belongs to no run.
 pub const TMUX_TARGET: &str = "tmux";
 
+/// The target of what concerns the right to act on a run: somebody has it and does not let go.
+pub const LEASE_TARGET: &str = "lease";
+
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -217,6 +220,10 @@ impl Escalation {
         let run_id = self.run_id.as_deref().unwrap_or_default();
         match (&self.thread_id, &self.agent) {
             (Some(thread), _) => format!("metawsm forum answer --thread-id {thread} --body TEXT"),
+            // A restart would end the program whose question waits for a key.
+            (None, Some(agent)) if self.kind == Kind::Input => {
+                format!("metawsm attach --run-id {run_id} --agent {agent}")
+            }
             (None, Some(agent)) => format!("metawsm restart --run-id {run_id} --agent {agent}"),
             (None, None) if run_id.is_empty() => "metawsm doctor".to_owned(),
             (None, None) => format!("metawsm status --run-id {run_id}"),
@@ -237,7 +244,13 @@ impl Escalation {
     /// Whether it is due to call again. A thread that waits is told of again by its rule, with how long it waits.
     pub fn is_due(&self, now: Moment) -> bool {
         let by_its_rule = self.kind == Kind::Sla && self.state == EscalationState::Open;
-        self.stands() && !by_its_rule && self.due_at.is_some_and(|due| due <= now)
+        self.stands() && !by_its_rule && self.due_at.is_some_and(|due| due <= now || self.called_by_another_clock(now))
+    }
+
+    /// Whether it called the last time before the clock was set back: it is not silent until that time comes again. Until
+    /// when a human wants it silent is his own word.
+    fn called_by_another_clock(&self, now: Moment) -> bool {
+        self.state == EscalationState::Open && self.notified_at.unwrap_or(self.opened_at).is_of_another_clock(now)
     }
 
     /// Whether it calls now: open, or acknowledged and due again.

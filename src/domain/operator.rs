@@ -201,6 +201,8 @@ pub struct Conclusion {
     pub decision: Decision,
     /// The escalation that goes with it, and when that calls again.
     pub call: Option<(Kind, Option<Moment>)>,
+    /// When another call that comes of it calls again: that it was offered again and again and not done.
+    pub call_again: Option<Moment>,
 }
 
 /// A question that waits for a human.
@@ -293,6 +295,8 @@ pub struct Measure {
     pub stale_age: Duration,
     /// When an escalation calls again, and how long a thread may wait.
     pub call_again: Duration,
+    /// Since when the clock is known to have gone evenly: what one told that was set back since is counted from then.
+    pub even_since: Moment,
 }
 
 impl Measure {
@@ -309,7 +313,14 @@ impl Measure {
             input_wait: seconds(input_seconds),
             stale_age: seconds(policy.stale_run_age_seconds),
             call_again: seconds(sla_minutes.saturating_mul(60)),
+            even_since: Moment::default(),
         }
+    }
+
+    /// The end of a span that is at most `longest` long. One that lies further ahead began by a clock that was set back
+    /// since: to wait for it would be to wait for that clock, so that it is waited for once more from when it was set.
+    pub(super) fn attainable(&self, until: Moment, longest: Duration, now: Moment) -> Moment {
+        if until.minus(longest).is_of_another_clock(now) { self.even_since.plus(longest) } else { until }
     }
 
     /// What comes of this intent where its rule fires; `None` when the rule is switched off.
@@ -366,6 +377,15 @@ pub fn question_target(thread_id: &str, post_id: Option<&str>) -> String {
 pub fn agent_cause(agent: &Agent) -> String {
     let since = agent.released_at.map_or(agent.since, |released| released.max(agent.since));
     format!("launch {} {} since {since}", agent.launch, agent.status)
+}
+
+/// The part of a cause by which offers are of one thing: of an agent its launch, whatever became of that meanwhile.
+pub fn occurrence(intent: Intent, cause: &str) -> &str {
+    let of_launch = cause.strip_prefix("launch ").filter(|_| intent == Intent::AutoRestart);
+    match of_launch.and_then(|rest| rest.find(' ')) {
+        Some(end) => &cause[.."launch ".len() + end],
+        None => cause,
+    }
 }
 
 /// Whether an agent is down, or hangs, and that is the rules' business: no start of it is due, and nobody has it in hand.

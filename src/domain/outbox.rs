@@ -22,7 +22,7 @@ pub const CALL_NOTED: &str = "escalation.docs.requested";
 /// The pause after the first error; doubled with each.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// Which side effects are wanted at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

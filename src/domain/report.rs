@@ -68,6 +68,8 @@ pub struct Restarted {
     pub free: u32,
     /// By a human.
     pub by_human: u32,
+    /// By a human who accepted a suggestion, at the cost of its budget.
+    pub accepted: u32,
     /// The last time.
     pub last_at: Moment,
     /// Why, the last time.
@@ -134,6 +136,8 @@ pub struct Report {
     pub operator: Deeds,
     /// What each suggestion wanted.
     offered: BTreeMap<String, Intent>,
+    /// The command by which a suggestion was accepted last: what it did was suggested.
+    accepted: String,
 }
 
 impl Report {
@@ -152,7 +156,15 @@ impl Report {
             Fact::AgentTransitioned { to: to @ AgentStatus::Done, reason, .. } => self.finish(event, to.word(), reason),
             Fact::AgentRestarted { free, server_lost, reason, .. } => {
                 let by_rule = event.actor.kind == ActorType::Operator;
-                self.restart(event, by_rule, *server_lost || (by_rule && *free), reason);
+                let accepted = event.correlation_id == self.accepted;
+                let Some(one) = self.restart(event, reason) else { return };
+                let times = match (by_rule, accepted) {
+                    _ if *server_lost || (by_rule && *free) => &mut one.free,
+                    (true, _) => &mut one.by_rule,
+                    (false, true) => &mut one.accepted,
+                    (false, false) => &mut one.by_human,
+                };
+                *times += 1;
             }
             Fact::OperatorDecided(_) => self.operator.decided += 1,
             Fact::OperatorActed { intent, .. } => *self.operator.acted.entry(*intent).or_default() += 1,
@@ -160,7 +172,12 @@ impl Report {
                 self.offered.insert(suggestion_id.clone(), *intent);
                 self.operator.suggested.entry(*intent).or_default().made += 1;
             }
-            Fact::SuggestionSettled { suggestion_id, to, .. } => self.settle(suggestion_id, *to),
+            Fact::SuggestionSettled { suggestion_id, to, .. } => {
+                if *to == SuggestionState::Accepted {
+                    event.correlation_id.clone_into(&mut self.accepted);
+                }
+                self.settle(suggestion_id, *to);
+            }
             Fact::OperatorAsked(_) => self.operator.adviser.asked += 1,
             Fact::OperatorAdvised(advised) => self.advise(advised),
             Fact::EscalationOpened { update: false, .. } => self.operator.called += 1,
@@ -193,12 +210,11 @@ impl Report {
         self.finished.push(Line::about(&event.subject, what, event.occurred_at, reason));
     }
 
-    fn restart(&mut self, event: &Event, by_rule: bool, free: bool, reason: &str) {
+    /// The agent that was started again, with the reason; how is still to be counted.
+    fn restart(&mut self, event: &Event, reason: &str) -> Option<&mut Restarted> {
         let subject = &event.subject;
-        let (Some(run_id), Some(workspace), Some(agent)) = (&subject.run_id, &subject.workspace, &subject.agent_name)
-        else {
-            return;
-        };
+        let (run_id, workspace, agent) =
+            (subject.run_id.as_ref()?, subject.workspace.as_ref()?, subject.agent_name.as_ref()?);
         self.goes_on(subject);
         let key = |one: &Restarted| (one.run_id.clone(), one.workspace.clone(), one.agent.clone());
         let wanted = (run_id.clone(), workspace.clone(), agent.clone());
@@ -211,13 +227,9 @@ impl Report {
             }
         };
         let one = &mut self.restarted[at];
-        match (by_rule, free) {
-            (true, false) => one.by_rule += 1,
-            (true, true) => one.free += 1,
-            (false, _) => one.by_human += 1,
-        }
         one.last_at = event.occurred_at;
         reason.clone_into(&mut one.reason);
+        Some(one)
     }
 
     fn settle(&mut self, suggestion_id: &str, to: SuggestionState) {

@@ -10,6 +10,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Moment(i64);
 
+/// What is told by processes that run at the same time is at most so far ahead.
+const SLIGHT: Duration = Duration::from_secs(60);
+
 impl Moment {
     /// From milliseconds since 1970.
     pub const fn from_millis(millis: i64) -> Self {
@@ -29,6 +32,23 @@ impl Moment {
     /// How long ago `earlier` was; nothing when it lies ahead, as after a clock was set back.
     pub fn since(self, earlier: Moment) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// Whether it lies further ahead than a minute: then it was told by a clock that was set back since, and how long
+    /// ago it was is not known. Whoever waits for something that began then would wait for that clock.
+    pub fn is_of_another_clock(self, now: Moment) -> bool {
+        self > now.ahead()
+    }
+
+    /// The latest moment that the clock by which this is now may have told.
+    pub fn ahead(self) -> Self {
+        self.plus(SLIGHT)
+    }
+
+    /// Whether at least `span` has passed since then, as far as is known: what a clock told that was set back since is
+    /// long past.
+    pub fn is_over(self, span: Duration, now: Moment) -> bool {
+        self.is_of_another_clock(now) || now.since(self) >= span
     }
 
     /// The moment `span` later.
@@ -148,6 +168,14 @@ mod tests {
     #[test]
     fn a_clock_set_back_gives_no_negative_age() {
         assert_eq!(Moment::from_millis(5).since(Moment::from_millis(9)), Duration::ZERO);
+    }
+
+    #[test]
+    fn what_lies_further_ahead_than_a_minute_is_long_past() {
+        let (now, minute) = (Moment::from_millis(100_000), Duration::from_secs(60));
+        let over: Vec<bool> =
+            [40_000, 40_001, 100_000, 160_000, 160_001].map(|at| Moment::from_millis(at).is_over(minute, now)).to_vec();
+        assert_eq!(over, [true, false, false, false, true]);
     }
 
     #[test]

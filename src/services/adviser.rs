@@ -15,14 +15,15 @@ use super::log::Log;
 use super::operator::{Conduct, conclude, questions};
 use super::outbox::leave;
 use crate::domain::adviser::{
-    ADVISER_TARGET, Asked, Expected, Facts, Reading, Request, RuleSays, about, read_reply, transcript,
+    ADVISER_TARGET, Asked, Expected, Facts, Reading, Rejection, Request, RuleSays, Summary, Why, about, read_reply,
+    transcript,
 };
 use crate::domain::agent::AgentKey;
 use crate::domain::command::{AdviserTold, AdviserWish, Command, EscalationWish};
 use crate::domain::escalation::{Escalation, Kind};
 use crate::domain::operator::{Conclusion, Measure, RUN_TARGET};
 use crate::domain::policy::{LlmPolicy, OperatorMode, Policy};
-use crate::domain::run::Run;
+use crate::domain::run::{Run, RunStatus};
 use crate::domain::time::Moment;
 use crate::store::Reader;
 use call::{Answer, Call, end_leftovers};
@@ -62,6 +63,9 @@ impl Adviser {
             hands: Mutex::default(),
         };
         end_leftovers(engine);
+        if let Err(error) = desk.close_open() {
+            Log::new(&engine.home).line("adviser", &format!("questions that were left open: {error}"));
+        }
         Self(Arc::new(desk))
     }
 
@@ -134,6 +138,39 @@ impl Desk {
         self.engine.home.policy_in_force().map_or_else(|| self.engine.policy_of(run_id), Ok)
     }
 
+    /// No answer comes to a question whose supervisor was killed: that is said, once.
+    fn close_open(&self) -> Result<(), EngineError> {
+        let reader = self.engine.reader()?;
+        for run in reader.runs_in(&[RunStatus::Running, RunStatus::AwaitingGuidance])? {
+            let Some(kept) = reader.adviser(run.id())? else { continue };
+            let Some(last) = kept.open() else { continue };
+            let policy = self.policy(run.id())?;
+            let asked = Asked {
+                question_id: last.question_id.clone(),
+                program: policy.operator.llm.command.first().cloned().unwrap_or_default(),
+                about: last.about.clone(),
+                request: Summary::default(),
+                bytes_in: 0,
+            };
+            let gone = "who asked was ended before the answer came";
+            let told = AdviserTold {
+                asked,
+                advice: Err(Rejection::new(Why::Interrupted, gone)),
+                reply: None,
+                cause: None,
+                says: None,
+                mode: policy.operator.llm.mode,
+                missing: false,
+                transcript: String::new(),
+                truncated: false,
+                duration_ms: 0,
+                bytes_out: 0,
+            };
+            self.order(run.id(), AdviserWish::Told(Box::new(told)), &policy)?;
+        }
+        Ok(())
+    }
+
     /// Nothing is wrong with a run any more: what it was called to as a whole is over.
     fn calm(&self, reader: &Reader, run_id: &str) -> Result<(), EngineError> {
         let calls = reader.escalations_about(Some(run_id), RUN_TARGET)?;
@@ -143,14 +180,19 @@ impl Desk {
         Ok(())
     }
 
-    /// Nobody is asked any more: that the program does not work is nobody's trouble.
+    /// Nobody is asked any more, or another program: that the one of then does not work is nobody's trouble.
     ///
     /// # Errors
     /// When the store cannot be used.
     pub fn ease(&self, calls: &[Escalation], mode: OperatorMode) -> Result<(), EngineError> {
         let of_program = |call: &&Escalation| call.kind == Kind::Adviser && call.target == ADVISER_TARGET;
-        for call in calls.iter().filter(of_program).filter(|_| mode == OperatorMode::Off) {
-            self.resolve(call, "the adviser is not asked any more")?;
+        for call in calls.iter().filter(of_program) {
+            let live = || self.engine.home.load_policy(&[]).ok()?.policy.operator.llm.command.into_iter().next();
+            if mode == OperatorMode::Off {
+                self.resolve(call, "the adviser is not asked any more")?;
+            } else if live().is_some_and(|program| call.evidence["source"] != program) {
+                self.resolve(call, "another program is asked now")?;
+            }
         }
         Ok(())
     }

@@ -8,9 +8,9 @@ use super::process::lease::Holder;
 use super::view::{self, RESPONDS_WITHIN, View};
 use super::words::words_of;
 use crate::domain::agent::AgentKey;
-use crate::domain::escalation::Escalation;
+use crate::domain::escalation::{Escalation, LEASE_TARGET};
 use crate::domain::event::{Event, Fact};
-use crate::domain::operator::Decision;
+use crate::domain::operator::{Action, Decision};
 use crate::domain::time::{Moment, age};
 
 mod adviser;
@@ -107,9 +107,18 @@ fn ago(now: Moment, at: Option<Moment>) -> String {
     at.map_or_else(|| "unknown".to_owned(), |at| format!("{} ago", age(now.since(at))))
 }
 
+/// What became of a decision since it was journaled.
+#[derive(Debug, Clone, Copy, Default)]
+struct Since<'a> {
+    /// What it is about has changed.
+    over: bool,
+    /// Who has the run, so that nothing is done about it.
+    busy: Option<&'a str>,
+}
+
 /// What the rules concluded about one subject last.
-/// What the rules last decided. `over`: what it is about has changed since.
-fn decision_lines(now: Moment, at: Moment, decision: &Decision, over: bool) -> Vec<Line> {
+fn decision_lines(now: Moment, at: Moment, decision: &Decision, since: Since<'_>) -> Vec<Line> {
+    let over = since.over;
     let due = match decision.due_at {
         Some(due) if due > now => format!(", due in {}", age(due.since(now))),
         Some(_) | None => String::new(),
@@ -126,8 +135,32 @@ fn decision_lines(now: Moment, at: Moment, decision: &Decision, over: bool) -> V
         line("decided", format!("{}, cause: {}", ago(now, Some(at)), decision.cause)),
     ];
     let others = &decision.considered;
-    lines.extend(others.iter().map(|other| not(format!("not {}", other.intent.word()), other.why_not.clone())));
+    lines.extend(others.iter().map(|other| {
+        let waited = decision.action == Action::Nothing && other.intent == decision.intent && !over;
+        let due = decision.due_at.filter(|_| waited);
+        not(format!("not {}", other.intent.word()), why_not_yet(now, &other.why_not, due, since.busy))
+    }));
     lines
+}
+
+/// Why something was not done that was to be done at a time: as long as that is to come because of what was in the way
+/// of it then, and afterwards because of what is in the way now.
+fn why_not_yet(now: Moment, why: &str, due: Option<Moment>, busy: Option<&str>) -> String {
+    match (due, busy) {
+        (None, _) => why.to_owned(),
+        (Some(due), _) if due > now => format!("{why}; it is at {}", due.clock(now)),
+        (Some(due), Some(busy)) => format!("it was due {}, but {busy}", ago(now, Some(due))),
+        (Some(due), None) => format!("{why}; that was so {}, and the rules have not looked since", ago(now, Some(due))),
+    }
+}
+
+/// Who has a run, where somebody has; also one of whom only the call says so that he is in the way.
+fn busy(view: &View<'_>, run_id: &str) -> Result<Option<String>, EngineError> {
+    if let Some(holder) = view.run_holder(run_id) {
+        return Ok(Some(view.busy_by(&holder)));
+    }
+    let calls = view.reader.escalations_about(Some(run_id), LEASE_TARGET)?;
+    Ok(calls.into_iter().find(Escalation::stands).map(|call| call.reason))
 }
 
 fn escalation_lines(now: Moment, escalations: &[Escalation]) -> Vec<Line> {
@@ -176,7 +209,7 @@ fn leases(view: &View<'_>, run_id: Option<&str>) -> (Vec<Line>, Value) {
     if run_id.is_some() {
         let words = match &working {
             None => "free".to_owned(),
-            Some(holder) => format!("{} by {} (process {})", holder.operation, holder.holder, holder.pid),
+            Some(holder) => view.busy_by(holder),
         };
         lines.push(line("run", words));
     }
@@ -231,8 +264,9 @@ fn escalation(view: &View<'_>, id: &str) -> Result<Explanation, EngineError> {
     }));
     about.extend(call.note.clone().map(|note| line("note", note)));
     about.push(not("ends", "by itself when its cause is gone, or by a human who resolves it"));
+    let since = Since { over: !call.stands(), busy: None };
     let decided =
-        last.as_ref().map(|last| decision_lines(view.now, last.at, &last.decision, false)).unwrap_or_default();
+        last.as_ref().map(|last| decision_lines(view.now, last.at, &last.decision, since)).unwrap_or_default();
     let (lines, leases) = leases(view, call.run_id.as_deref());
     Ok(Explanation {
         title: format!("escalation {} ({})", call.escalation_id, call.kind),
@@ -266,7 +300,7 @@ fn decided(view: &View<'_>, id: &str) -> Result<Explanation, EngineError> {
         true => "the last one about its subject",
         false => "another one about its subject came after it",
     };
-    let told = Decided { run_id: event.subject.run_id.as_deref(), at: event.occurred_at, decision };
+    let told = Decided { run_id: event.subject.run_id.as_deref(), at: event.occurred_at, decision, current };
     let (parts, advised) = told.parts(view)?;
     Ok(Explanation {
         title: format!("decision {} about {}", event.seq, decision.target),
@@ -291,7 +325,7 @@ fn decided_last(view: &View<'_>, run_id: Option<&str>, target: &str) -> Result<E
         )
     };
     let last = view.reader.decision(run_id, target)?.ok_or_else(none)?;
-    let (parts, advised) = Decided { run_id, at: last.at, decision: &last.decision }.parts(view)?;
+    let (parts, advised) = Decided { run_id, at: last.at, decision: &last.decision, current: true }.parts(view)?;
     Ok(Explanation {
         title: format!("the last decision about {target}"),
         stands: last.decision.reason.clone(),
@@ -305,14 +339,19 @@ struct Decided<'a> {
     run_id: Option<&'a str>,
     at: Moment,
     decision: &'a Decision,
+    /// Whether it is the last one about its subject.
+    current: bool,
 }
 
 impl Decided<'_> {
     /// The account of it, and what the adviser said to it.
     fn parts(&self, view: &View<'_>) -> Result<(Vec<Part>, Value), EngineError> {
         let (advice, advised) = adviser::of_decision(view, self.run_id, &self.decision.target, self.at)?;
+        let run_id = self.run_id.filter(|_| self.current);
+        let busy = run_id.map(|run_id| busy(view, run_id)).transpose()?.flatten();
+        let since = Since { over: !self.current, busy: busy.as_deref() };
         let parts = [
-            part("Rule", decision_lines(view.now, self.at, self.decision, false)),
+            part("Rule", decision_lines(view.now, self.at, self.decision, since)),
             part("Adviser", advice),
             part("Evidence", fields(&self.decision.evidence)),
         ];

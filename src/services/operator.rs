@@ -23,11 +23,15 @@ use crate::domain::run::{Run, RunStatus};
 use crate::domain::time::Moment;
 use crate::store::{Reader, StoreError};
 
+mod busy;
 mod sight;
 mod work;
 
 pub use work::{Committer, Done, Hands, conclude_work, handed_on};
 
+use busy::InTheWay;
+
+pub use busy::{busy_by, patience};
 pub use sight::{conclude, conclude_limits, conclude_outside, questions};
 
 /// How long a command waits for another one on the same run that is about to end.
@@ -50,6 +54,8 @@ pub struct Conduct {
     pub only: Option<String>,
     /// It was left behind by a console, and ends when nothing is left to watch.
     pub behind: bool,
+    /// How long a decision may wait for who has its run, before a human is called.
+    pub patience: Option<Duration>,
 }
 
 impl Conduct {
@@ -58,12 +64,13 @@ impl Conduct {
     /// # Errors
     /// When neither the live policy nor the run's own can be read.
     pub fn measure(&self, engine: &Engine, run_id: &str) -> Result<Measure, EngineError> {
-        Ok(self.measure_by(&engine.policy_of(run_id)?))
+        Ok(Measure { even_since: engine.now(), ..self.measure_by(&engine.policy_of(run_id)?) })
     }
 
     /// Those that hold outside of every run: the live policy's, else the defaults.
     pub fn measure_outside(&self, engine: &Engine) -> Measure {
-        self.measure_by(&engine.home.policy_in_force().unwrap_or_default())
+        let live = engine.home.policy_in_force().unwrap_or_default();
+        Measure { even_since: engine.now(), ..self.measure_by(&live) }
     }
 
     fn measure_by(&self, policy: &Policy) -> Measure {
@@ -97,14 +104,27 @@ pub struct Operator {
     interval: Duration,
     /// When to look again at the latest.
     next: Moment,
+    /// Since when the clock goes evenly, as far as is known here.
+    even_since: Option<Moment>,
+    in_the_way: InTheWay,
 }
 
 impl Operator {
     /// An operator that has not looked yet.
     pub fn new(conduct: Conduct, adviser: Arc<Desk>, hands: Arc<Hands>) -> Self {
         let caller = Caller { actor: Actor::new(ActorType::Operator, "operator"), identity: None };
-        let interval = LOOK_EVERY;
-        Self { conduct, adviser, hands, heard: HashMap::new(), caller, seq: (-1, 0), interval, next: Moment::default() }
+        Self {
+            conduct,
+            adviser,
+            hands,
+            heard: HashMap::new(),
+            caller,
+            seq: (-1, 0),
+            interval: LOOK_EVERY,
+            next: Moment::default(),
+            even_since: None,
+            in_the_way: InTheWay::default(),
+        }
     }
 
     /// How often git is asked about a worktree in which nobody works any more.
@@ -114,7 +134,7 @@ impl Operator {
 
     /// The clock was set: when to look again is not known any more.
     pub fn jumped(&mut self) {
-        self.next = Moment::default();
+        (self.next, self.even_since) = (Moment::default(), None);
     }
 
     /// Evaluates the rules when something happened, something is due, or the interval is over.
@@ -127,6 +147,7 @@ impl Operator {
         (progress, worktrees): (&Progress, &Worktrees),
         now: Moment,
     ) -> Result<Vec<String>, EngineError> {
+        self.even_since = self.even_since.or(Some(now));
         let reader = engine.reader()?;
         let seq = (reader.last_seq()?, worktrees.answers());
         if seq == self.seq && now < self.next {
@@ -135,6 +156,7 @@ impl Operator {
         // What is written by this turn is looked at in the next one.
         self.seq = seq;
         self.next = now.plus(Duration::from_secs(24 * 3600));
+        self.in_the_way.look();
         // All runs follow the live file; where it is broken each has its own.
         let live = engine.home.policy_in_force().map(|live| self.conduct.measure_by(&live));
         let live = live.as_ref();
@@ -165,6 +187,9 @@ impl Operator {
         let mode = self.measure(engine, live, None)?.mode;
         if let Err(error) = self.adviser.ease(&calls, mode) {
             complaints.push(format!("calls about the adviser: {error}"));
+        }
+        if let Err(error) = self.in_the_way.ease(engine, &calls) {
+            complaints.push(format!("calls about runs that somebody has: {error}"));
         }
         // Read anew: the rules may just have called.
         for call in engine.reader()?.escalations(None, true)?.iter().filter(|call| wanted(call.run_id.as_deref())) {
@@ -197,11 +222,12 @@ impl Operator {
 
     /// The measure of a run, or of what is outside of every run: the live policy's, else the run's own or the defaults.
     fn measure(&self, engine: &Engine, live: Option<&Measure>, run_id: Option<&str>) -> Result<Measure, EngineError> {
-        match (live, run_id) {
-            (Some(live), _) => Ok(live.clone()),
-            (None, Some(run_id)) => self.conduct.measure(engine, run_id),
-            (None, None) => Ok(self.conduct.measure_outside(engine)),
-        }
+        let measure = match (live, run_id) {
+            (Some(live), _) => live.clone(),
+            (None, Some(run_id)) => self.conduct.measure(engine, run_id)?,
+            (None, None) => self.conduct.measure_outside(engine),
+        };
+        Ok(Measure { even_since: self.even_since.unwrap_or(measure.even_since), ..measure })
     }
 
     fn look_after(
@@ -227,7 +253,7 @@ impl Operator {
         if let Some(next) = self.adviser.consider(reader, run, &conclusions, &overdue, measure.mode, now)? {
             self.next = self.next.min(next);
         }
-        self.carry_out(engine, reader, conclusions, now)
+        self.carry_out(engine, reader, conclusions, &measure, now)
     }
 
     /// What was asked outside of every run waits for a human all the same.
@@ -243,7 +269,7 @@ impl Operator {
         }
         let measure = self.measure(engine, live, None)?;
         self.next = self.next.min(now.plus(measure.interval));
-        self.carry_out(engine, reader, conclude_outside(reader, &measure, now)?, now)
+        self.carry_out(engine, reader, conclude_outside(reader, &measure, now)?, &measure, now)
     }
 
     /// The limit of a runner is one cause, however many agents of however many runs wait for it to pass.
@@ -257,7 +283,8 @@ impl Operator {
         let limited = reader.limited_agents()?;
         let measure = self.measure(engine, live, None)?;
         let only = self.conduct.only.clone();
-        self.carry_out(engine, reader, conclude_limits(reader, &limited, only.as_deref(), &measure, now)?, now)?;
+        let conclusions = conclude_limits(reader, &limited, only.as_deref(), &measure, now)?;
+        self.carry_out(engine, reader, conclusions, &measure, now)?;
         let over = |call: &&Escalation| {
             call.kind == Kind::Limit && !limited.iter().any(|agent| runner_target(&agent.spec.runner) == call.target)
         };
@@ -275,6 +302,7 @@ impl Operator {
         engine: &Engine,
         reader: &Reader,
         conclusions: Vec<Conclusion>,
+        measure: &Measure,
         now: Moment,
     ) -> Result<(), EngineError> {
         for conclusion in conclusions {
@@ -284,12 +312,15 @@ impl Operator {
             if is_known(reader, &conclusion)? {
                 continue;
             }
-            // Who works on the run has it; the next tick tries again.
+            // Who works on the run has it; the next tick tries again, and not for ever without a word.
             let lease = match (conclusion.decision.action, &conclusion.about.run_id) {
                 (Action::Act, Some(run_id)) => match engine.lease_run(run_id, "operator", &self.caller) {
                     Ok(lease) => Some(lease),
-                    Err(EngineError::Busy { .. }) => {
+                    Err(EngineError::Busy { holder }) => {
                         self.next = now;
+                        let patience = self.conduct.patience.unwrap_or_else(|| patience(measure.interval));
+                        let (about, by) = ((run_id.as_str(), &conclusion), (measure, patience));
+                        self.in_the_way.note(engine, about, holder.as_ref(), by, now)?;
                         continue;
                     }
                     Err(error) => return Err(error),

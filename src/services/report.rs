@@ -1,5 +1,6 @@
 //! What happened while nobody looked, and what waits now.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -9,7 +10,7 @@ use super::error::EngineError;
 use crate::domain::actor::Actor;
 use crate::domain::agent::AgentStatus;
 use crate::domain::escalation::{Escalation, Kind};
-use crate::domain::event::Subject;
+use crate::domain::event::{Event, Subject};
 use crate::domain::operator::{agent_target, question_target};
 use crate::domain::report::{Line, Report};
 use crate::domain::run::RunStatus;
@@ -20,20 +21,29 @@ use crate::store::read::EventFilter;
 /// Who was not there for so long has been away.
 pub const AWAY: Duration = Duration::from_secs(600);
 
-/// When somebody was last there: told what happened, or at a console.
+/// How far somebody was told, or saw it himself: told what happened, or at a console.
 ///
 /// # Errors
 /// [`EngineError::Store`].
-pub fn last_there(reader: &Reader, actor: &Actor) -> Result<Option<Moment>, EngineError> {
-    Ok(reader.meta(&presence(actor))?.as_deref().and_then(Moment::parse))
+pub fn last_mark(reader: &Reader, actor: &Actor) -> Result<Option<Mark>, EngineError> {
+    Ok(reader.meta(&presence(actor))?.as_deref().and_then(Mark::parse))
 }
 
-/// Notes that somebody is there now.
+/// Notes how far somebody was told.
+///
+/// # Errors
+/// [`EngineError::Store`].
+pub fn note_told(engine: &Engine, actor: &Actor, mark: Mark) -> Result<(), EngineError> {
+    Ok(engine.ledger.set_meta(&presence(actor), &mark.to_string())?)
+}
+
+/// Notes that somebody is there now, and sees what happens.
 ///
 /// # Errors
 /// [`EngineError::Store`].
 pub fn note_there(engine: &Engine, actor: &Actor) -> Result<(), EngineError> {
-    Ok(engine.ledger.set_meta(&presence(actor), &engine.now().to_string())?)
+    let seq = engine.reader()?.last_seq()?;
+    note_told(engine, actor, Mark { seq: Some(seq), at: engine.now() })
 }
 
 /// Notes that somebody is there now, and tells what happened since he left, if he has been away.
@@ -42,10 +52,13 @@ pub fn note_there(engine: &Engine, actor: &Actor) -> Result<(), EngineError> {
 /// [`EngineError::Store`].
 pub fn come_back(engine: &Engine, actor: &Actor) -> Result<Option<Told>, EngineError> {
     let (reader, now) = (engine.reader()?, engine.now());
-    let left = last_there(&reader, actor)?.filter(|last| now.since(*last) >= AWAY);
-    let told = left.map(|left| report(&reader, None, left, now)).transpose()?;
+    let left = last_mark(&reader, actor)?.filter(|last| now.since(last.at) >= AWAY);
+    let told = left.map(|left| report_after(&reader, None, left, now)).transpose()?;
     // Whom it could not be told to is told the next time.
-    note_there(engine, actor)?;
+    match &told {
+        Some(told) => note_told(engine, actor, told.mark())?,
+        None => note_there(engine, actor)?,
+    }
     Ok(told)
 }
 
@@ -56,6 +69,31 @@ fn presence(actor: &Actor) -> String {
 
 /// So many events are read at a time.
 const PAGE: usize = 2_000;
+
+/// How far somebody was told. The end of the journal then is what counts: whatever clocks do, nothing is told twice or
+/// never. The moment is for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// The end of the journal.
+    pub seq: Option<i64>,
+    /// When that was.
+    pub at: Moment,
+}
+
+impl Mark {
+    /// Reads what it was written down as; once that was only the moment.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (at, seq) = text.split_once(' ').map_or((text, None), |(at, seq)| (at, Some(seq)));
+        Some(Self { at: Moment::parse(at)?, seq: seq.and_then(|seq| seq.parse().ok()) })
+    }
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seq = self.seq.map(|seq| format!(" {seq}")).unwrap_or_default();
+        write!(f, "{}{seq}", self.at)
+    }
+}
 
 /// The report of a home since a moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +108,8 @@ pub struct Told {
     pub stuck: Vec<Line>,
     /// What waits for a human's word.
     pub waiting: Vec<Line>,
+    /// The last event that was read.
+    pub seq: i64,
 }
 
 impl Told {
@@ -86,6 +126,11 @@ impl Told {
         })
     }
 
+    /// How far this tells.
+    pub fn mark(&self) -> Mark {
+        Mark { seq: Some(self.seq), at: self.until }
+    }
+
     /// Whether there is nothing to say.
     pub fn is_empty(&self) -> bool {
         let Report { finished, restarted, .. } = &self.report;
@@ -98,14 +143,35 @@ impl Told {
 /// # Errors
 /// [`EngineError::Store`].
 pub fn report(reader: &Reader, run_id: Option<&str>, since: Moment, until: Moment) -> Result<Told, EngineError> {
+    let seq = reader.seq_before(since)?;
+    tell(reader, run_id, (seq, since), |event| event.occurred_at >= since, until)
+}
+
+/// The same from where somebody was told last.
+///
+/// # Errors
+/// [`EngineError::Store`].
+pub fn report_after(reader: &Reader, run_id: Option<&str>, mark: Mark, until: Moment) -> Result<Told, EngineError> {
+    match mark.seq {
+        Some(seq) => tell(reader, run_id, (seq, mark.at), |_| true, until),
+        None => report(reader, run_id, mark.at, until),
+    }
+}
+
+fn tell(
+    reader: &Reader,
+    run_id: Option<&str>,
+    (mut seq, since): (i64, Moment),
+    fits: impl Fn(&Event) -> bool,
+    until: Moment,
+) -> Result<Told, EngineError> {
     let mut report = Report::default();
     let filter = EventFilter { run_id: run_id.map(str::to_owned), ..EventFilter::default() };
-    let mut seq = reader.seq_before(since)?;
     loop {
         let events = reader.events(seq, &filter, PAGE)?;
         let Some(last) = events.last() else { break };
         seq = last.seq;
-        events.iter().filter(|event| event.occurred_at >= since).for_each(|event| report.take(event));
+        events.iter().filter(|event| fits(event)).for_each(|event| report.take(event));
     }
     let (mut stuck, mut waiting) = (Vec::new(), Vec::new());
     let calls: Vec<Escalation> = reader.escalations(run_id, true)?;
@@ -126,7 +192,10 @@ pub fn report(reader: &Reader, run_id: Option<&str>, since: Moment, until: Momen
     }
     stuck.sort_by_key(|line| line.at);
     waiting.sort_by_key(|line| line.at);
-    Ok(Told { since, until, report, stuck, waiting })
+    // A run that was stopped by rule waits for somebody: it is not finished.
+    let waits = |one: &Line| stuck.iter().any(|line| line.what == Kind::Stale.word() && line.run_id == one.run_id);
+    report.finished.retain(|one| one.agent.is_some() || !waits(one));
+    Ok(Told { since, until, report, stuck, waiting, seq })
 }
 
 /// What needs a human although nobody supervised and called one.

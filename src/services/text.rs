@@ -26,6 +26,15 @@ pub fn one_line(text: &str) -> String {
     harmless(text).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// So much of a notification is sent.
+const LONGEST_NOTICE: usize = 200;
+
+/// What shows a notification on the desktop: OSC 9, which terminals that do not know it leave out.
+pub fn desktop_notice(words: &str) -> String {
+    let words: String = one_line(words).chars().take(LONGEST_NOTICE).collect();
+    format!("\x1b]9;{words}\x1b\\")
+}
+
 /// The text in at most `width` columns, an ellipsis where it was cut.
 pub fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {

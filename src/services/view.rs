@@ -10,6 +10,7 @@ use super::error::EngineError;
 use super::gates;
 use super::git::Git;
 use super::home::Home;
+use super::operator::busy_by;
 use super::process::lease::{Holder, read_holder};
 use super::process::{Processes, default_table};
 use crate::domain::agent::{Agent, AgentKey, AgentStatus, Health};
@@ -65,6 +66,11 @@ impl<'a> View<'a> {
     /// Who acts on a run just now.
     pub fn run_holder(&self, run_id: &str) -> Option<Holder> {
         read_holder(&self.home.run_lease(run_id), self.processes.as_ref())
+    }
+
+    /// The same in words, and whether that process does anything.
+    pub fn busy_by(&self, holder: &Holder) -> String {
+        busy_by(Some(holder), self.processes.as_ref(), self.now)
     }
 
     /// Who supervises, or null.
@@ -223,11 +229,10 @@ impl<'a> View<'a> {
 
     /// When it was last looked at. What lies ahead was told before the clock was set back: it says nothing.
     fn last_seen(&self, agent: &Agent, vitals: Option<&Vitals>) -> Option<Moment> {
-        let ahead = self.now.plus(Duration::from_secs(SEEN_WITHIN_SECONDS));
         [vitals.map(|vitals| vitals.last_seen_at), Some(agent.since)]
             .into_iter()
             .flatten()
-            .filter(|at| *at <= ahead)
+            .filter(|at| !at.is_of_another_clock(self.now))
             .max()
     }
 

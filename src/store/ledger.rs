@@ -55,6 +55,7 @@ impl<'a> Order<'a> {
             | Command::Operator { .. }
             | Command::Adviser { .. }
             | Command::Escalation { .. }
+            | Command::Busy { .. }
             | Command::Suggestion { .. }
             | Command::Tmux { .. }
             | Command::Outbox { .. }
@@ -411,6 +412,7 @@ fn receipt(events: Vec<Event>, command: &Command) -> Receipt {
         | Command::Operator { .. }
         | Command::Adviser { .. }
         | Command::Escalation { .. }
+        | Command::Busy { .. }
         | Command::Suggestion { .. }
         | Command::Tmux { .. }
         | Command::Outbox { .. }

@@ -12,7 +12,7 @@ use crate::domain::adviser::{ADVISER_TARGET, Adviser, PROGRAM};
 use crate::domain::agent::{Agent, AgentKey};
 use crate::domain::command::{AdviserWish, Command, DeliveryWish, RunWish, ThreadWish};
 use crate::domain::delivery::Delivery;
-use crate::domain::escalation::{Escalation, Kind, Suggestion, TMUX_TARGET};
+use crate::domain::escalation::{Escalation, Kind, LEASE_TARGET, Suggestion, TMUX_TARGET};
 use crate::domain::operator::question_target;
 use crate::domain::outbox::dead_letter_about;
 use crate::domain::plan::Step;
@@ -142,6 +142,10 @@ pub fn scene(conn: &Connection, command: &Command, identity: Option<&AgentKey>) 
             if let Some(run_id) = of {
                 run(conn, &mut scene, &run_id)?;
             }
+        }
+        Command::Busy { run_id, .. } => {
+            run(conn, &mut scene, run_id)?;
+            about(conn, &mut scene, Some(run_id), LEASE_TARGET)?;
         }
         Command::Suggestion { suggestion_id, .. } => {
             let sql = "SELECT doc FROM suggestion WHERE suggestion_id = :id";

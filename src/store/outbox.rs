@@ -12,16 +12,17 @@ use super::read::Reader;
 use super::read::cursor::Cursor;
 use super::read::forum::LONGEST_PAGE;
 use crate::domain::event::Event;
-use crate::domain::outbox::{Letter, LetterStatus, NOTIFY, Wanted, letters_of, may_have_letters};
+use crate::domain::outbox::{LONGEST_PAUSE, Letter, LetterStatus, NOTIFY, Wanted, letters_of, may_have_letters};
 use crate::domain::time::Moment;
 
 /// Columns of a letter, in the order [`from_row`] reads them.
 const COLUMNS: &str = "id, seq, topic, key, payload, status, attempts, due_at, claimed_until, created_at, last_error, \
                        note, sent_at";
 
-/// Which letters `due` may be claimed now: those of one key go one after the other.
-const DUE: &str = "due.status IN ('pending', 'processing') AND due.due_at <= :now
-     AND (due.claimed_until IS NULL OR due.claimed_until <= :now)
+/// Which letters `due` may be claimed now: those of one key go one after the other. What lies ahead by more than any
+/// pause or claim lasts was written down before the clock was set back.
+const DUE: &str = "due.status IN ('pending', 'processing') AND due.due_at NOT BETWEEN :now + 1 AND :ahead
+     AND (due.claimed_until IS NULL OR due.claimed_until NOT BETWEEN :now + 1 AND :ahead)
      AND NOT EXISTS (
          SELECT 1 FROM outbox AS before
          WHERE before.status IN ('pending', 'processing')
@@ -44,6 +45,11 @@ impl Lane {
             Self::Files => format!("due.topic <> '{NOTIFY}'"),
         }
     }
+}
+
+/// Later than every pause and claim that began by this clock ends.
+fn ahead(now: Moment) -> i64 {
+    now.ahead().plus(LONGEST_PAUSE).millis()
 }
 
 /// The run a letter is about.
@@ -239,7 +245,8 @@ impl Ledger {
             );
             let mut update = tx.prepare_cached(&sql)?;
             let params = named_params! {
-                ":now": now.millis(), ":until": now.plus(hold).millis(), ":run_id": run_id, ":most": most,
+                ":now": now.millis(), ":ahead": ahead(now), ":until": now.plus(hold).millis(), ":run_id": run_id,
+                ":most": most,
             };
             let mut letters: Vec<Letter> = update.query_map(params, from_row)?.collect::<rusqlite::Result<_>>()?;
             letters.sort_by_key(|letter| letter.id);
@@ -408,7 +415,7 @@ impl Reader {
     pub fn letters_due(&self, lane: Lane, now: Moment) -> Result<bool, StoreError> {
         self.with(|conn| {
             conn.prepare_cached(&format!("SELECT EXISTS (SELECT 1 FROM outbox AS due WHERE {DUE} AND {})", lane.sql()))?
-                .query_row(named_params! { ":now": now.millis() }, |row| row.get(0))
+                .query_row(named_params! { ":now": now.millis(), ":ahead": ahead(now) }, |row| row.get(0))
         })
     }
 
@@ -421,11 +428,14 @@ impl Reader {
             let sql = format!(
                 "SELECT EXISTS (
                      SELECT 1 FROM outbox AS due
-                     WHERE status = 'processing' AND claimed_until > :now AND {RUN_ID} = :run_id AND {})",
+                     WHERE status = 'processing' AND claimed_until BETWEEN :now + 1 AND :ahead AND {RUN_ID} = :run_id AND {})",
                 Lane::Files.sql()
             );
             conn.prepare_cached(&sql)?
-                .query_row(named_params! { ":now": now.millis(), ":run_id": run_id }, |row| row.get(0))
+                .query_row(
+                    named_params! { ":now": now.millis(), ":ahead": ahead(now), ":run_id": run_id },
+                    |row| row.get(0),
+                )
         })
     }
 

@@ -399,5 +399,10 @@ fn whoever_is_ended_while_it_asks_leaves_nothing_and_the_next_does_not_ask_again
     stage.policy("off", json!({}));
     let mut last = stage.world.spawn(&["--headless"]);
     stage.leaves_nothing();
+    let whys = || {
+        let answers = stage.world.metawsm(&["events", "--type", "operator.advised"]).is(0).lines();
+        answers.iter().map(|answer| answer["payload"]["rejection"]["why"].clone()).collect::<Vec<_>>()
+    };
+    wait_for("the end of its question", PATIENCE, || (whys() == ["interrupted", "interrupted"]).then_some(()));
     stage.over(&mut last);
 }

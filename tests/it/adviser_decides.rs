@@ -190,6 +190,25 @@ fn an_agent_in_hand_is_left_alone_by_advice_too() {
 }
 
 #[test]
+fn what_it_called_to_is_over_when_it_says_itself_that_nothing_is_to_be_done() {
+    for target in [A, "run"] {
+        let mut stage = Stage::running(&Plan::of(&["a", "b"]));
+        ask(&mut stage, "q1", "x");
+        let answer = told(&stage, "q1", advice("escalate_blocked", A));
+        give(&mut stage, answer);
+        assert_eq!(standing(&stage).len(), 1);
+        // About somebody else it says nothing of this one.
+        for (id, of, left) in [("q2", "agent:ws/b", 1), ("q3", target, 0)] {
+            ask(&mut stage, id, id);
+            let answer = told(&stage, id, advice("noop", of));
+            let events = give(&mut stage, answer);
+            assert_eq!(outcome(&events), (Outcome::Agrees, None), "{of}");
+            assert_eq!(standing(&stage).len(), left, "{of}");
+        }
+    }
+}
+
+#[test]
 fn a_question_is_put_only_to_a_run_at_work_and_not_too_often() {
     let mut stage = Stage::running(&Plan::of(&["a"]));
     let ask_each = |stage: &mut Stage, id: &str, about: &str, minutes: u64| {

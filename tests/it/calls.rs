@@ -156,3 +156,41 @@ fn calls_that_reach_nobody_are_one_trouble_until_one_reaches_somebody() {
         call["resolved_by"].as_str().is_some_and(|by| by.starts_with("system:")).then_some(())
     });
 }
+
+#[test]
+fn who_watches_on_a_terminal_hears_it_and_sees_it_on_the_desktop() {
+    let world = world(TELLS, json!({}));
+    let run = world.run(&[]);
+    world.order("coder", 1, "exit 3");
+    world.until_agent(&run, "coder", "failed");
+    let socket = world.home().join("seat.sock");
+    let tmux = |args: &[&str]| {
+        let out = world.command("tmux").arg("-S").arg(&socket).args(["-f", "/dev/null"]).args(args).output().unwrap();
+        assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
+    };
+    let program = env!("CARGO_BIN_EXE_metawsm");
+    let written = |name: &str| world.home().join(format!("{name}.bytes"));
+    for (name, words) in [("watch", "watch --all"), ("operator", "operator --all"), ("silent", "watch --all --no-bell")]
+    {
+        // What it writes is kept byte for byte, from the first on.
+        let line = format!("read go; exec {program} {words}");
+        tmux(&["new-session", "-d", "-s", name, "-x", "120", "-y", "30", "sh", "-c", &line]);
+        tmux(&["pipe-pane", "-O", "-t", &format!("={name}:"), &format!("exec cat > '{}'", written(name).display())]);
+        tmux(&["send-keys", "-t", &format!("={name}:"), "Enter"]);
+    }
+    for name in ["watch", "operator", "silent"] {
+        let (bytes, start) = wait_for(&format!("the notification of {name}"), PATIENCE, || {
+            let bytes = std::fs::read(written(name)).unwrap_or_default();
+            let start = bytes.windows(b"\x1b]9;metawsm: ".len()).position(|part| part == b"\x1b]9;metawsm: ")?;
+            Some((bytes, start))
+        });
+        let notice = String::from_utf8_lossy(&bytes[start..]).into_owned();
+        assert!(notice.split_once("\x1b\\").is_some_and(|(notice, _)| notice.contains("coder")), "{name}: {notice:?}");
+    }
+    let bell = |name: &str| {
+        wait_for("the bell", PATIENCE, || std::fs::read(written(name)).unwrap().contains(&7).then_some(()))
+    };
+    bell("watch");
+    assert!(!std::fs::read(written("silent")).unwrap().contains(&7), "it ends without the bell's byte");
+    tmux(&["kill-server"]);
+}

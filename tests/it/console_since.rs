@@ -52,6 +52,7 @@ pub fn told() -> Told {
     report.operator.adviser.agreed = 1;
     let asks = Line { thread_id: Some("t1".to_owned()), ..line("guidance", Some("planner"), 180, "which schema?") };
     Told {
+        seq: 0,
         since: before(9 * 3600),
         until: before(0),
         report,

@@ -375,6 +375,7 @@ pub fn measure(mode: OperatorMode) -> Measure {
         input_wait: Duration::from_secs(60),
         stale_age: Duration::from_secs(3_600),
         call_again: Duration::from_secs(1_800),
+        even_since: Moment::default(),
     }
 }
 

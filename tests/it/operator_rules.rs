@@ -215,6 +215,28 @@ fn no_cooldown_outlasts_a_clock_that_is_set_back() {
 }
 
 #[test]
+fn no_cooldown_is_cut_short_by_a_clock_that_is_set_back() {
+    // 47 seconds of the 60 are left when the clock is set back by an hour, at 100.
+    let measure = Measure { even_since: at(100), ..off() };
+    let mut seen = Seen::of(&["a"]);
+    let agent = seen.put(0, AgentStatus::Dead, 3_700 - 13);
+    agent.restarts.used = 1;
+    agent.restarts.cooldown_until = Some(at(3_700 + 47));
+    assert_eq!(seen.evaluate(&measure, 100)[0].decision.due_at, Some(at(160)), "its whole length from then on");
+    assert_eq!(seen.evaluate(&measure, 159)[0].decision.action, Action::Nothing);
+    assert_eq!(seen.evaluate(&measure, 160)[0].decision.action, Action::Act);
+    // What is to be confirmed is confirmed from then on as well, and so is a wait for a key.
+    seen.agents[0].restarts = Default::default();
+    seen.agents[0].restarts.budget = 3;
+    assert_eq!(seen.evaluate(&measure, 114)[0].decision.action, Action::Nothing);
+    assert_eq!(seen.evaluate(&measure, 115)[0].decision.action, Action::Act);
+    let agent = seen.put(0, AgentStatus::Idle, 0);
+    (agent.waiting_for, agent.waiting_since) = (WaitingFor::Input, Some(at(3_700)));
+    assert_eq!(seen.words(&measure, 159), "agent:ws/a escalate_input nothing");
+    assert_eq!(seen.words(&measure, 160), "agent:ws/a escalate_input escalate");
+}
+
+#[test]
 fn a_spent_budget_is_escalated_after_the_same_confirmations() {
     let mut seen = Seen::of(&["a", "b"]);
     seen.put(0, AgentStatus::Failed, 0).restarts.used = 3;

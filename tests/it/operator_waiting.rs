@@ -260,30 +260,84 @@ fn a_suggestion_is_made_once_accepted_once_and_withdrawn_with_its_cause() {
 #[test]
 fn what_is_offered_again_and_again_and_never_done_calls_a_human_until_it_is() {
     let shop = shop(&Plan { budget: 9, ..Plan::of(&["a", "b"]) });
+    // A human's own restart is what was offered: however often he does it so, it was done.
     for launch in 1..=5 {
         dies(&shop, "a", launch);
         later(&shop, 100);
+        look(&shop, OperatorMode::Assist);
+        assert!(standing(&shop).is_empty());
+        shop.must(&agent("a", restart(false)));
+        shop.must(&agent("a", AgentWish::Started { launch: launch + 1 }));
+    }
+    // The same launch, that hangs and moves and hangs.
+    for times in 1..=5 {
+        hangs(&shop, true);
+        later(&shop, 100);
         let told = types(&look(&shop, OperatorMode::Assist));
-        assert_eq!(told.contains(&"escalation.opened".to_owned()), launch == 5, "{launch}: {told:?}");
-        if launch < 5 {
-            shop.must(&agent("a", restart(false)));
-            shop.must(&agent("a", AgentWish::Started { launch: launch + 1 }));
+        assert_eq!(told.contains(&"escalation.opened".to_owned()), times == 5, "{times}: {told:?}");
+        if times < 5 {
+            hangs(&shop, false);
         }
     }
     let call = only(&shop);
+    assert!(call.due_at.is_some_and(|due| due > now(&shop)), "it calls again");
     assert_eq!((call.kind, call.target.as_str()), (Kind::NotActed, "agent:ws/a"));
-    assert!(call.reason.starts_with("auto_restart was suggested 5 times and never done: a is dead"), "{}", call.reason);
+    assert!(
+        call.reason.starts_with("auto_restart was suggested 5 times and never done: a is stalled"),
+        "{}",
+        call.reason
+    );
     let open = shop.reader().suggestions(Some(RUN), true).unwrap().remove(0);
     let wish = SuggestionWish::Accept { cooldown_until: Some(now(&shop)) };
     shop.must(&Command::Suggestion { suggestion_id: open.suggestion_id, wish });
     assert!(standing(&shop).is_empty());
-    // It is counted from the last time it was done.
-    shop.must(&agent("a", AgentWish::Started { launch: 6 }));
-    dies(&shop, "a", 6);
+    // Of another launch it is counted anew.
+    shop.must(&agent("a", AgentWish::Started { launch: 7 }));
+    dies(&shop, "a", 7);
     later(&shop, 10_000);
     assert_eq!(types(&look(&shop, OperatorMode::Assist)), ["operator.decided", "operator.suggested"]);
     assert!(standing(&shop).is_empty());
     shop.assert_sound();
+}
+
+/// Agent a hangs, or moves again.
+fn hangs(shop: &Shop, hangs: bool) {
+    let health = if hangs { Health::Stalled } else { Health::Healthy };
+    let wish = AgentWish::Observed {
+        health,
+        waiting_for: metawsm::domain::agent::WaitingFor::None,
+        reason: "looked".into(),
+        evidence: serde_json::json!({ "signal": "progress" }),
+    };
+    shop.must(&agent("a", wish));
+}
+
+#[test]
+fn what_is_done_otherwise_or_not_wanted_is_no_more_said_to_be_never_done() {
+    for way in ["restart", "rule", "stop", "dismissed"] {
+        let shop = shop(&Plan { budget: 9, ..Plan::of(&["a", "b"]) });
+        for times in 1..=5 {
+            hangs(&shop, true);
+            later(&shop, 100);
+            look(&shop, OperatorMode::Assist);
+            if way == "dismissed" {
+                let suggestion_id = suggestion(&shop).suggestion_id;
+                shop.must(&Command::Suggestion { suggestion_id, wish: SuggestionWish::Dismiss });
+            }
+            if times < 5 {
+                hangs(&shop, false);
+            }
+        }
+        assert_eq!(standing(&shop).len(), usize::from(way != "dismissed"), "{way}");
+        match way {
+            "restart" => drop(shop.must(&agent("a", restart(false)))),
+            "rule" => drop(look(&shop, OperatorMode::Off)),
+            "stop" => drop(shop.must(&agent("a", AgentWish::Stop))),
+            _ => {}
+        }
+        assert!(standing(&shop).is_empty(), "{way}");
+        shop.assert_sound();
+    }
 }
 
 #[test]

@@ -69,7 +69,7 @@ fn rule_8_suggests_in_every_mode_and_acts_only_where_rule_and_mode_of_commits_sa
     ] {
         let found = conclude(&stage, &dirty("1"), git, &by_rule(mode, rule));
         assert_eq!(found.as_ref().map(|found| found.decision.action), expected, "{mode:?} {rule:?} {git:?}");
-        let Some(Conclusion { decision, about, call }) = found else { continue };
+        let Some(Conclusion { decision, about, call, .. }) = found else { continue };
         assert_eq!((decision.rule, decision.target.as_str(), decision.cause.as_str()), (8, "repo:ws/repo", "change 1"));
         assert_eq!(decision.reason, "3 files are not committed in repo: a, b c and 1 more");
         assert_eq!((about.workspace.as_deref(), about.ticket, call), (Some("ws"), Some(ticket("ws")), None));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use metawsm::domain::command::{OutboxWish, ThreadWish};
 use metawsm::domain::escalation::{EscalationState, Kind};
 use metawsm::domain::event::Fact;
-use metawsm::domain::outbox::{DOCS_SYNC, Letter, LetterStatus, Wanted};
+use metawsm::domain::outbox::{DOCS_SYNC, LONGEST_PAUSE, Letter, LetterStatus, Wanted};
 use metawsm::services::engine::{Caller, Engine, Surroundings};
 use metawsm::services::error::EngineError;
 use metawsm::services::home::{Home, HomeArgs};
@@ -179,6 +179,26 @@ fn a_claim_is_one_workers_until_it_runs_out_and_the_late_one_changes_nothing() {
     let health = office.engine.reader().unwrap().outbox_health().unwrap();
     assert_eq!(health.tally.processed, 1, "what was done once is counted once");
     assert_eq!(office.letters()[0].note.as_deref(), Some("there"));
+}
+
+#[test]
+fn a_clock_that_is_set_back_holds_no_letter_up() {
+    let office = Office::new();
+    let ledger = &office.engine.ledger;
+    let claim = || ledger.claim_letters(Lane::Files, CLAIM, 1).unwrap();
+    let hour = 3_600_000;
+    let set = |by: i64| office.clock.0.fetch_add(by, Ordering::SeqCst);
+    office.answered("t1");
+    // One that was written, one whose worker is gone, one that failed: none waits for that hour to come again.
+    set(-hour);
+    assert_eq!(claim().len(), 1);
+    assert!(claim().is_empty(), "it is in hand");
+    set(-hour);
+    let letter = claim().pop().unwrap();
+    assert!(ledger.letter_failed(&letter, "no", LONGEST_PAUSE).unwrap());
+    assert!(claim().is_empty(), "it is tried again later");
+    set(-hour);
+    assert_eq!(claim().len(), 1);
 }
 
 #[test]

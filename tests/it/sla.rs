@@ -166,6 +166,28 @@ fn a_call_ends_when_its_thread_is_in_time_again() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_takes_nothing_off_the_list() {
+    for priority in [Priority::Normal, Priority::Urgent] {
+        let mut stage = asked();
+        stage.must(&thread("t1", ThreadWish::Priority { to: priority }));
+        let since = stage.thread("t1").waits_since();
+        let minutes = |minutes: i64| Moment::from_millis(since.millis() + minutes * 60_000);
+        let measure = Measure { even_since: minutes(-20), ..off() };
+        let first = after(&stage, 40, &off());
+        give(&mut stage, first, "1");
+        // An hour back: it has waited nobody knows how long, and is in time for nobody.
+        assert!(!in_time(stage.thread("t1"), &measure, minutes(-20)), "{priority:?}");
+        let again = after(&stage, -20, &measure);
+        assert_eq!(
+            (words(&again), &*again[0].decision.reason),
+            (vec!["escalate_sla escalate".to_owned()], "which port?")
+        );
+        let later = after(&stage, -20 + 31, &Measure { even_since: minutes(-20), ..measure });
+        assert_eq!(words(&later).len(), usize::from(priority == Priority::Urgent), "by its own time again");
+    }
+}
+
+#[test]
 fn what_presses_no_more_and_then_again_is_called_to_again() {
     let world = World::with(&[("a", "obeys.sh")], json!({ "operator": { "interval_seconds": 1 } }));
     let run = world.run(&[]);

@@ -195,7 +195,10 @@ impl Week {
             Happening::Human => self.human(),
             Happening::Looks => {}
             Happening::Paused(pause) => self.pause(pause),
-            Happening::ClockSetBack => self.shift -= HOUR,
+            Happening::ClockSetBack => {
+                self.shift -= HOUR;
+                self.measure.even_since = self.now();
+            }
         }
     }
 

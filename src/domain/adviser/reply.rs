@@ -1,5 +1,8 @@
 //! Finds the answer in whatever a program wrote, and reads it strictly. What is not certain is rejected.
 
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::{Advice, Aim, NOOP, Rejection, Why};
@@ -38,13 +41,14 @@ pub struct Reading {
 
 /// Reads the answer in what a program wrote to its output; only the last [`TAIL`] bytes of it are looked at.
 ///
-/// The answer is the last object that has an `intent`. Fields that nobody asked for are let pass.
+/// The answer is the last object that has an `intent`. One with fields that an answer does not have, or with one of them
+/// twice, is none.
 pub fn read_reply(output: &[u8], expected: &Expected<'_>) -> Reading {
     let tail = &output[output.len().saturating_sub(TAIL)..];
     let text = plain(&String::from_utf8_lossy(tail));
     // The prompt holds no object with an intent; that it is taken out is for what agents said in it.
     let text = if expected.prompt.is_empty() { text } else { text.replace(expected.prompt.trim(), "\n") };
-    let Some(reply) = last_reply(&text) else {
+    let Some(Object { fields: reply, twice }) = last_reply(&text) else {
         let detail = match (text.trim().is_empty(), tail.len() < output.len()) {
             (true, false) => "it wrote nothing".to_owned(),
             (_, false) => "there is no JSON object with an intent in what it wrote".to_owned(),
@@ -52,7 +56,15 @@ pub fn read_reply(output: &[u8], expected: &Expected<'_>) -> Reading {
         };
         return Reading { reply: None, advice: Err(Rejection::new(Why::Malformed, detail)) };
     };
-    let advice = understood(&reply, expected);
+    let odd = twice.map(|key| format!("it has {} twice", clip(&key)));
+    let odd = odd.or_else(|| {
+        let unknown = reply.keys().find(|key| !FIELDS.contains(&key.as_str()))?;
+        Some(format!("it has {}, which no answer has", clip(unknown)))
+    });
+    let advice = match odd {
+        Some(detail) => Err(Rejection::new(Why::Malformed, detail)),
+        None => understood(&reply, expected),
+    };
     let reply = Value::Object(reply);
     Reading { reply: Some(reply).filter(|reply| reply.to_string().len() <= LARGEST_REPLY), advice }
 }
@@ -117,15 +129,48 @@ fn skip_sequence(rest: &mut std::str::Chars<'_>) {
     }
 }
 
+/// What an answer may have; where it has more, nobody knows what was meant by it.
+const FIELDS: [&str; 7] = ["intent", "target", "confidence", "reason", "run_id", "target_run", "needs_human"];
+
+/// An object, and a key that it has twice.
+struct Object {
+    fields: Map<String, Value>,
+    twice: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Object;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
+                let (mut fields, mut twice) = (Map::new(), None);
+                while let Some((key, value)) = map.next_entry::<String, Value>()? {
+                    if fields.insert(key.clone(), value).is_some() {
+                        twice.get_or_insert(key);
+                    }
+                }
+                Ok(Object { fields, twice })
+            }
+        }
+        deserializer.deserialize_map(Fields)
+    }
+}
+
 /// The last object in the text that has an intent.
-fn last_reply(text: &str) -> Option<Map<String, Value>> {
+fn last_reply(text: &str) -> Option<Object> {
     let mut found = None;
     let mut at = 0;
     while let Some(open) = text[at..].find('{') {
         let start = at + open;
-        let mut stream = serde_json::Deserializer::from_str(&text[start..]).into_iter::<Map<String, Value>>();
+        let mut stream = serde_json::Deserializer::from_str(&text[start..]).into_iter::<Object>();
         match stream.next() {
-            Some(Ok(object)) if object.contains_key("intent") => {
+            Some(Ok(object)) if object.fields.contains_key("intent") => {
                 at = start + stream.byte_offset();
                 found = Some(object);
             }
@@ -254,6 +299,9 @@ mod tests {
             (with("confidence", "-0.1"), "malformed"),
             (with("confidence", "null"), "malformed"),
             (with("intent", "[\"noop\"]"), "malformed"),
+            (with("argv", "[\"rm\"]"), "malformed"),
+            (GOOD.replacen('{', "{\"intent\":\"noop\",", 1), "malformed"),
+            (GOOD.replacen('{', "{\"confidence\":0.1,", 1), "malformed"),
             (with("target", "7"), "malformed"),
             (with("target", "\"\""), "malformed"),
             (with("reason", "\" \""), "malformed"),

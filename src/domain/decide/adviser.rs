@@ -66,6 +66,10 @@ fn answered(scene: &Scene, run: &Run, told: &AdviserTold, context: &Context, cal
         }
         Some(_) | None => verdict,
     };
+    let eased = match (&verdict, &told.advice) {
+        (Ok(Outcome::Agrees), Ok(advice)) if advice.intent == Aim::Noop => eased(scene, run, &advice.target),
+        _ => Vec::new(),
+    };
     let advised = Advised {
         question_id: told.asked.question_id.clone(),
         program: told.asked.program.clone(),
@@ -84,7 +88,21 @@ fn answered(scene: &Scene, run: &Run, told: &AdviserTold, context: &Context, cal
     let about_program = of_program(scene, told, &advised, context.now, calling);
     let about = about(scene, run, told.advice.as_ref().ok());
     let fact = Draft::new(about, Fact::OperatorAdvised(advised));
-    std::iter::once(fact).chain(call.and_then(|(_, call)| call)).chain(about_program).collect()
+    std::iter::once(fact).chain(call.and_then(|(_, call)| call)).chain(eased).chain(about_program).collect()
+}
+
+/// Nothing is to be done, the adviser says now as the rules do: what it called a human to is over. Said of the run as a
+/// whole it is said of everything in it.
+fn eased(scene: &Scene, run: &Run, target: &str) -> Vec<Draft> {
+    let by_advice = scene.escalations.iter().filter(|call| call.kind == Kind::Adviser && call.stands());
+    by_advice
+        .filter(|call| call.run_id.as_deref() == Some(run.id()) && (target == RUN_TARGET || call.target == target))
+        .map(|call| {
+            let note = Some("the adviser sees nothing to be done any more".to_owned());
+            let fact = Fact::EscalationResolved { escalation_id: call.escalation_id.clone(), note };
+            Draft::new(call.subject(), fact).by_system()
+        })
+        .collect()
 }
 
 /// What the rules say about the answer's target now.

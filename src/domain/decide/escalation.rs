@@ -1,9 +1,9 @@
 //! Escalations and suggestions: what a human says to them, and when their cause is gone.
 
-use super::{Context, adviser, delivery, shortened};
+use super::{Context, adviser, delivery, operator, shortened};
 use crate::domain::agent::{Agent, AgentKey};
 use crate::domain::command::EscalationWish;
-use crate::domain::escalation::{Escalation, EscalationState, Kind, Suggestion, SuggestionState};
+use crate::domain::escalation::{Escalation, EscalationState, Kind, LEASE_TARGET, Suggestion, SuggestionState};
 use crate::domain::event::{Draft, Fact};
 use crate::domain::operator::{
     Intent, agent_cause, is_unhealthy, lifeless_since, question_target, repo_of, runner_target,
@@ -125,14 +125,13 @@ fn cause_holds(scene: &Scene, escalation: &Escalation) -> bool {
         Kind::Stale => run_id.and_then(|id| scene.runs.get(id)).is_some_and(|run| stays_stopped(scene, run)),
         Kind::Sla => may_wait(scene, run_id) && thread_waits(scene, escalation.thread_id.as_ref()),
         Kind::Delivery => open_run(scene, run_id).is_some() && delivery::cause_holds(scene, escalation),
-        // Until it is done, or a human says that it need not be.
-        Kind::NotActed => {
+        // Who has the run, and that he lets go, is seen outside.
+        Kind::NotActed if escalation.target == LEASE_TARGET => open_run(scene, run_id).is_some(),
+        Kind::NotActed if repo_of(&escalation.target).is_some() => {
             let run = run_id.and_then(|id| scene.runs.get(id));
-            match repo_of(&escalation.target) {
-                Some(_) => run.is_some_and(|run| holds_work(scene, run, &escalation.target)),
-                None => open_run(scene, run_id).is_some(),
-            }
+            run.is_some_and(|run| holds_work(scene, run, &escalation.target))
         }
+        Kind::NotActed => open_run(scene, run_id).is_some_and(|run| operator::still_not_done(scene, run, escalation)),
         Kind::TmuxUnreachable | Kind::TmuxServerLost | Kind::DeadLetter => true,
         Kind::Adviser => adviser::cause_holds(scene, escalation),
     }

@@ -1,11 +1,13 @@
 //! What comes of a rule's conclusion, and of a suggestion that a human settles.
 
 use super::{agent, escalation, run, shortened};
-use crate::domain::agent::{Agent, AgentKey};
+use crate::domain::agent::{Agent, AgentKey, AgentStatus};
 use crate::domain::command::SuggestionWish;
-use crate::domain::escalation::{EscalationState, Kind, Suggestion, SuggestionState};
+use crate::domain::escalation::{Escalation, EscalationState, Kind, Suggestion, SuggestionState};
 use crate::domain::event::{Draft, Fact, Subject};
-use crate::domain::operator::{Action, Conclusion, Decision, Intent, agent_cause, failure_cause, is_unhealthy};
+use crate::domain::operator::{
+    Action, Conclusion, Decision, Intent, agent_cause, failure_cause, is_unhealthy, occurrence,
+};
 use crate::domain::refusal::Refusal;
 use crate::domain::run::{Run, RunStatus};
 use crate::domain::scene::Scene;
@@ -124,7 +126,7 @@ fn effect(
             Some(found) => agent::restart(run, found, &shortened(reason), true, cooldown_until),
             None => Ok(Vec::new()),
         },
-        Intent::AutoStopStale => run::stop(scene, run, &shortened(reason)),
+        Intent::AutoStopStale => run::stop(scene, run, &format!("stopped by rule: {}", shortened(reason))),
         // A call has no other effect, forgetting restarts is what its fact says, and what is done in a worktree is
         // told by those who do it.
         Intent::EscalateGuidance
@@ -169,22 +171,22 @@ fn suggest(scene: &Scene, about: &Subject, decision: &Decision, id: &str) -> Vec
 /// So many times in a row the same may be offered and not done before that itself is told.
 const UNHEEDED: usize = 5;
 
-/// "Decided N times, acted 0": a human is called to what was offered about a subject again and again since it was last
-/// done, and never taken up.
+/// "Decided N times, acted 0": a human is called to what was offered again and again about one launch of an agent, or one
+/// time in which nothing of a run lived, and never done. What was done in another way, or is not wanted, is no such thing.
 fn not_acted(scene: &Scene, conclusion: &Conclusion, new_id: &str) -> Option<Draft> {
     let (about, decision) = (&conclusion.about, &conclusion.decision);
     let same = |offer: &&Suggestion| {
         (&offer.run_id, &offer.target, offer.intent) == (&about.run_id, &decision.target, decision.intent)
     };
     // What was handed on by hand went its way.
-    let heeded = |offer: &&Suggestion| offer.state == SuggestionState::Withdrawn && offer.intent.hands_on_work();
-    let done = scene.suggestions.iter().filter(same).filter(|offer| offer.state == SuggestionState::Accepted);
-    let done = done.map(|offer| offer.created_at).max();
+    let heeded = |offer: &&Suggestion| offer.intent.hands_on_work();
+    let of_what = occurrence(decision.intent, &decision.cause);
     let unheeded: Vec<&Suggestion> = scene
         .suggestions
         .iter()
         .filter(same)
-        .filter(|offer| !heeded(offer) && done.is_none_or(|done| offer.created_at > done))
+        .filter(|offer| offer.state == SuggestionState::Withdrawn && occurrence(offer.intent, &offer.cause) == of_what)
+        .filter(|offer| !heeded(offer))
         .collect();
     // The one that is just made is not among them yet.
     let times = unheeded.len() + 1;
@@ -196,12 +198,28 @@ fn not_acted(scene: &Scene, conclusion: &Conclusion, new_id: &str) -> Option<Dra
         about,
         kind: Kind::NotActed,
         target: &decision.target,
-        cause: &format!("not done since {first}"),
+        cause: &not_done(of_what, first),
         reason: &format!("{} was suggested {times} times and never done: {}", decision.intent.word(), decision.reason),
         evidence: serde_json::json!({ "signal": "suggestions", "source": "journal", "times": times, "since": first }),
-        due_at: None,
+        due_at: conclusion.call_again,
     };
     call_human(scene, call, new_id)
+}
+
+fn not_done(of_what: &str, first: Moment) -> String {
+    format!("{of_what}: not done since {first}")
+}
+
+/// Whether what was offered again and again may still be done: it is about the same launch, or the same lifeless time.
+pub(super) fn still_not_done(scene: &Scene, run: &Run, call: &Escalation) -> bool {
+    let about = call.cause.rsplit_once(": not done since ").map_or(call.cause.as_str(), |(about, _)| about);
+    match agent_of(scene, &call.subject()) {
+        Some(agent) => {
+            let over = matches!(agent.status, AgentStatus::Stopping | AgentStatus::Stopped | AgentStatus::Done);
+            !over && !agent.start_due() && about == format!("launch {}", agent.launch)
+        }
+        None => escalation::lifeless_cause(scene, run).is_some_and(|cause| cause == about),
+    }
 }
 
 /// What a human is called to.
@@ -294,13 +312,6 @@ fn accept(scene: &Scene, suggestion: &Suggestion, cooldown_until: Option<Moment>
     };
     let mut drafts =
         vec![escalation::settled(suggestion, SuggestionState::Accepted, None), Draft::new(about.clone(), acted)];
-    let called = scene.escalations.iter().filter(|call| call.stands() && call.kind == Kind::NotActed);
-    drafts.extend(called.filter(|call| call.run_id == suggestion.run_id && call.target == suggestion.target).map(
-        |call| {
-            let fact = Fact::EscalationResolved { escalation_id: call.escalation_id.clone(), note: None };
-            Draft::new(call.subject(), fact).by_system()
-        },
-    ));
     drafts.extend(effect(scene, run, &about, suggestion.intent, &suggestion.reason, cooldown_until)?);
     Ok(drafts)
 }

@@ -243,7 +243,9 @@ fn finish_stop(scene: &Scene, run: &Run) -> Result<Vec<Draft>, Refusal> {
             drafts.push(agent_turn(agent, AgentStatus::Stopped, "the run was stopped"));
         }
     }
-    drafts.extend(turn(run, RunStatus::Stopped, "stopped by command")?);
+    // Who wished it, and why, was said when it began.
+    let reason = if run.status == RunStatus::Stopping { run.reason.as_str() } else { "stopped by command" };
+    drafts.extend(turn(run, RunStatus::Stopped, reason)?);
     Ok(drafts)
 }
 

@@ -30,9 +30,7 @@ pub struct Seen {
     pub typed_before: bool,
 }
 
-/// A moment further ahead was told by a clock that was set back since.
-const AHEAD: Duration = Duration::from_secs(60);
-/// How long ago it counts then.
+/// How long ago something was at least that a clock told which was set back since.
 const LONG_AGO: Duration = Duration::from_secs(60);
 
 impl Seen {
@@ -40,7 +38,7 @@ impl Seen {
     /// was since the clock was set back.
     pub fn quiet_since(now: Moment, second: i64) -> Duration {
         let end = Moment::from_millis(second.saturating_add(1).saturating_mul(1000));
-        if end.since(now) > AHEAD { LONG_AGO } else { now.since(end) }
+        if end.is_of_another_clock(now) { LONG_AGO } else { now.since(end) }
     }
 }
 

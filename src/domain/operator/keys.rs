@@ -20,7 +20,7 @@ pub(super) fn waits_for_key(agent: &Agent, measure: &Measure, now: Moment) -> Op
         evidence: json!({ "since": since, "launch": agent.launch, "signals": agent.evidence }),
         considered: Vec::new(),
     };
-    let due = since.plus(measure.input_wait);
+    let due = measure.attainable(since.plus(measure.input_wait), measure.input_wait, now);
     if now < due {
         return Some(found.not_before(Intent::EscalateInput, due));
     }

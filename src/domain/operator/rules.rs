@@ -1,7 +1,5 @@
 //! Rules 3 to 5 and 7 of spec 2.7, one function a subject; rules 1 and 6 are in `waits`, rule 2 in `keys`.
 
-use std::time::Duration;
-
 use super::keys::waits_for_key;
 use super::waits::calls;
 use super::{
@@ -9,9 +7,6 @@ use super::{
     Sight, Step, Subject, Value, age, agent_cause, agent_target, failure_cause, is_unhealthy, json, lifeless_since,
     step_target,
 };
-
-/// A clock that was set back by less is waited for: what was written down while we looked is a little ahead of us.
-const SLIGHT: Duration = Duration::from_secs(60);
 
 /// What the rules conclude about each subject of a run, now. What there is nothing to say about is left out.
 pub fn evaluate(sight: &Sight<'_>, measure: &Measure, now: Moment) -> Vec<Conclusion> {
@@ -61,7 +56,7 @@ impl Found {
             due_at: None,
             cooldown_until: None,
         };
-        Conclusion { about: self.about, decision, call: None }
+        Conclusion { about: self.about, decision, call: None, call_again: None }
     }
 
     pub fn not_before(self, intent: Intent, due: Moment) -> Conclusion {
@@ -106,7 +101,7 @@ impl Rules<'_> {
         let spent = !agent.restart_left();
         let confirming = self.measure.interval * self.measure.confirmations.saturating_sub(1);
         let confirmed = agent.since.plus(confirming);
-        let confirmed = self.attainable(confirmed, confirming).unwrap_or_default();
+        let confirmed = self.measure.attainable(confirmed, confirming, self.now);
         let may_restart = self.measure.action(Intent::AutoRestart);
         let why = if silent_only {
             "it is silent, but its progress is not known to be overdue"
@@ -144,12 +139,6 @@ impl Rules<'_> {
         }
     }
 
-    /// The end of a span that may be that long, unless it is further ahead: then the clock was set back since it began,
-    /// and to wait for it would be to wait for the clock.
-    fn attainable(&self, until: Moment, longest: Duration) -> Option<Moment> {
-        Some(until).filter(|until| *until <= self.now.plus(longest).plus(SLIGHT))
-    }
-
     /// Rule 3.
     fn restart(&self, agent: &Agent, action: Action, confirmed: Moment) -> Conclusion {
         if agent.went_with_server().is_some() {
@@ -158,7 +147,7 @@ impl Rules<'_> {
         let (used, budget) = (agent.restarts.used + 1, agent.restarts.budget);
         let reason = format!("{} {}: restart {used} of {budget}", agent.key.name, describe(agent));
         let cooldown = self.measure.cooldown_after(agent.restarts.used);
-        let cool = agent.restarts.cooldown_until.and_then(|until| self.attainable(until, cooldown));
+        let cool = agent.restarts.cooldown_until.map(|until| self.measure.attainable(until, cooldown, self.now));
         let due = cool.map_or(confirmed, |cool| cool.max(confirmed));
         let mut found = self.unhealthy(agent, reason);
         if self.now < due {
@@ -169,6 +158,7 @@ impl Rules<'_> {
         found.considered.push(why_not(Intent::EscalateBlocked, "restarts are left"));
         let mut conclusion = found.decide(Intent::AutoRestart, action);
         conclusion.decision.cooldown_until = Some(self.now.plus(self.measure.cooldown_after(used)));
+        conclusion.call_again = self.measure.again(self.now);
         conclusion
     }
 
@@ -176,7 +166,8 @@ impl Rules<'_> {
     /// is over: where it is the agent that takes the server down, it is not to go round in a circle.
     fn restart_for_free(&self, agent: &Agent, action: Action) -> Conclusion {
         let mut found = self.unhealthy(agent, format!("{} {}: restart, not counted", agent.key.name, describe(agent)));
-        let free = agent.restarts.free_until.and_then(|until| self.attainable(until, self.measure.cooldown));
+        let free =
+            agent.restarts.free_until.map(|until| self.measure.attainable(until, self.measure.cooldown, self.now));
         if let Some(due) = free.filter(|due| self.now < *due) {
             found.considered.push(why_not(Intent::AutoRestart, "the cooldown is not over"));
             return found.not_before(Intent::AutoRestart, due);
@@ -184,6 +175,7 @@ impl Rules<'_> {
         found.considered.push(why_not(Intent::EscalateBlocked, "the tmux server's end is no fault of the agent"));
         let mut conclusion = found.decide(Intent::AutoRestart, action);
         conclusion.decision.cooldown_until = Some(self.now.plus(self.measure.cooldown));
+        conclusion.call_again = self.measure.again(self.now);
         conclusion
     }
 
@@ -193,6 +185,7 @@ impl Rules<'_> {
         let mut found = self.unhealthy(agent, format!("{} {}: {why}", agent.key.name, describe(agent)));
         found.considered.push(why_not(Intent::AutoRestart, why));
         if self.now < confirmed {
+            found.considered.push(why_not(Intent::EscalateBlocked, "it is not confirmed yet"));
             return Some(found.not_before(Intent::EscalateBlocked, confirmed));
         }
         found.call(Intent::EscalateBlocked, Kind::Blocked, self.measure, self.now)
@@ -248,8 +241,8 @@ impl Rules<'_> {
         }
         let agents: Vec<&Agent> = self.sight.agents.iter().collect();
         let steps: Vec<&Step> = self.sight.steps.iter().collect();
-        let since = lifeless_since(run, &agents, &steps)?;
-        if self.now.since(since) < self.measure.stale_age {
+        let (since, age_of) = (lifeless_since(run, &agents, &steps)?, self.measure.stale_age);
+        if self.now < self.measure.attainable(since.plus(age_of), age_of, self.now) {
             return None;
         }
         let found = Found {
@@ -267,6 +260,7 @@ impl Rules<'_> {
         let mut conclusion = found.decide(Intent::AutoStopStale, action);
         // A suggestion waits for a human as it is; what was done without one is told.
         conclusion.call = (action == Action::Act).then(|| (Kind::Stale, self.measure.again(self.now)));
+        conclusion.call_again = self.measure.again(self.now);
         Some(conclusion)
     }
 

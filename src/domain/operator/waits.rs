@@ -20,15 +20,20 @@ pub fn calls(questions: &[Question], waiting: &[Waiting], measure: &Measure, now
     found
 }
 
-/// From when on a thread has waited too long: at once where it presses.
-fn due(priority: Priority, since: Moment, measure: &Measure) -> Moment {
-    if priority.presses() { since } else { since.plus(measure.call_again) }
+/// From when on a thread has waited too long: at once where it presses, and where it has waited since before the clock
+/// was set back, nobody knows how long.
+fn due(priority: Priority, since: Moment, measure: &Measure, now: Moment) -> Moment {
+    match since.is_of_another_clock(now) {
+        true => measure.even_since.min(now),
+        false if priority.presses() => since,
+        false => since.plus(measure.call_again),
+    }
 }
 
 /// Whether a thread waits for a human, but not too long yet, or not any more: its priority fell, or more time was
 /// allowed.
 pub fn in_time(thread: &Thread, measure: &Measure, now: Moment) -> bool {
-    thread.waits_for_human() && now < due(thread.priority, thread.waits_since(), measure)
+    thread.waits_for_human() && now < due(thread.priority, thread.waits_since(), measure, now)
 }
 
 fn about(question: &Question) -> Subject {
@@ -61,7 +66,7 @@ fn asked(question: &Question, measure: &Measure, now: Moment) -> Option<Conclusi
 /// Rule 6: at once where it presses, else when its time is over; and once more after each such time.
 fn overdue(waiting: &Waiting, measure: &Measure, now: Moment) -> Option<Conclusion> {
     let (question, period) = (&waiting.question, measure.call_again);
-    let due = due(waiting.priority, question.since, measure);
+    let due = due(waiting.priority, question.since, measure, now);
     if period.is_zero() || now < due {
         return None;
     }
@@ -69,7 +74,7 @@ fn overdue(waiting: &Waiting, measure: &Measure, now: Moment) -> Option<Conclusi
     let repeated = due.plus(period.saturating_mul(times));
     let reason = match times {
         0 => question.text.clone(),
-        _ => format!("{} (still waits after {})", question.text, age(repeated.since(question.since))),
+        _ => format!("{} (still waits after {})", question.text, age(repeated.since(question.since.min(due)))),
     };
     let found = Found {
         about: about(question),

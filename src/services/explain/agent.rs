@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{
-    Explanation, Line, Tone, ago, decision_lines, escalation_lines, event_lines, events_json, leases, line, not, part,
+    Explanation, Line, Since, Tone, ago, busy, decision_lines, escalation_lines, event_lines, events_json, leases,
+    line, not, part,
 };
 use crate::domain::agent::{Agent, AgentKey, WaitingFor};
 use crate::domain::health::{Signals, Source, Thresholds, Weighed};
@@ -57,9 +58,11 @@ pub(super) fn explain(view: &View<'_>, key: &AgentKey) -> Result<Explanation, En
     let events = view.reader.agent_events(key, EVENTS)?;
     let weighed = known.weighed();
     let (lease_lines, leases) = leases(view, Some(&key.run_id));
+    let busy = busy(view, &key.run_id)?;
     let held_after = |at: Moment| agent.held.as_ref().is_some_and(|held| held.since >= at);
     let decided = |last: &LastDecision| {
-        decision_lines(view.now, last.at, &last.decision, agent.since > last.at || held_after(last.at))
+        let since = Since { over: agent.since > last.at || held_after(last.at), busy: busy.as_deref() };
+        decision_lines(view.now, last.at, &last.decision, since)
     };
     let mut operator = last.as_ref().map(decided).unwrap_or_default();
     operator.splice(0..0, held_lines(agent, view.now));

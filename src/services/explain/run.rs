@@ -3,11 +3,13 @@
 use serde_json::json;
 
 use super::{
-    Explanation, Line, Tone, decision_lines, escalation_lines, event_lines, events_json, leases, line, not, part,
+    Explanation, Line, Since, Tone, busy, decision_lines, escalation_lines, event_lines, events_json, leases, line,
+    not, part,
 };
 use crate::domain::agent::{Agent, AgentStatus};
 use crate::domain::escalation::{Suggestion, SuggestionState};
 use crate::domain::operator::{Action, agent_target};
+use crate::domain::plan::Step;
 use crate::domain::run::{Run, RunStatus};
 use crate::domain::scene::LastDecision;
 use crate::domain::time::age;
@@ -38,15 +40,21 @@ pub(super) fn explain(view: &View<'_>, run_id: &str) -> Result<Explanation, Engi
         line(step.spec.name.clone(), format!("{}, tried {} times{error}", step.status.word(), step.attempts))
     });
     let offers = view.reader.suggestions(Some(run_id), false)?;
+    let busy = busy(view, run_id)?;
     let rules = decisions.iter().flat_map(|last| {
         let about = |agent: &&Agent| agent_target(&agent.key) == last.decision.target;
-        let over = agents.iter().find(about).is_some_and(|agent| agent.since > last.at) || is_done(&run, last, &offers);
-        let mut lines = decision_lines(view.now, last.at, &last.decision, over);
+        let moved_on = agents.iter().find(about).is_some_and(|agent| agent.since > last.at);
+        // A question that was answered, a limit that has passed: what was called to stands no more.
+        let called = last.decision.action == Action::Escalate;
+        let settled = called && !calls.iter().any(|call| call.target == last.decision.target);
+        let over = moved_on || settled || is_done(&run, last, &offers);
+        let since = Since { over, busy: busy.as_deref() };
+        let mut lines = decision_lines(view.now, last.at, &last.decision, since);
         lines.insert(0, not(last.decision.target.clone(), ""));
         lines
     });
     let parts = [
-        part("What it waits for", waits(&run, &agents)),
+        part("What it waits for", waits(&run, &agents, &steps)),
         part("Agents", agents.iter().map(|agent| agent_line(view, agent)).collect()),
         part("Steps that are not done", plan.collect()),
         part("Operator", rules.collect()),
@@ -62,7 +70,7 @@ pub(super) fn explain(view: &View<'_>, run_id: &str) -> Result<Explanation, Engi
         json: json!({
             "kind": "run",
             "run": view.run(&run)?,
-            "waits": waits(&run, &agents).iter().map(|line| line.text.clone()).collect::<Vec<_>>(),
+            "waits": waits(&run, &agents, &steps).iter().map(|line| line.text.clone()).collect::<Vec<_>>(),
             "agents": view.agents(run_id)?,
             "steps": steps.iter().filter(stuck).map(|step| view.step(step)).collect::<Vec<_>>(),
             "operator": decisions.iter().map(|last| json!({ "decided_at": last.at, "decision": last.decision })).collect::<Vec<_>>(),
@@ -91,7 +99,7 @@ fn is_done(run: &Run, last: &LastDecision, offers: &[Suggestion]) -> bool {
 }
 
 /// What has to happen before the run goes on, in words.
-fn waits(run: &Run, agents: &[Agent]) -> Vec<Line> {
+fn waits(run: &Run, agents: &[Agent], steps: &[Step]) -> Vec<Line> {
     let named = |status: &[AgentStatus]| {
         let those = agents.iter().filter(|agent| status.contains(&agent.status));
         those.map(|agent| agent.key.name.as_str()).collect::<Vec<_>>().join(", ")
@@ -104,10 +112,26 @@ fn waits(run: &Run, agents: &[Agent]) -> Vec<Line> {
             if run.status == RunStatus::AwaitingGuidance {
                 lines.push(Line { tone: Tone::Fits, ..line("", "an answer to what its agents ask") });
             }
-            if !works.is_empty() {
+            let retries = run.spec.step_retries;
+            let given_up = steps.iter().find(|step| step.given_up(retries));
+            let to_do = steps.iter().filter(|step| !step.status.settled()).map(|step| step.spec.name.as_str());
+            let to_do = to_do.collect::<Vec<_>>().join(", ");
+            match given_up {
+                Some(step) => {
+                    let why = step.error.as_deref().unwrap_or("no reason given");
+                    let name = &step.spec.name;
+                    lines.push(line("", format!("it cannot complete: step {name} failed ({why})")));
+                    if !works.is_empty() {
+                        lines.push(line("", format!("it fails when none of these works any more: {works}")));
+                    }
+                }
+                None if !to_do.is_empty() => lines.push(line("", format!("steps that are to be done first: {to_do}"))),
+                None => {}
+            }
+            if given_up.is_none() && !works.is_empty() {
                 lines.push(line("", format!("it completes when these are done or stopped: {works}")));
             }
-            if !down.is_empty() {
+            if !down.is_empty() && given_up.is_none() {
                 lines.push(line("", format!("it fails when none lives and these have no restart left: {down}")));
             }
         }

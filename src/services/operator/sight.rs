@@ -95,7 +95,7 @@ fn waiting(
     if measure.call_again == Duration::ZERO {
         return Ok(Vec::new());
     }
-    let overdue = now.minus(measure.call_again);
+    let overdue = (now.minus(measure.call_again), now.ahead());
     let mut found = Vec::new();
     for thread in reader.overdue_threads(run.map(Run::id), overdue, MOST_OVERDUE)? {
         if is_present_in(agents, &thread) {

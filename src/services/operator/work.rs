@@ -299,7 +299,7 @@ impl Operator {
             self.next = self.next.min(now.plus(measure.interval));
             self.hands.lend(run_id, &conclusion.decision.target);
         }
-        self.carry_out(engine, reader, tell, now)?;
+        self.carry_out(engine, reader, tell, &measure, now)?;
         Ok(act.is_empty())
     }
 }

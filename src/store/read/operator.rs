@@ -18,6 +18,11 @@ const OVERDUE_THREADS: &str = "SELECT doc FROM thread INDEXED BY thread_waits
      WHERE waiting_on = 'human' AND run_id IS :run AND urgency = :urgency AND since <= :until
      ORDER BY since, thread_id LIMIT :left";
 
+/// One priority's threads whose wait lies ahead: they waited when the clock was set back, nobody knows how long.
+const UNDATED_THREADS: &str = "SELECT doc FROM thread INDEXED BY thread_waits
+     WHERE waiting_on = 'human' AND run_id IS :run AND urgency = :urgency AND since > :ahead
+     ORDER BY since, thread_id LIMIT :left";
+
 /// Whether any thread outside of every run waits for a human.
 const WAITS_OUTSIDE: &str = "SELECT EXISTS (
      SELECT 1 FROM thread INDEXED BY thread_waits WHERE waiting_on = 'human' AND run_id IS NULL)";
@@ -134,15 +139,16 @@ impl Reader {
     }
 
     /// The threads of a run, or those outside of every run, that call for a human by their waiting: those that press,
-    /// and the others where they have waited since `overdue` or longer. Most pressing, then longest waiting first, and
-    /// never more than `most`: what it costs does not hang on how many threads there are.
+    /// and the others where they have waited since `overdue` or longer, or since a moment that is later than `ahead`. Most
+    /// pressing, then longest waiting first, and never more than `most`: what it costs does not hang on how many threads
+    /// there are.
     ///
     /// # Errors
     /// [`StoreError`] from the database.
     pub fn overdue_threads(
         &self,
         run_id: Option<&str>,
-        overdue: Moment,
+        (overdue, ahead): (Moment, Moment),
         most: usize,
     ) -> Result<Vec<Thread>, StoreError> {
         let mut found = Vec::new();
@@ -152,6 +158,13 @@ impl Reader {
             let params: &[(&str, &dyn ToSql)] =
                 &[(":run", &run_id), (":urgency", &kept::urgency(priority)), (":until", &until), (":left", &left)];
             found.extend(docs::<Thread>(&self.conn, "thread", OVERDUE_THREADS, params)?);
+            if !priority.presses() && found.len() < most {
+                let left = i64::try_from(most - found.len()).unwrap_or(i64::MAX);
+                let (urgency, ahead) = (kept::urgency(priority), ahead.to_string());
+                let params: &[(&str, &dyn ToSql)] =
+                    &[(":run", &run_id), (":urgency", &urgency), (":ahead", &ahead), (":left", &left)];
+                found.extend(docs::<Thread>(&self.conn, "thread", UNDATED_THREADS, params)?);
+            }
         }
         Ok(found)
     }
@@ -240,6 +253,7 @@ mod tests {
         let open = list("suggestion", "created_at", "suggestion_id", None, Some("open"));
         for (sql, index) in [
             (OVERDUE_THREADS, "thread_waits (run_id=? AND urgency=? AND since<?)"),
+            (UNDATED_THREADS, "thread_waits (run_id=? AND urgency=? AND since>?)"),
             (WAITS_OUTSIDE, "thread_waits (run_id=?)"),
             (DECISION, "PRIMARY KEY (run_id=? AND target=?)"),
             (ESCALATIONS_ABOUT, "escalation_target (run_id=? AND target=?)"),
