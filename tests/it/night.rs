@@ -281,7 +281,11 @@ impl<'a> Story<'a> {
             let rows = report["restarted"].as_array().unwrap().iter();
             rows.map(|row| usize::try_from(row[key].as_u64().unwrap()).unwrap()).sum::<usize>()
         };
-        assert_eq!(sum("by_rule") + sum("free") + sum("by_human"), self.of("agent.restarted").count(), "{report}");
+        assert_eq!(
+            sum("by_rule") + sum("free") + sum("accepted") + sum("by_human"),
+            self.of("agent.restarted").count(),
+            "{report}"
+        );
         let calls: BTreeSet<String> =
             self.of("escalation.opened").map(|event| event["payload"]["escalation_id"].to_string()).collect();
         assert_eq!(report["operator"]["called"].as_u64(), u64::try_from(calls.len()).ok(), "{report}");

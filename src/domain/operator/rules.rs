@@ -241,8 +241,9 @@ impl Rules<'_> {
         }
         let agents: Vec<&Agent> = self.sight.agents.iter().collect();
         let steps: Vec<&Step> = self.sight.steps.iter().collect();
-        let (since, age_of) = (lifeless_since(run, &agents, &steps)?, self.measure.stale_age);
-        if self.now < self.measure.attainable(since.plus(age_of), age_of, self.now) {
+        let since = lifeless_since(run, &agents, &steps)?;
+        // Where the clock was set back since then it is stopped later, and never sooner.
+        if self.now.since(since) < self.measure.stale_age {
             return None;
         }
         let found = Found {
