@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::adviser::Desk;
 use super::engine::{Caller, Engine};
 use super::error::EngineError;
-use super::progress::Progress;
+use super::progress::{Progress, Standstill};
 use super::stopping;
 use super::worktrees::{Key, Worktrees};
 use crate::domain::actor::{Actor, ActorType};
@@ -240,13 +240,12 @@ impl Operator {
     ) -> Result<(), EngineError> {
         let measure = self.measure(engine, live, Some(run.id()))?;
         self.next = self.next.min(now.plus(measure.interval));
-        let overdue = progress.overdue(engine, reader, run, now)?;
+        let Standstill { overdue, undecided } = progress.standstill(engine, reader, run, now)?;
         let mut conclusions = conclude(reader, run, &measure, &overdue, now)?;
-        let open = progress.undecided(engine, reader, run, now)?;
-        if !open.is_empty() {
+        if !undecided.is_empty() {
             // Nobody is called to what a restart may be due for.
             let about = |key: &AgentKey, found: &Conclusion| found.decision.target == agent_target(key);
-            conclusions.retain(|found| !open.iter().any(|key| about(key, found)));
+            conclusions.retain(|found| !undecided.iter().any(|key| about(key, found)));
             self.next = self.next.min(now.plus(UNDECIDED));
         }
         // Only whether a question is due is looked at here; it is asked, and takes its time, beside the loop.

@@ -79,6 +79,15 @@ pub struct Progress {
     next: Option<(Moment, Workspace)>,
 }
 
+/// Stalled agents, and what their progress says.
+#[derive(Debug, Default)]
+pub struct Standstill {
+    /// Their last progress is longer ago than their profile allows.
+    pub overdue: Vec<AgentKey>,
+    /// It is not known yet whether they have moved on.
+    pub undecided: Vec<AgentKey>,
+}
+
 impl Progress {
     /// Looks at the workspaces of a run's working agents. `output_at` says when an agent last printed, `limit` how
     /// long it may be without progress. Those whose HEAD has moved are returned.
@@ -252,53 +261,34 @@ impl Progress {
         self.asked(&agent.key).is_none() || pending.contains(&key)
     }
 
-    /// The stalled agents of a run of which it is not known yet whether they have moved on.
+    /// How the stalled agents of a run stand with their progress. What is not known is not overdue.
     ///
     /// # Errors
     /// What the store says.
-    pub fn undecided(
+    pub fn standstill(
         &self,
         engine: &Engine,
         reader: &Reader,
         run: &Run,
         now: Moment,
-    ) -> Result<Vec<AgentKey>, EngineError> {
+    ) -> Result<Standstill, EngineError> {
+        let mut found = Standstill::default();
         let stalled = stalled(reader, run)?;
         if stalled.is_empty() {
-            return Ok(Vec::new());
+            return Ok(found);
         }
         let limits = limits(engine, run, &stalled)?;
-        let open = stalled.into_iter().zip(limits).filter(|(agent, limit)| {
-            !limit.is_zero() && self.judged(agent, *limit, now).is_none() && self.is_open(agent)
-        });
-        Ok(open.map(|(agent, _)| agent.key).collect())
-    }
-
-    /// The stalled agents of a run whose last progress is longer ago than their profile allows. What is not known is
-    /// not overdue.
-    ///
-    /// # Errors
-    /// What the store says.
-    pub fn overdue(
-        &self,
-        engine: &Engine,
-        reader: &Reader,
-        run: &Run,
-        now: Moment,
-    ) -> Result<Vec<AgentKey>, EngineError> {
-        let stalled = stalled(reader, run)?;
-        if stalled.is_empty() {
-            return Ok(Vec::new());
+        for (agent, limit) in stalled.into_iter().zip(limits).filter(|(_, limit)| !limit.is_zero()) {
+            match self.judged(&agent, limit, now) {
+                Some((at, _)) if now.since(at) >= limit => found.overdue.push(agent.key),
+                None if self.is_open(&agent) => found.undecided.push(agent.key),
+                Some(_) | None => {}
+            }
         }
-        let limits = limits(engine, run, &stalled)?;
-        let overdue = stalled.into_iter().zip(limits).filter(|(agent, limit)| {
-            let last = self.judged(agent, *limit, now);
-            !limit.is_zero() && last.is_some_and(|(at, _)| now.since(at) >= *limit)
-        });
-        Ok(overdue.map(|(agent, _)| agent.key).collect())
+        Ok(found)
     }
 
-    /// The same for somebody who looks only now and has time to wait for git.
+    /// Whose progress is overdue, for somebody who looks only now and has time to wait for git.
     ///
     /// # Errors
     /// What the store says.
@@ -320,7 +310,7 @@ impl Progress {
                 self.hear(run.id(), &[workspace]);
             }
         }
-        self.overdue(engine, reader, run, now)
+        Ok(self.standstill(engine, reader, run, now)?.overdue)
     }
 }
 
