@@ -178,9 +178,10 @@ fn leases(session: &Session, home: &Home, reader: &Reader, processes: &dyn Proce
         let long =
             holder.is_some_and(|holder| now.since(Moment::from_millis(holder.since_ms)) >= patience(Duration::ZERO));
         findings.extend(match (stopped || in_the_way.is_some(), pid) {
-            (true, Some(pid)) => {
+            (true, Some(pid)) if stopped => {
                 Some(bad("run", words, format!("let it go on (kill -CONT {pid}), or end it: kill -9 {pid}")))
             }
+            (true, Some(pid)) => Some(bad("run", words, format!("wait for it, or end it: kill {pid}"))),
             (true, None) => Some(bad("run", words, "find who has the lock file open: fuser, lsof")),
             (false, _) => long.then(|| good("run", words)),
         });

@@ -215,8 +215,22 @@ fn read(line: &[u8]) -> Result<Call, (Value, Failure)> {
 
 /// Whether a command waits for something, or for the end of what it starts.
 fn takes_its_time(call: &Call) -> bool {
-    const LONG: [&str; 11] =
-        ["wait", "run", "bootstrap", "resume", "restart", "stop", "close", "merge", "cleanup", "doctor", "--wait"];
+    const LONG: [&str; 14] = [
+        "wait",
+        "run",
+        "bootstrap",
+        "resume",
+        "restart",
+        "stop",
+        "close",
+        "merge",
+        "cleanup",
+        "doctor",
+        "--wait",
+        "commit",
+        "pr",
+        "accept",
+    ];
     call.argv.iter().any(|word| LONG.contains(&word.as_str()))
 }
 

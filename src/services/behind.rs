@@ -9,8 +9,9 @@ use super::engine::Engine;
 use super::error::EngineError;
 use super::home::make_dir;
 use super::process::lease::read_holder;
-use super::process::own_pid;
+use super::process::{kill, own_pid};
 use super::tmux::{Created, Tmux};
+use crate::domain::escalation::Kind;
 use crate::domain::policy::{OperatorMode, Policy};
 use crate::domain::run::{Run, RunStatus};
 use crate::store::Reader;
@@ -26,8 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const LAST_WORDS: usize = 400;
 
 /// Says nothing to the terminal of its window, which nobody looks at, but holds on to it: tmux ends a pane whose terminal
-/// nobody has open. `exec` keeps the process that tmux knows.
-const QUIETLY: &str = r#"umask 077; log=$1; shift; exec "$@" >"$log" 2>&1"#;
+/// nobody has open. Events stand in the journal: they fill no file beside it. `exec` keeps the process that tmux knows.
+const QUIETLY: &str = r#"umask 077; log=$1; shift; exec "$@" >/dev/null 2>"$log""#;
 
 /// A supervisor that was left behind, and has the lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +58,10 @@ pub fn leave(engine: &Engine, mode: Option<OperatorMode>) -> Result<Left, Engine
     let argv = argv(engine, mode, &log);
     let window = tmux.new_window_beside_keeper(WINDOW, &argv, &variables, policy.tmux.history_lines)?;
     wait_for_lease(engine, &window, &log).inspect_err(|_| {
-        // Whoever did not get the lease watches nobody. That it is gone already is as well.
+        // Whoever did not get the lease watches nobody, nor later, and hears no hang-up. That it is gone already is as well.
+        if let Some(start) = engine.processes.start_time(window.pane_pid) {
+            kill(engine.processes.as_ref(), (window.pane_pid, start));
+        }
         let _ = tmux.kill_pane(&window.pane_id);
     })?;
     Ok(Left { pid: window.pane_pid, log })
@@ -134,7 +138,9 @@ pub fn is_idle(reader: &Reader) -> Result<bool, EngineError> {
         }
     }
     let health = reader.outbox_health()?;
-    Ok(reader.escalations(None, true)?.is_empty() && health.pending + health.processing + health.failed == 0)
+    // Nobody is asked any more where no run is at work: that the adviser does not work changes nothing there.
+    let called = reader.escalations(None, true)?.iter().any(|call| call.kind != Kind::Adviser);
+    Ok(!called && health.pending + health.processing + health.failed == 0)
 }
 
 fn is_over(reader: &Reader, run: &Run) -> Result<bool, EngineError> {

@@ -188,7 +188,8 @@ impl Operator {
         if let Err(error) = self.adviser.ease(&calls, mode) {
             complaints.push(format!("calls about the adviser: {error}"));
         }
-        if let Err(error) = self.in_the_way.ease(engine, &calls) {
+        let of_ours: Vec<Escalation> = calls.into_iter().filter(|call| wanted(call.run_id.as_deref())).collect();
+        if let Err(error) = self.in_the_way.ease(engine, &of_ours) {
             complaints.push(format!("calls about runs that somebody has: {error}"));
         }
         // Read anew: the rules may just have called.

@@ -19,6 +19,7 @@ use crate::domain::outbox::{CALL_NOTED, DOCS_SYNC, Letter, NOTIFY, calls, dead_l
 use crate::domain::policy::Policy;
 use crate::domain::time::Moment;
 pub use crate::store::outbox::Lane;
+use crate::store::outbox::LetterFilter;
 
 /// So long a worker has a letter; after that it counts as lost with its worker. Consumers are quicker by far.
 pub const CLAIM: Duration = Duration::from_secs(60);
@@ -116,7 +117,10 @@ fn carry_out(engine: &Engine, consume: &dyn Consume, letter: &Letter) -> Result<
     let error = match done {
         Ok(note) => {
             engine.ledger.letter_sent(letter, note.as_deref())?;
-            works_again(engine, letter)?;
+            // One that was settled by then, or has nowhere to go, reached nobody.
+            if note.is_none() {
+                works_again(engine, letter)?;
+            }
             return Ok(Round { sent: 1, ..Round::default() });
         }
         Err(error) => error,
@@ -179,11 +183,26 @@ fn give_up(engine: &Engine, policy: &Policy, letter: &Letter, error: String) -> 
     Ok(())
 }
 
+/// Whether no other dead letter shares the call that this one's being dead is.
+fn is_last_of_its_trouble(engine: &Engine, id: i64) -> Result<bool, EngineError> {
+    let dead = engine.reader()?.letters(Some(LetterFilter::Dead), None, usize::MAX)?.letters;
+    let of = |letter: &Letter| {
+        let (target, about) = dead_letter_about(letter);
+        (target, about.run_id)
+    };
+    let Some(ours) = dead.iter().find(|letter| letter.id == id).map(of) else { return Ok(false) };
+    Ok(dead.iter().filter(|letter| of(letter) == ours).count() == 1)
+}
+
 /// Says of a letter what a human wants: that it is tried again, or left undone.
 ///
 /// # Errors
 /// A refusal; [`EngineError::NotFound`].
 pub fn settle(engine: &Engine, caller: &Caller, id: i64, wish: OutboxWish) -> Result<(), EngineError> {
+    if wish == OutboxWish::Drop && is_last_of_its_trouble(engine, id)? {
+        let done = Command::Outbox { id, wish: OutboxWish::Done, due_at: None, escalation_id: String::new() };
+        engine.order(&Caller::system("outbox"), &done)?;
+    }
     engine.order(caller, &Command::Outbox { id, wish, due_at: None, escalation_id: String::new() })?;
     Ok(())
 }

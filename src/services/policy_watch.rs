@@ -1,7 +1,7 @@
 //! What the rules go by is written down when it changes: else nobody could say later why one thing was done and another
 //! only suggested.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::engine::{Caller, Engine};
 use super::error::EngineError;
@@ -31,7 +31,7 @@ impl PolicyWatch {
         if self.last.as_ref() == Some(&live) {
             return Ok(None);
         }
-        let (followed, before) = (followed(&live), told(engine)?);
+        let (followed, before) = (live.followed(), told(engine)?);
         if before.as_ref() != Some(&followed) {
             let mut changed = Vec::new();
             if let Some(before) = &before {
@@ -44,11 +44,6 @@ impl PolicyWatch {
         self.last = Some(live);
         Ok(None)
     }
-}
-
-/// What of the live file holds for runs that were begun before.
-fn followed(policy: &Policy) -> Value {
-    json!({ "operator": policy.operator, "health": policy.health, "forum": { "sla": policy.forum.sla } })
 }
 
 fn told(engine: &Engine) -> Result<Option<Value>, EngineError> {
@@ -77,6 +72,8 @@ fn differences(at: &str, before: &Value, after: &Value, found: &mut Vec<String>)
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

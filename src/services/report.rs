@@ -52,7 +52,7 @@ pub fn note_there(engine: &Engine, actor: &Actor) -> Result<(), EngineError> {
 /// [`EngineError::Store`].
 pub fn come_back(engine: &Engine, actor: &Actor) -> Result<Option<Told>, EngineError> {
     let (reader, now) = (engine.reader()?, engine.now());
-    let left = last_mark(&reader, actor)?.filter(|last| now.since(last.at) >= AWAY);
+    let left = last_mark(&reader, actor)?.filter(|last| last.at.is_over(AWAY, now));
     let told = left.map(|left| report_after(&reader, None, left, now)).transpose()?;
     // Whom it could not be told to is told the next time.
     match &told {

@@ -148,6 +148,11 @@ fn calls_that_reach_nobody_are_one_trouble_until_one_reaches_somebody() {
     let of_letters = all["escalations"].as_array().unwrap().iter().filter(|call| call["kind"] == "dead_letter");
     assert_eq!(of_letters.count(), 1, "{all}");
 
+    // What is done about one of them is not done about the others.
+    let letters = world.ask(&["outbox", "list", "--status", "dead"])["outbox"].as_array().unwrap().clone();
+    world.ask(&["outbox", "drop", &letters[0]["id"].to_string(), "--yes"]);
+    assert_eq!(call(&world, "dead_letter")["resolved_by"], Value::Null);
+
     std::fs::write(world.root.join("call"), format!("#!/bin/sh\n{TELLS}\n")).unwrap();
     world.ask(&["escalations", "ack", blocked["escalation_id"].as_str().unwrap(), "--for", "1s"]);
     until_told(&world, 1);

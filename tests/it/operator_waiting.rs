@@ -422,6 +422,23 @@ fn a_stalled_agent_is_told_of_and_forgotten_when_it_moves() {
 }
 
 #[test]
+fn a_call_that_nothing_starts_it_ends_when_a_restart_is_offered() {
+    let shop = shop(&Plan { budget: 3, ..Plan::of(&["a", "b"]) });
+    shop.must(&agent("a", observed(Health::Stalled)));
+    later(&shop, 15);
+    look(&shop, OperatorMode::Assist);
+    assert_eq!(only(&shop).kind, Kind::Blocked);
+    // Its progress is overdue as well by now.
+    let reader = shop.reader();
+    let (run, overdue) = (reader.run(RUN).unwrap().unwrap(), [reader.agents(RUN).unwrap()[0].key.clone()]);
+    let found = conclude(&reader, &run, &measure(OperatorMode::Assist), &overdue, now(&shop)).unwrap().remove(0);
+    shop.give(&operator(), None, &concluded(found, "9")).unwrap();
+    assert!(standing(&shop).is_empty());
+    assert_eq!(suggestion(&shop).state, SuggestionState::Open);
+    shop.assert_sound();
+}
+
+#[test]
 fn in_an_agents_session_they_are_refused_unless_its_profile_lets_it() {
     for (may, allowed) in [(vec![], false), (vec!["run".to_owned()], true)] {
         let shop = shop(&Plan { may, ..Plan::of(&["a"]) });

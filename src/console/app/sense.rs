@@ -181,10 +181,12 @@ impl App {
         shown
     }
 
-    /// Whether somebody would go on working when the screen is left.
+    /// Whether somebody would go on working when the screen is left, or is to be looked after: who is down in a run at work
+    /// needs it most.
     pub(super) fn anybody_works(&self) -> bool {
         self.snapshot.agents.iter().any(|agent| {
-            agent.status.alive() || agent.starting || (agent.status == AgentStatus::Pending && self.run_works(agent))
+            let down = matches!(agent.status, AgentStatus::Pending | AgentStatus::Dead | AgentStatus::Failed);
+            agent.status.alive() || agent.starting || (down && self.run_works(agent))
         })
     }
 

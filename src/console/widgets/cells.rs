@@ -98,14 +98,14 @@ impl Row {
     }
 }
 
-/// How wide columns become: each has what it needs, the first ones first; one that would get less than its least
-/// gets nothing. With each goes the blank column after it. What is left over is said beside.
+/// How wide columns become: each has what it needs, the first ones first; one that would get less than its least, and less
+/// than it needs, gets nothing. With each goes the blank column after it. What is left over is said beside.
 pub fn share<const N: usize>(room: usize, columns: [(usize, usize); N]) -> ([usize; N], usize) {
     // The last column needs no blank after it.
     let mut left = room + 1;
     let given = columns.map(|(need, least)| {
         let given = need.min(left.saturating_sub(1));
-        if given == 0 || given < least {
+        if given == 0 || given < least.min(need) {
             return 0;
         }
         left -= given + 1;
@@ -158,6 +158,7 @@ mod tests {
         assert_eq!(share(29, columns), ([9, 7, 4, 6], 0));
         assert_eq!(share(22, columns), ([9, 7, 4, 0], 0));
         assert_eq!(share(16, columns), ([9, 6, 0, 0], 0));
+        assert_eq!(share(32, [(9, 9), (1, 4), (4, 4), (6, 1)]), ([9, 1, 4, 6], 9), "a short name is a name");
         assert_eq!(share(0, columns), ([0, 0, 0, 0], 1));
     }
 }

@@ -54,10 +54,27 @@ pub(super) fn decide(scene: &Scene, conclusion: &Conclusion, ids: &NewIds<'_>) -
         };
         call_human(scene, call, ids.escalation)
     });
+    let passed = superseded(scene, conclusion);
     let last = scene.decisions.get(&(run_id.unwrap_or_default().to_owned(), decision.target.clone()));
     let news = last.is_none_or(|last| !decision.same_as(&last.decision));
     let decided = news.then(|| Draft::new(conclusion.about.clone(), Fact::OperatorDecided(bounded(decision))));
-    Ok(decided.into_iter().chain(effects).chain(called).collect())
+    Ok(decided.into_iter().chain(effects).chain(called).chain(passed).collect())
+}
+
+/// The end of the call that nothing starts an agent again, where a rule now would.
+fn superseded(scene: &Scene, conclusion: &Conclusion) -> Vec<Draft> {
+    let (about, decision) = (&conclusion.about, &conclusion.decision);
+    if decision.intent != Intent::AutoRestart || decision.action != Action::Suggest {
+        return Vec::new();
+    }
+    let blocked = scene.escalations.iter().filter(|call| {
+        call.kind == Kind::Blocked && call.stands() && (&call.run_id, &call.target) == (&about.run_id, &decision.target)
+    });
+    let end = |call: &Escalation| {
+        let fact = Fact::EscalationResolved { escalation_id: call.escalation_id.clone(), note: None };
+        Draft::new(call.subject(), fact).by_system()
+    };
+    blocked.map(end).collect()
 }
 
 /// Text from outside, such as the words of a question, is kept within bounds.

@@ -7,7 +7,7 @@ use super::shortened;
 use crate::domain::command::OutboxWish;
 use crate::domain::escalation::Kind;
 use crate::domain::event::{Draft, Fact};
-use crate::domain::outbox::{Letter, LetterStatus, dead_letter_about};
+use crate::domain::outbox::{Letter, LetterStatus, calls, dead_letter_about};
 use crate::domain::refusal::Refusal;
 use crate::domain::scene::Scene;
 use crate::domain::time::Moment;
@@ -34,12 +34,12 @@ pub(super) fn decide(
         OutboxWish::Retry => {
             waits_for_human(letter, "tried again")?;
             let fact = Draft::new(letter.subject(), Fact::OutboxRetried { id, topic, key });
-            Ok([fact].into_iter().chain(ended_calls(scene, letter)).collect())
+            Ok([fact].into_iter().chain(ended_call(scene, letter)).collect())
         }
         OutboxWish::Drop => {
             waits_for_human(letter, "dropped")?;
             let fact = Fact::OutboxDropped { id, topic, key, payload: letter.payload.clone() };
-            Ok([Draft::new(letter.subject(), fact)].into_iter().chain(ended_calls(scene, letter)).collect())
+            Ok([Draft::new(letter.subject(), fact)].into_iter().chain(ended_call(scene, letter)).collect())
         }
         OutboxWish::Done => Ok(ended_calls(scene, letter)),
     }
@@ -88,7 +88,12 @@ fn waits_for_human(letter: &Letter, what: &str) -> Result<(), Refusal> {
     }
 }
 
-/// The end of the call that the letter's being dead was.
+/// The end of the call that this letter's being dead was, where it is about no others.
+fn ended_call(scene: &Scene, letter: &Letter) -> Vec<Draft> {
+    if calls(&letter.topic) { Vec::new() } else { ended_calls(scene, letter) }
+}
+
+/// The end of what stands about a letter and all that share its trouble.
 fn ended_calls(scene: &Scene, letter: &Letter) -> Vec<Draft> {
     let (target, about) = dead_letter_about(letter);
     let standing = scene.escalations.iter().filter(|found| {

@@ -106,6 +106,11 @@ impl Policy {
         serde_json::from_value(document).map_err(|error| format!("the stored policy cannot be read: {error}"))
     }
 
+    /// What of a live file holds for runs that were begun before: what [`Self::following`] takes from it, secrets aside.
+    pub fn followed(&self) -> Value {
+        json!({ "operator": self.operator, "health": self.health, "forum": { "sla": self.forum.sla } })
+    }
+
     /// This stored policy with what follows the live file: `health`, `operator`, `forum.sla`, and the values of
     /// environment variables that were not stored, from the live profile of the same name.
     pub fn following(&self, live: &Policy) -> Policy {
