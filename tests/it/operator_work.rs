@@ -1,6 +1,7 @@
 //! Rules 8 and on: what completed runs hold in their worktrees, as tables and with real git.
 
 use std::path::Path;
+use std::time::Duration;
 
 use metawsm::domain::command::{Command, RunWish, SuggestionWish};
 use metawsm::domain::escalation::{EscalationState, Kind, SuggestionState};
@@ -123,7 +124,7 @@ fn d24_only_completed_runs_are_looked_into_and_failed_ones_are_called_to() {
 }
 
 #[test]
-fn what_was_tried_in_vain_calls_once_and_is_tried_again_only_after_another_change() {
+fn what_was_tried_in_vain_calls_once_and_is_tried_again_after_another_change_or_a_while() {
     let stage = completed();
     let act = by_rule(OperatorMode::Off, Some(RuleMode::Act));
     let first = conclude(&stage, &dirty("1"), OperatorMode::Auto, &act).unwrap();
@@ -134,6 +135,10 @@ fn what_was_tried_in_vain_calls_once_and_is_tried_again_only_after_another_chang
     assert!(again.decision.same_as(&vain.decision) && again.decision.reason == "a hook said no", "{again:?}");
     let other = RepoSeen { dirt: dirty("2").dirt, ..seen.clone() };
     assert_eq!(conclude(&stage, &other, OperatorMode::Auto, &act).unwrap().decision.action, Action::Act);
+    let due = vain.decision.due_at.unwrap();
+    let run = stage.scene.runs.get(RUN).unwrap();
+    let at = |now| work(run, std::slice::from_ref(&seen), OperatorMode::Auto, &act, now).remove(0).decision.action;
+    assert_eq!((at(due.minus(Duration::from_secs(1))), at(due)), (Action::Escalate, Action::Act));
     // Whoever offers only has nothing to do with that.
     let offers = conclude(&stage, &seen, OperatorMode::Assist, &act).unwrap();
     assert_eq!(offers.decision.action, Action::Suggest);

@@ -1,6 +1,8 @@
 //! Rules 8 and on of spec 2.7: what agents left in the worktrees of a completed run. What is seen there comes from git,
 //! so that it is shown to the rules as it was at the last look.
 
+use std::time::Duration;
+
 use super::rules::Found;
 use super::{
     Action, Ahead, Conclusion, Decision, Dirt, Intent, Kind, Measure, Moment, OperatorMode, RuleMode, Run, RunStatus,
@@ -100,8 +102,14 @@ impl Look<'_> {
             .last
             .as_ref()
             .filter(|last| last.intent == intent && last.action == Action::Escalate && last.cause == found.cause);
-        Some(match in_vain.filter(|_| action == Action::Act) {
-            Some(last) => failed(found.decide(intent, action), &last.reason, self.measure, self.now),
+        let rests = |last: &&Decision| action == Action::Act && last.due_at.is_none_or(|due| due > self.now);
+        Some(match in_vain.filter(rests) {
+            Some(last) => {
+                let due_at = last.due_at;
+                let mut again = failed(found.decide(intent, action), &last.reason, self.measure, self.now);
+                again.decision.due_at = due_at;
+                again
+            }
             None => found.decide(intent, action),
         })
     }
@@ -120,10 +128,15 @@ pub const fn cause_word(intent: Intent) -> &'static str {
     }
 }
 
-/// The same where it was tried and did not come through: a human is called, and it is not tried again as it is.
+/// What was tried in vain is tried again after this where humans are not called again.
+const TRY_AGAIN: Duration = Duration::from_secs(30 * 60);
+
+/// The same where it was tried and did not come through: a human is called, and it is tried again when they are called
+/// again, or when it is another change.
 pub fn failed(mut conclusion: Conclusion, why: &str, measure: &Measure, now: Moment) -> Conclusion {
     conclusion.decision.action = Action::Escalate;
     why.clone_into(&mut conclusion.decision.reason);
+    conclusion.decision.due_at = measure.again(now).or(Some(now.plus(TRY_AGAIN)));
     conclusion.call = Some((Kind::NotActed, measure.again(now)));
     conclusion
 }

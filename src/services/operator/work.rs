@@ -11,7 +11,9 @@ use super::{Conduct, Operator, PATIENCE, command, find_suggestion, withdrawn};
 use crate::domain::actor::{Actor, ActorType};
 use crate::domain::command::{Command, EscalationWish, SuggestionWish};
 use crate::domain::escalation::{Kind, Suggestion, SuggestionState};
-use crate::domain::operator::{Action, Conclusion, Intent, Measure, cause_word, failed, repo_of, repo_target, work};
+use crate::domain::operator::{
+    Action, Conclusion, Decision, Intent, Measure, cause_word, failed, repo_of, repo_target, work,
+};
 use crate::domain::pull_request::PullRequest;
 use crate::domain::run::Run;
 use crate::domain::time::Moment;
@@ -366,7 +368,35 @@ pub(super) fn accept(
     let settled = find_suggestion(engine, id)?;
     match (settled.state, work) {
         (SuggestionState::Withdrawn, _) => Err(withdrawn(id, &run_id)),
-        (_, Some(work)) => Ok((settled, work.carry_out(engine, caller, &run_id)?)),
+        (_, Some(work)) => match work.carry_out(engine, caller, &run_id) {
+            Ok(done) => Ok((settled, done)),
+            Err(error) => {
+                call_to_failure(engine, &settled, &error)?;
+                Err(error)
+            }
+        },
         (_, None) => Ok((settled, Vec::new())),
     }
+}
+
+/// What was accepted and did not come through is not done: that is told, beside the error that who accepted it gets.
+fn call_to_failure(engine: &Engine, accepted: &Suggestion, error: &EngineError) -> Result<(), EngineError> {
+    let measure = Conduct::default().measure(engine, accepted.run_id.as_deref().unwrap_or_default())?;
+    let decision = Decision {
+        target: accepted.target.clone(),
+        cause: accepted.cause.clone(),
+        rule: accepted.intent.rule(),
+        intent: accepted.intent,
+        action: Action::Act,
+        reason: accepted.reason.clone(),
+        evidence: accepted.evidence.clone(),
+        considered: Vec::new(),
+        due_at: None,
+        cooldown_until: None,
+    };
+    let conclusion = Conclusion { about: accepted.subject(), decision, call: None, call_again: None };
+    let why = format!("{} was accepted and not done: {error}", accepted.intent.word());
+    let rules = Caller { actor: Actor::new(ActorType::Operator, "operator"), identity: None };
+    engine.order(&rules, &command(engine, failed(conclusion, &why, &measure, engine.now())))?;
+    Ok(())
 }
