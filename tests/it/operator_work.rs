@@ -256,6 +256,27 @@ fn d24_what_a_completed_run_left_is_offered_and_accepting_commits_what_is_there_
 }
 
 #[test]
+fn what_was_accepted_and_did_not_come_through_is_told_until_it_is_done() {
+    let (world, run) = left(rules(json!({})));
+    hook(&world, "pre-commit", "echo 'not on fridays' >&2; exit 1");
+    let _live = world.spawn(&["--headless"]);
+    let id = offer(&world, "")["suggestion_id"].as_str().unwrap().to_owned();
+    world.metawsm(&["suggestions", "accept", &id]).is(6);
+    let calls = || world.ask(&["escalations", "--open"])["escalations"].as_array().unwrap().clone();
+    let call = wait_for("the call", PATIENCE, || calls().pop());
+    assert_eq!(call["kind"], "not_acted");
+    let reason = call["reason"].as_str().unwrap();
+    assert!(
+        reason.starts_with("commit_ready was accepted and not done: ") && reason.contains("not on fridays"),
+        "{reason}"
+    );
+    hook(&world, "pre-commit", "exit 0");
+    world.ask(&["commit", "--run-id", &run]);
+    wait_for("the end of the call", PATIENCE, || calls().is_empty().then_some(()));
+    world.verified();
+}
+
+#[test]
 fn by_rule_it_is_committed_and_a_hook_that_says_no_calls_once_until_something_changes() {
     let more = json!({ "git_pr": { "mode": "auto" }, "operator": { "rules": { "commit_ready": "act" } } });
     let (world, run) = left(rules(more));
