@@ -22,6 +22,7 @@ use crate::services::engine::{Caller, Engine};
 use crate::services::error::EngineError;
 use crate::services::log::Log;
 use crate::services::outbox::leave;
+use crate::services::process::lease::read_holder;
 use crate::services::pull_requests;
 use crate::services::worktrees::{Key, Seen, Worktrees, can_request, see};
 use crate::store::Reader;
@@ -300,6 +301,10 @@ impl Operator {
         if let Some(conclusion) = act.first() {
             self.next = self.next.min(now.plus(measure.interval));
             self.hands.lend(run_id, &conclusion.decision.target);
+        }
+        if !tell.is_empty() && read_holder(&engine.home.run_lease(run_id), engine.processes.as_ref()).is_some() {
+            // Whoever has the run may be doing just that.
+            return Ok(false);
         }
         self.carry_out(engine, reader, tell, &measure, now)?;
         Ok(act.is_empty())
