@@ -248,9 +248,19 @@ fn typing_a_prompt_into_a_list_destroys_nothing() {
     let harmless =
         |wish: &Wish| matches!(wish, Wish::Pause(_) | Wish::Resume(_) | Wish::Seen(_) | Wish::AckEscalation(_));
     assert!(wishes(&desk).iter().all(harmless), "{:?}", wishes(&desk));
+    for sentence in ["Really, Surely", "Sync", "Ry", "Rmy", "Rly", "Shy", "Sby", "Syy", "SSy"] {
+        let mut desk = Desk::new(WIDE);
+        desk.keys("2").rushed(sentence);
+        assert_eq!(wishes(&desk), [], "the y of {sentence} is no answer to the question that its first letter asked");
+    }
+    for slowly in ["Rmy", "Shy", "Sly", "Sby"] {
+        let mut desk = Desk::new(WIDE);
+        desk.keys("2").keys(slowly);
+        assert_eq!((desk.app.place(), wishes(&desk)), (Place::Home, vec![]), "{slowly}");
+    }
     let mut desk = Desk::new(WIDE);
-    desk.keys("2Really, Surely");
-    assert_eq!(wishes(&desk), [], "the y of a sentence is no answer to the question that its first letter asked");
+    desk.rushed("2Ry").keys("Ry");
+    assert_eq!(wishes(&desk).len(), 1, "who asks again and reads is heard");
 }
 
 #[test]
