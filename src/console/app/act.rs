@@ -229,11 +229,16 @@ impl App {
         let at = waiting.iter().position(|id| there && Some(id) == here.as_ref());
         let next = at.map_or(0, |at| (at + 1) % waiting.len().max(1));
         let Some(thread_id) = waiting.get(next).cloned() else { return self.look_at(Pane::Attention) };
+        // Over a run's page the agents would be those of that run.
+        let reading = matches!(self.page, Page::Thread(_));
+        if !reading {
+            self.go_home();
+        }
         if let Some(run_id) = self.snapshot.thread_row(&thread_id).and_then(|row| row.run_id.clone()) {
             self.select_run(&run_id);
         }
         self.select_thread(Tab::NeedsMe, &thread_id);
-        if matches!(self.page, Page::Thread(_)) {
+        if reading {
             self.focus = Pane::Forum;
             return self.open_thread(&thread_id);
         }
