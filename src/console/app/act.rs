@@ -128,6 +128,7 @@ impl App {
             Action::SinceLeft => self.say("you have not been away; metawsm report tells of any time"),
             Action::Acknowledge if self.focus == Pane::Attention => self.say("acknowledged already"),
             Action::Merge | Action::CloseRun => self.say(format!("{name}: only a completed run")),
+            _ if self.means_marked() => self.say(format!("{name}: none of the marked")),
             _ => self.say(format!("{name}: nothing here to do that with")),
         }
     }
