@@ -159,7 +159,7 @@ fn where_nothing_happened_a_line_says_so() {
     let mut desk = Desk::new((160, 45));
     desk.tell(Msg::Since(Ok(None)));
     assert!(desk.app.overlay.is_none() && !desk.shows("since you left"));
-    let trouble = Trouble { message: "the database is gone".to_owned(), hint: None };
+    let trouble = Trouble { message: "the database is gone".to_owned(), hint: None, undone: vec![] };
     desk.tell(Msg::Since(Err(trouble)));
     assert!(desk.shows("what happened meanwhile cannot be told: the database is gone"));
 }

@@ -181,7 +181,11 @@ fn one_leaves_only_when_it_has_the_lease() {
     assert!(desk.shows("leaving a supervisor behind") && !desk.effects.contains(&Effect::Quit));
     desk.keys("q");
     assert!(!desk.shows("just leave"), "once is enough");
-    let why = Trouble { message: "process 9 took the supervision over".to_owned(), hint: Some("q leaves".to_owned()) };
+    let why = Trouble {
+        message: "process 9 took the supervision over".to_owned(),
+        hint: Some("q leaves".to_owned()),
+        undone: vec![],
+    };
     desk.tell(Msg::LeftBehind(Err(why)));
     assert!(desk.shows("none was left behind: process 9 took") && desk.effects.contains(&Effect::Supervise));
     assert!(!desk.effects.contains(&Effect::Quit));

@@ -251,10 +251,14 @@ impl App {
         if let (Action::Type | Action::Resolve, true, Some(words)) = (action, batch.any(), batch.left_out()) {
             self.say(words);
         }
-        match action {
-            Action::Type if batch.any() => self.compose(Purpose::Type(batch.keys()), "", effects),
-            Action::Resolve if batch.any() => self.compose(Purpose::Note(batch.ids()), "", effects),
-            _ => self.ask_many(action, batch),
+        let purpose = match action {
+            Action::Type if batch.any() => Purpose::Type(batch.keys()),
+            Action::Resolve if batch.any() => Purpose::Note(batch.ids()),
+            _ => return self.ask_many(action, batch),
+        };
+        self.compose(purpose, "", effects);
+        if let Some(composer) = &mut self.composer {
+            composer.of_marked = true;
         }
     }
 

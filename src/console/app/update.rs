@@ -333,6 +333,14 @@ impl App {
             Err(trouble) => {
                 if ours && let Some(composer) = &mut self.composer {
                     composer.sending = None;
+                    // Who has it already does not get it twice.
+                    let purpose = composer.purpose.only(&trouble.undone);
+                    if composer.purpose != purpose {
+                        let (before, text) = (composer.purpose.draft(), composer.draft());
+                        composer.purpose = purpose;
+                        effects.push(Effect::KeepDraft(before, String::new()));
+                        effects.push(Effect::KeepDraft(composer.purpose.draft(), text));
+                    }
                 }
                 self.complain(words(&trouble));
             }

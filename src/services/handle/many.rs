@@ -119,7 +119,8 @@ impl Handle {
             })
             .collect();
         let done = if failed.len() == wishes.len() { "none".to_owned() } else { done };
-        Err(Trouble { message: format!("{done}, {} not: {}", failed.len(), each.join("; ")), hint: None })
+        let undone = failed.iter().map(|(at, _)| wishes[*at].wish.clone()).collect();
+        Err(Trouble { message: format!("{done}, {} not: {}", failed.len(), each.join("; ")), hint: None, undone })
     }
 }
 
