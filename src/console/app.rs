@@ -46,6 +46,8 @@ const TOLD_FOR: Duration = Duration::from_secs(4);
 const SLOW: Duration = Duration::from_secs(3);
 /// A second Ctrl-C within this leaves at once.
 const TWICE_WITHIN: Duration = Duration::from_secs(2);
+/// A question is read for at least so long: a `y` that comes sooner was not meant for it.
+pub const READ_FOR: Duration = Duration::from_millis(400);
 /// So many messages are remembered.
 const REMEMBERED: usize = 50;
 /// A console that is open for so long has asked for the lease, and has seen who holds it.
@@ -240,6 +242,8 @@ pub struct App {
     title: String,
     tokens: u64,
     interrupted: Option<Duration>,
+    /// Since when the question in view can be read.
+    questioned: Duration,
     heard: Duration,
     began: Duration,
     aged: Duration,
@@ -299,6 +303,7 @@ impl App {
             title: String::new(),
             tokens: 0,
             interrupted: None,
+            questioned: time.up,
             heard: time.up,
             began: time.up,
             aged: time.up,

@@ -16,7 +16,11 @@ const USUAL: &str = "vi";
 pub fn write_on(file: &Path, variable: impl Fn(&str) -> Option<String>) -> Result<String, Trouble> {
     let set = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
     let line = set("VISUAL").or_else(|| set("EDITOR")).unwrap_or_else(|| USUAL.to_owned());
-    let trouble = |message: String| Trouble { message, hint: Some("$VISUAL or $EDITOR names the editor".to_owned()) };
+    let trouble = |message: String| Trouble {
+        message,
+        hint: Some("$VISUAL or $EDITOR names the editor".to_owned()),
+        undone: vec![],
+    };
     let words = shell_words::split(&line).map_err(|_| trouble(format!("`{line}` is no command")))?;
     let Some((program, args)) = words.split_first() else { return Err(trouble(format!("`{line}` is no command"))) };
     let status = Command::new(program)
@@ -24,7 +28,8 @@ pub fn write_on(file: &Path, variable: impl Fn(&str) -> Option<String>) -> Resul
         .arg(file)
         .status()
         .map_err(|error| trouble(format!("{program} could not be started: {error}")))?;
-    let kept = |message: String| Trouble { message, hint: Some(format!("the text is in {}", file.display())) };
+    let kept =
+        |message: String| Trouble { message, hint: Some(format!("the text is in {}", file.display())), undone: vec![] };
     if !status.success() {
         return Err(kept(format!("{program} ended with {status}: the text is as it was")));
     }

@@ -205,7 +205,7 @@ table! {
     Action::No, [k(KeyCode::Esc)], "cancel", "Leave everything as it is", &[Picker], false, 40, ALL;
     Action::Take, [k(KeyCode::Enter)], "go there", "To what the line is about", &[Since], false, 10, ALL;
     Action::No, [k(KeyCode::Esc)], "close", "Go on where you were; L shows it again", &[Since], false, 20, ALL;
-    Action::OtherAnswer, [k(KeyCode::Tab), k(KeyCode::BackTab), k(KeyCode::Left), k(KeyCode::Right), c('h'), c('l')], "other answer", "The other answer", &[Dialog], false, 0, ALL;
+    Action::OtherAnswer, [k(KeyCode::Tab), k(KeyCode::BackTab), k(KeyCode::Left), k(KeyCode::Right)], "other answer", "The other answer", &[Dialog], false, 0, ALL;
     Action::Take, [k(KeyCode::Enter)], "take", "Take the answer in focus", &[Dialog], false, 30, ALL;
 }
 

@@ -142,6 +142,11 @@ pub fn left(span: Duration) -> String {
     }
 }
 
+/// When something comes that is so far off: `in 40s`, `in 3m`, and `due` once it ought to have come.
+pub fn coming(span: Duration) -> String {
+    if span.is_zero() { "due".to_owned() } else { format!("in {}", left(span)) }
+}
+
 /// A span that was set, exactly, in the largest unit that does: `45s 90s 15m 2h 1d`.
 pub fn span(span: Duration) -> String {
     let seconds = span.as_secs();
@@ -192,6 +197,8 @@ mod tests {
     fn ages() {
         let shown: Vec<String> = [3, 59, 60, 3_599, 3_600, 86_400 * 2].map(|s| age(Duration::from_secs(s))).to_vec();
         assert_eq!(shown, ["<10s", "<1m", "1m", "59m", "1h", "2d"]);
+        let ahead: Vec<String> = [0, 1, 38, 59, 60, 7_200].map(|s| coming(Duration::from_secs(s))).to_vec();
+        assert_eq!(ahead, ["due", "in 5s", "in 40s", "in 1m", "in 1m", "in 2h"]);
         let set: Vec<String> = [0, 45, 60, 90, 900, 7_200, 86_400].map(|s| span(Duration::from_secs(s))).to_vec();
         assert_eq!(set, ["0s", "45s", "1m", "90s", "15m", "2h", "1d"]);
     }

@@ -143,11 +143,13 @@ pub struct Trouble {
     pub message: String,
     /// What to do next.
     pub hint: Option<String>,
+    /// Of many wishes those that did not come true, where that is known: the others are not to be wished again.
+    pub undone: Vec<Wish>,
 }
 
 impl From<EngineError> for Trouble {
     fn from(error: EngineError) -> Self {
-        Self { hint: error.hint(), message: error.to_string() }
+        Self { hint: error.hint(), message: error.to_string(), undone: Vec::new() }
     }
 }
 
@@ -230,7 +232,7 @@ impl Handle {
         let run = move || {
             // A defect in one wish must not leave it pending for ever.
             let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(&handle)));
-            let lost = || Trouble { message: "a defect of metawsm ended it".to_owned(), hint: None };
+            let lost = || Trouble { message: "a defect of metawsm ended it".to_owned(), hint: None, undone: vec![] };
             tell(done.map_or_else(|_| Err(lost()), |done| done.map_err(Into::into)));
             handle.busy.fetch_sub(1, Ordering::SeqCst);
         };

@@ -47,7 +47,11 @@ fn a_line_is_typed_to_the_selected_agent_and_kept_until_it_was_queued() {
         })
     };
     let first = token(&desk).unwrap();
-    let trouble = Trouble { message: "nothing was typed: planner shows a dialog: Proceed?".to_owned(), hint: None };
+    let trouble = Trouble {
+        message: "nothing was typed: planner shows a dialog: Proceed?".to_owned(),
+        hint: None,
+        undone: vec![],
+    };
     desk.tell(Msg::Done(first, Err(trouble)));
     assert!(desk.shows("planner shows a dialog: Proceed?") && desk.shows("take b"));
     desk.keys("<enter>");

@@ -30,11 +30,11 @@ fn the_demo_is_played_by_a_human() {
     seat.sees("m merges first");
     seat.types(&["m"]);
     seat.sees("merge and close");
-    seat.types(&["y"]);
+    seat.agrees();
     seat.sees("is closed");
     seat.types(&["q"]);
     seat.sees("Everything of the demo is removed");
-    seat.types(&["y"]);
+    seat.agrees();
     seat.is_restored("0");
     assert_eq!(std::fs::read_dir(tmp.path()).unwrap().count(), 0, "the demo leaves nothing behind");
 }
@@ -52,11 +52,11 @@ fn a_run_is_stopped_and_restarted_and_outlives_the_console() {
     seat.types(&["Enter"]);
     seat.types(&["S"]);
     seat.sees("Stop worker?");
-    seat.types(&["y"]);
+    seat.agrees();
     seat.sees("stopped");
     seat.types(&["R"]);
     seat.sees("Restart worker?");
-    seat.types(&["y"]);
+    seat.agrees();
     seat.sees("● worker");
     seat.types(&["5"]);
     seat.sees("hello from the worker");
@@ -67,7 +67,7 @@ fn a_run_is_stopped_and_restarted_and_outlives_the_console() {
     seat.sees("3 Escalations");
     seat.types(&["q"]);
     seat.sees("Nobody watches them then");
-    seat.types(&["y"]);
+    seat.agrees();
     seat.is_restored("0");
     assert!(agents(&seat).contains("worker"), "the agent goes on");
 }

@@ -136,7 +136,11 @@ fn an_editor_that_fails_leaves_the_text_as_it_was() {
     let mut desk = Desk::new(WIDE);
     desk.keys("4<enter>").look(Snapshot { thread: Some(page("t1")), ..snapshot() }).keys("r").fetched("");
     desk.keys("keep this<c-e>");
-    let trouble = Trouble { message: "ed ended with 1".to_owned(), hint: Some("the text is in t1.md".to_owned()) };
+    let trouble = Trouble {
+        message: "ed ended with 1".to_owned(),
+        hint: Some("the text is in t1.md".to_owned()),
+        undone: vec![],
+    };
     desk.tell(Msg::Edited("t1".to_owned(), Err(trouble)));
     assert!(desk.shows("ed ended with 1") && desk.shows("keep this"));
 }
@@ -162,7 +166,7 @@ fn a_new_threads_draft_names_its_fields_and_is_read_back_as_it_was() {
         let Some(Effect::Do(token, _)) = desk.effects.iter().find(|e| matches!(e, Effect::Do(..))).cloned() else {
             continue;
         };
-        let trouble = Trouble { message: "busy".to_owned(), hint: None };
+        let trouble = Trouble { message: "busy".to_owned(), hint: None, undone: vec![] };
         desk.tell(Msg::Done(token, Err(trouble)));
     }
 }

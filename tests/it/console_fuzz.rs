@@ -198,7 +198,7 @@ fn settle(desk: &mut Desk) {
 }
 
 fn trouble() -> Fault {
-    Fault { message: HOSTILE.repeat(20), hint: Some(HOSTILE.to_owned()) }
+    Fault { message: HOSTILE.repeat(20), hint: Some(HOSTILE.to_owned()), undone: vec![] }
 }
 
 fn play(desk: &mut Desk, turn: Turn) {

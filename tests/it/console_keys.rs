@@ -123,7 +123,7 @@ fn explain_is_about_the_selection_and_scrolls_and_goes() {
     desk.tell(Msg::Explained(token, Ok(Box::new(long))));
     assert!(!desk.shows("line 1"));
     let (token, _, mut desk) = asked("2x");
-    let gone = Trouble { message: "no agent planner".to_owned(), hint: None };
+    let gone = Trouble { message: "no agent planner".to_owned(), hint: None, undone: vec![] };
     desk.tell(Msg::Explained(token, Err(gone)));
     assert!(desk.shows("no agent planner") && desk.app.overlay.is_none());
 }
@@ -143,7 +143,10 @@ fn a_reply_is_given_up_only_when_it_was_taken() {
     assert_eq!((body.as_str(), answer), ("two tables", true));
     desk.keys("x<c-s>");
     assert_eq!(wishes(&desk).iter().filter(|wish| matches!(wish, Wish::Reply { .. })).count(), 1);
-    desk.tell(Msg::Done(token, Err(Trouble { message: "locked".to_owned(), hint: Some("try again".to_owned()) })));
+    desk.tell(Msg::Done(
+        token,
+        Err(Trouble { message: "locked".to_owned(), hint: Some("try again".to_owned()), undone: vec![] }),
+    ));
     assert!(desk.shows("two tables") && desk.shows("locked — try again"));
     desk.effects.clear();
     desk.keys("<c-s>");
@@ -248,9 +251,19 @@ fn typing_a_prompt_into_a_list_destroys_nothing() {
     let harmless =
         |wish: &Wish| matches!(wish, Wish::Pause(_) | Wish::Resume(_) | Wish::Seen(_) | Wish::AckEscalation(_));
     assert!(wishes(&desk).iter().all(harmless), "{:?}", wishes(&desk));
+    for sentence in ["Really, Surely", "Sync", "Ry", "Rmy", "Rly", "Shy", "Sby", "Syy", "SSy"] {
+        let mut desk = Desk::new(WIDE);
+        desk.keys("2").rushed(sentence);
+        assert_eq!(wishes(&desk), [], "the y of {sentence} is no answer to the question that its first letter asked");
+    }
+    for slowly in ["Rmy", "Shy", "Sly", "Sby"] {
+        let mut desk = Desk::new(WIDE);
+        desk.keys("2").keys(slowly);
+        assert_eq!((desk.app.place(), wishes(&desk)), (Place::Home, vec![]), "{slowly}");
+    }
     let mut desk = Desk::new(WIDE);
-    desk.keys("2Really, Surely");
-    assert_eq!(wishes(&desk), [], "the y of a sentence is no answer to the question that its first letter asked");
+    desk.rushed("2Ry").keys("Ry");
+    assert_eq!(wishes(&desk).len(), 1, "who asks again and reads is heard");
 }
 
 #[test]
@@ -311,7 +324,8 @@ fn opening_a_thread_marks_it_as_seen_once() {
 #[test]
 fn errors_stay_until_they_are_dismissed() {
     let mut desk = Desk::new(WIDE);
-    desk.tell(Msg::Done(1, Err(Trouble { message: "it broke".to_owned(), hint: None }))).later(Duration::from_secs(60));
+    desk.tell(Msg::Done(1, Err(Trouble { message: "it broke".to_owned(), hint: None, undone: vec![] })))
+        .later(Duration::from_secs(60));
     assert!(desk.shows("it broke"));
     desk.keys("<esc>");
     assert!(!desk.shows("it broke"));

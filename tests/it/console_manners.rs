@@ -123,7 +123,7 @@ fn a_long_banner_is_wrapped_and_all_of_it_is_behind_a_key() {
 fn what_was_said_can_be_read_later_and_in_full() {
     let mut desk = Desk::new((80, 24));
     let message = format!("{} and that is why", "git could not ".repeat(20));
-    desk.tell(Msg::Done(1, Err(handle::Trouble { message, hint: None })));
+    desk.tell(Msg::Done(1, Err(handle::Trouble { message, hint: None, undone: vec![] })));
     assert!(desk.shows("m tells all   esc dismisses") && !desk.shows("and that is why"));
     desk.keys("<esc>m");
     assert!(desk.shows("and that is why"), "{}", desk.drawn());

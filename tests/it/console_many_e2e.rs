@@ -20,7 +20,7 @@ fn marked_agents_are_stopped_and_started_again_with_one_word() {
     seat.types(&["S"]);
     seat.sees("Stop 2 agents?");
     seat.sees("ada: ends session ada-api-1");
-    seat.types(&["y"]);
+    seat.agrees();
     seat.sees("2 agents are stopped");
     wait_for("their sessions to end", || (!session("ada") && !session("ben")).then_some(()));
     assert!(session("cora"), "who is not marked goes on");
@@ -36,7 +36,7 @@ fn marked_agents_are_stopped_and_started_again_with_one_word() {
     seat.types(&["Escape"]);
     seat.types(&["R"]);
     seat.sees("Restart 3 agents?");
-    seat.types(&["y"]);
+    seat.agrees();
     seat.sees("3 agents are being restarted");
     wait_for("their sessions", || ["ada", "ben", "cora"].iter().all(|name| session(name)).then_some(()));
     seat.sees("● cora");

@@ -5,6 +5,7 @@ use metawsm::console::keymap::Place;
 use metawsm::console::msg::{Effect, Msg};
 use metawsm::domain::agent::{AgentKey, AgentStatus, Held};
 use metawsm::domain::run::RunStatus;
+use metawsm::domain::thread::ThreadState;
 use metawsm::services::handle::{Change, Named, Trouble, Wish};
 use metawsm::services::snapshot::{EscalationRow, Snapshot};
 
@@ -226,7 +227,7 @@ fn one_message_counts_what_went_well_and_says_each_failure() {
     desk.keys("  Ry");
     let Some(Effect::Do(token, _)) = desk.effects.last().cloned() else { panic!("{:?}", desk.effects) };
     let message = "1 agent is being restarted, 1 not: b: run run-1 is paused".to_owned();
-    desk.tell(Msg::Done(token, Err(Trouble { message: message.clone(), hint: None })));
+    desk.tell(Msg::Done(token, Err(Trouble { message: message.clone(), hint: None, undone: vec![] })));
     assert!(desk.shows(&message));
     assert_eq!(desk.app.toasts.len(), 1);
 }
@@ -253,4 +254,88 @@ fn agents_are_held_and_released_one_and_many() {
     desk.effects.clear();
     desk.keys("y");
     assert_eq!(hit(&desk), ["a", "b"]);
+}
+
+fn sent_as(desk: &Desk) -> u64 {
+    let token = desk.effects.iter().rev().find_map(|effect| match effect {
+        Effect::Do(token, _) => Some(*token),
+        _ => None,
+    });
+    token.unwrap()
+}
+
+#[test]
+fn a_line_that_did_not_reach_one_is_not_typed_twice_to_the_others() {
+    let mut desk = desk(&["a", "b", "c"]);
+    desk.keys("   i").fetched("").keys("go on<enter>y");
+    let sent = together(&desk);
+    let token = sent_as(&desk);
+    let trouble =
+        Trouble { message: "2 sent, 1 not: b: busy".to_owned(), hint: None, undone: vec![sent[1].wish.clone()] };
+    desk.effects.clear();
+    desk.tell(Msg::Done(token, Err(trouble)));
+    assert!(desk.shows("To b") && !desk.shows("To 3 agents") && desk.shows("go on"), "{}", desk.drawn());
+    let drafts: Vec<&str> = desk
+        .effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::KeepDraft(_, text) => Some(text.as_str()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(drafts, ["", "go on"], "the draft is for b alone now");
+    desk.keys("<enter>");
+    assert!(desk.shows("Send this line to b?"), "{}", desk.drawn());
+    desk.keys("y");
+    assert_eq!(hit(&desk), ["b"]);
+}
+
+#[test]
+fn where_only_one_of_the_marked_is_hit_it_is_asked_as_for_many() {
+    let mut desk = desk(&["a", "dead"]);
+    desk.keys("  i").fetched("").keys("go on<enter>");
+    assert!(wishes(&desk).is_empty() && desk.shows("Send this line to a?"), "{}", desk.drawn());
+    desk.keys("y");
+    assert_eq!(hit(&desk), ["a"]);
+    let token = sent_as(&desk);
+    desk.tell(Msg::Done(token, Ok("1 agent is sent the line".to_owned())));
+    assert!(!desk.shows("2 marked"), "{}", desk.drawn());
+}
+
+#[test]
+fn what_was_written_for_one_set_of_marked_is_not_brought_back_for_another() {
+    let draft = |keys: &str| {
+        let mut desk = desk(&["a", "b", "c"]);
+        desk.keys(keys).keys("i");
+        let asked = |effect: &Effect| match effect {
+            Effect::LoadDraft(_, name) => Some(name.clone()),
+            _ => None,
+        };
+        desk.effects.iter().rev().find_map(asked).unwrap()
+    };
+    assert_ne!(draft("  "), draft("<down>  "));
+    assert_eq!(draft("  "), draft("<down> <home> "), "in whatever order they were marked");
+}
+
+#[test]
+fn a_threads_menu_means_the_marked_ones_or_none() {
+    let closed = |id: &str| Snapshot {
+        queues: {
+            let mut queues = snapshot().queues;
+            for row in queues.needs_me.rows.iter_mut().chain(&mut queues.all.rows).filter(|row| row.thread_id == id) {
+                row.state = ThreadState::Closed;
+            }
+            queues
+        },
+        ..snapshot()
+    };
+    for key in ["s", "p", "g"] {
+        let mut desk = Desk::new(WIDE);
+        // The first is marked, the second selected.
+        desk.keys("4 ").look(closed("t1"));
+        assert!(desk.shows("1 marked"), "{}", desk.drawn());
+        desk.keys(key);
+        assert_eq!(desk.app.place(), Place::Home, "{key}");
+        assert!(desk.shows("none of the marked"), "{}", desk.drawn());
+    }
 }

@@ -14,8 +14,8 @@ use metawsm::services::explain::What;
 use metawsm::services::handle::Wish;
 use metawsm::services::operator::Conduct;
 use metawsm::services::snapshot::{
-    Adviser, BudgetRow, EscalationRow, LetterRow, Offers, OperatorPage, PostOffice, RuleRow, Snapshot, Supervising,
-    Trouble,
+    Adviser, BudgetRow, EscalationRow, Facts, LetterRow, Offers, OperatorPage, PostOffice, RuleRow, Snapshot,
+    Supervising, Trouble,
 };
 
 use super::console_world::{Desk, HOSTILE, before, snapshot, wishes};
@@ -321,7 +321,13 @@ fn countdowns_move_in_steps_of_five_seconds() {
     desk.pass(Duration::from_secs(1));
     assert!(desk.shows("in 40s") && !desk.shows("in 45s"), "{}", desk.drawn());
     desk.pass(Duration::from_secs(45));
-    assert!(desk.shows("in now") || desk.shows("now"), "{}", desk.drawn());
+    let drawn = desk.drawn();
+    assert!(drawn.contains(" due") && !drawn.contains("in now") && drawn.contains("next at once"), "{drawn}");
+    let nobody = Facts { supervisor: None, ..snapshot().facts };
+    let mut desk = opened(WIDE);
+    assert!(desk.shows("again 25m"));
+    desk.look(Snapshot { facts: nobody, ..with(concluded()) });
+    assert!(!desk.shows("again 25m"), "nobody is there who would call: {}", desk.drawn());
 }
 
 #[test]

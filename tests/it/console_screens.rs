@@ -188,7 +188,10 @@ fn in_ascii_nothing_else_is_on_the_screen() {
             desk.look(plain(snapshot())).screen("planner", b"$ cargo test\nok\n").keys(keys);
             desk.look(plain(Snapshot { thread: Some(page("t1")), ..snapshot() }));
             desk.tell(Msg::Paged(Ok(Box::new(plain_page(run_page())))));
-            desk.tell(Msg::Done(9, Err(Trouble { message: "it broke ".repeat(40), hint: Some("mend it".to_owned()) })));
+            desk.tell(Msg::Done(
+                9,
+                Err(Trouble { message: "it broke ".repeat(40), hint: Some("mend it".to_owned()), undone: vec![] }),
+            ));
             desk.keys(over);
             let drawn = desk.drawn();
             let other: Vec<char> = drawn.chars().filter(|c| !c.is_ascii()).collect();

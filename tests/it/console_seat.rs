@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
+use metawsm::console::app::READ_FOR;
 use metawsm::services::tmux::NewSession;
 
 use super::harness::{Server, launcher, os, wait_for};
@@ -44,6 +46,12 @@ impl Seat {
 
     pub fn types(&self, keys: &[&str]) {
         self.server.keys("seat", keys);
+    }
+
+    /// Says yes to the question that is seen, once it has been there long enough to be read.
+    pub fn agrees(&self) {
+        std::thread::sleep(READ_FOR + Duration::from_millis(50));
+        self.types(&["y"]);
     }
 
     pub fn alternate(&self) -> String {

@@ -112,6 +112,20 @@ fn each_line_leads_to_its_cause() {
 }
 
 #[test]
+fn over_another_runs_page_it_leads_to_the_agent_that_was_chosen() {
+    let mut desk = Desk::new((160, 45));
+    desk.keys("<end><enter>");
+    assert_eq!(desk.app.page, Page::Run("run-3".to_owned()));
+    desk.tell(Msg::Since(Ok(Some(Box::new(told())))));
+    desk.keys("<down><down><down><enter>");
+    assert_eq!(desk.app.page, Page::Home);
+    assert_eq!(desk.app.agent().map(|agent| agent.key.clone()), Some(AgentKey::new("run-1", "acme-12", "coder")));
+    desk.keys("1<end><enter>w");
+    assert_eq!((desk.app.page.clone(), desk.app.run().map(|run| run.run_id.as_str())), (Page::Home, Some("run-1")));
+    assert_eq!(desk.app.agent().map(|agent| agent.key.run_id.as_str()), Some("run-1"));
+}
+
+#[test]
 fn any_other_key_closes_it_and_shift_l_asks_for_it_again() {
     let mut desk = Desk::new((160, 45));
     desk.keys("L");
@@ -145,7 +159,7 @@ fn where_nothing_happened_a_line_says_so() {
     let mut desk = Desk::new((160, 45));
     desk.tell(Msg::Since(Ok(None)));
     assert!(desk.app.overlay.is_none() && !desk.shows("since you left"));
-    let trouble = Trouble { message: "the database is gone".to_owned(), hint: None };
+    let trouble = Trouble { message: "the database is gone".to_owned(), hint: None, undone: vec![] };
     desk.tell(Msg::Since(Err(trouble)));
     assert!(desk.shows("what happened meanwhile cannot be told: the database is gone"));
 }

@@ -61,12 +61,22 @@ fn what_is_only_offered_is_not_promised() {
     let assist = Facts { operator: "assist".to_owned(), ..counted().facts };
     desk.look(Snapshot { facts: assist.clone(), ..counted() });
     assert!(desk.shows("offer in 40s") && !desk.shows("restart in"), "{}", desk.drawn());
+    assert!(desk.shows("offer due"), "{}", desk.drawn());
     // What the policy says of the rule goes before the mode.
     desk.look(Snapshot { facts: Facts { restart_rule: Some(RuleMode::Act), ..assist }, ..counted() });
     assert!(desk.shows("restart in 40s"));
     let suggest = Facts { restart_rule: Some(RuleMode::Suggest), ..counted().facts };
     desk.look(Snapshot { facts: suggest, ..counted() });
     assert!(desk.shows("offer in 40s"));
+}
+
+#[test]
+fn where_nobody_supervises_no_restart_is_counted_down() {
+    let mut desk = Desk::empty((160, 45));
+    let nobody = Facts { supervisor: None, ..counted().facts };
+    desk.look(Snapshot { facts: nobody, ..counted() }).keys("2");
+    assert!(!desk.shows("restart in") && !desk.shows("restart due"), "{}", desk.drawn());
+    assert!(desk.shows("cooldown 3m") && desk.shows("quiet 12m more") && desk.shows("held by kim"));
 }
 
 /// Countdowns move together with the ages, and not more often than every five seconds.

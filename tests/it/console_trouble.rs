@@ -132,7 +132,7 @@ fn a_tmux_server_that_is_gone_is_said() {
     seat.types(&["2"]);
     seat.types(&["R"]);
     seat.sees("Restart worker?");
-    seat.types(&["y"]);
+    seat.agrees();
     seat.sees_no_more("the tmux server is gone");
     seat.sees("● worker");
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use metawsm::console::app::{App, Opening};
+use metawsm::console::app::{App, Opening, READ_FOR};
+use metawsm::console::keymap::Place;
 use metawsm::console::msg::{Effect, Msg, Time};
 use metawsm::console::screens::draw;
 use metawsm::console::theme::{Palette, Theme};
@@ -286,14 +287,26 @@ impl Desk {
         self
     }
 
-    /// A line of keys: letters as they are, others in angle brackets.
+    /// A line of keys: letters as they are, others in angle brackets. A question is read before it is agreed to.
     pub fn keys(&mut self, line: &str) -> &mut Self {
+        self.pressed(line, READ_FOR)
+    }
+
+    /// A line of keys, one right after the other.
+    pub fn rushed(&mut self, line: &str) -> &mut Self {
+        self.pressed(line, Duration::ZERO)
+    }
+
+    fn pressed(&mut self, line: &str, read_for: Duration) -> &mut Self {
         let mut rest = line;
         while let Some(letter) = rest.chars().next() {
             let (key, length) = match rest.strip_prefix('<').and_then(|named| named.split_once('>')) {
                 Some((name, _)) => (named(name), name.len() + 2),
                 None => (KeyEvent::new(KeyCode::Char(letter), KeyModifiers::NONE), letter.len_utf8()),
             };
+            if self.app.place() == Place::Dialog && key.code == KeyCode::Char('y') {
+                self.up += read_for;
+            }
             self.tell(Msg::Key(key));
             rest = &rest[length..];
         }

@@ -83,7 +83,7 @@ fn one_leaves_and_a_supervisor_watches_on_until_no_run_needs_it() {
     seat.types(&["q"]);
     seat.sees(&format!("The supervisor left behind (process {}) watches on.", left.pid));
     assert!(!seat.text().contains("leave a supervisor"));
-    seat.types(&["y"]);
+    seat.agrees();
     seat.is_restored("0");
     assert_eq!(holder(&seat).map(|holder| holder.pid), Some(left.pid));
     // The last session ends: the keeper stays while it serves, and goes with it.
@@ -142,7 +142,7 @@ fn what_does_not_come_up_is_said_and_one_stays() {
     seat.sees_no_more("none was left behind");
     seat.types(&["q"]);
     seat.sees("just leave");
-    seat.types(&["y"]);
+    seat.agrees();
     seat.is_restored("0");
 }
 
@@ -181,7 +181,11 @@ fn one_leaves_only_when_it_has_the_lease() {
     assert!(desk.shows("leaving a supervisor behind") && !desk.effects.contains(&Effect::Quit));
     desk.keys("q");
     assert!(!desk.shows("just leave"), "once is enough");
-    let why = Trouble { message: "process 9 took the supervision over".to_owned(), hint: Some("q leaves".to_owned()) };
+    let why = Trouble {
+        message: "process 9 took the supervision over".to_owned(),
+        hint: Some("q leaves".to_owned()),
+        undone: vec![],
+    };
     desk.tell(Msg::LeftBehind(Err(why)));
     assert!(desk.shows("none was left behind: process 9 took") && desk.effects.contains(&Effect::Supervise));
     assert!(!desk.effects.contains(&Effect::Quit));

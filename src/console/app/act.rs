@@ -128,6 +128,7 @@ impl App {
             Action::SinceLeft => self.say("you have not been away; metawsm report tells of any time"),
             Action::Acknowledge if self.focus == Pane::Attention => self.say("acknowledged already"),
             Action::Merge | Action::CloseRun => self.say(format!("{name}: only a completed run")),
+            _ if self.means_marked() => self.say(format!("{name}: none of the marked")),
             _ => self.say(format!("{name}: nothing here to do that with")),
         }
     }
@@ -229,11 +230,16 @@ impl App {
         let at = waiting.iter().position(|id| there && Some(id) == here.as_ref());
         let next = at.map_or(0, |at| (at + 1) % waiting.len().max(1));
         let Some(thread_id) = waiting.get(next).cloned() else { return self.look_at(Pane::Attention) };
+        // Over a run's page the agents would be those of that run.
+        let reading = matches!(self.page, Page::Thread(_));
+        if !reading {
+            self.go_home();
+        }
         if let Some(run_id) = self.snapshot.thread_row(&thread_id).and_then(|row| row.run_id.clone()) {
             self.select_run(&run_id);
         }
         self.select_thread(Tab::NeedsMe, &thread_id);
-        if matches!(self.page, Page::Thread(_)) {
+        if reading {
             self.focus = Pane::Forum;
             return self.open_thread(&thread_id);
         }
@@ -245,10 +251,14 @@ impl App {
         if let (Action::Type | Action::Resolve, true, Some(words)) = (action, batch.any(), batch.left_out()) {
             self.say(words);
         }
-        match action {
-            Action::Type if batch.any() => self.compose(Purpose::Type(batch.keys()), "", effects),
-            Action::Resolve if batch.any() => self.compose(Purpose::Note(batch.ids()), "", effects),
-            _ => self.ask_many(action, batch),
+        let purpose = match action {
+            Action::Type if batch.any() => Purpose::Type(batch.keys()),
+            Action::Resolve if batch.any() => Purpose::Note(batch.ids()),
+            _ => return self.ask_many(action, batch),
+        };
+        self.compose(purpose, "", effects);
+        if let Some(composer) = &mut self.composer {
+            composer.of_marked = true;
         }
     }
 

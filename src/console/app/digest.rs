@@ -48,7 +48,7 @@ impl Needs {
             needs.agent = needs.agent.max(agent.key.name.width());
             needs.workspace = needs.workspace.max(agent.key.workspace.width());
             if agent.held.is_some()
-                || agent.restart_at.is_some()
+                || (agent.restart_at.is_some() && snapshot.facts.supervisor.is_some())
                 || [agent.cooldown_until, agent.quiet_until].iter().any(|at| *at > Some(now))
             {
                 needs.soon = "restart in 55s".len();

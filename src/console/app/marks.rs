@@ -146,6 +146,11 @@ impl App {
         self.page == Page::Home && self.marks.iter().any(|row| row.pane() == self.focus)
     }
 
+    /// Whether a key among threads means the marked ones.
+    pub(super) fn marks_threads(&self) -> bool {
+        self.focus == Pane::Forum && self.means_marked()
+    }
+
     /// Marks the selected row, or takes its mark away, and goes one down.
     pub(super) fn mark(&mut self) {
         let place = match self.focus {
@@ -313,7 +318,7 @@ impl App {
 
     /// A thread that stands for the marked ones in a menu: what it may become, so may at least one of them.
     pub(super) fn marked_thread(&self) -> Option<(About, usize)> {
-        if self.focus != Pane::Forum || !self.means_marked() {
+        if !self.marks_threads() {
             return None;
         }
         let rows = self.marked_threads();

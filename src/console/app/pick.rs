@@ -52,7 +52,9 @@ impl App {
     pub(super) fn change_thread(&mut self, action: Action, effects: &mut Vec<Effect>) {
         let marked = self.marked_thread();
         let count = marked.as_ref().map(|(_, count)| *count);
-        let Some(about) = marked.map(|(about, _)| about).or_else(|| self.target_thread()) else { return };
+        // Where threads are marked, the one that is only selected is never meant.
+        let selected = || self.target_thread().filter(|_| !self.marks_threads());
+        let Some(about) = marked.map(|(about, _)| about).or_else(selected) else { return };
         let id = about.thread_id.clone();
         let mut picker = match action {
             Action::State => pick_state(&about),

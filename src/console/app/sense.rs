@@ -92,6 +92,7 @@ impl App {
             Action::Accept | Action::Dismiss => {
                 self.focus == Pane::Attention && matches!(self.item(), Some(Attention::Suggestion(_)))
             }
+            Action::State | Action::Priority | Action::Assign if self.marks_threads() => self.marked_thread().is_some(),
             Action::State | Action::Priority | Action::Assign | Action::CloseThread => {
                 self.target_thread().is_some_and(|thread| thread.state != ThreadState::Closed)
             }

@@ -175,7 +175,8 @@ impl App {
     }
 
     fn go_to_agent(&mut self, key: &AgentKey) {
-        self.select_agent(key);
+        // Over a run's page the agents would be those of that run.
         self.look_at(Pane::Agents);
+        self.select_agent(key);
     }
 }

@@ -101,11 +101,11 @@ impl App {
                 Wish::Ask { ticket, title, body: last }
             }
             Purpose::Note(ids) => match &ids.clone()[..] {
-                [id] => Wish::ResolveEscalation(id.clone(), last),
+                [id] if !composer.of_marked => Wish::ResolveEscalation(id.clone(), last),
                 ids => return self.ask_resolve(ids, &last),
             },
             Purpose::Type(keys) => match &keys.clone()[..] {
-                [key] => Wish::Type { key: key.clone(), text: last },
+                [key] if !composer.of_marked => Wish::Type { key: key.clone(), text: last },
                 keys => return self.ask_type(keys, &last),
             },
         };

@@ -4,7 +4,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::digest::Digest;
 use super::lists::Step;
-use super::{AGES_EVERY, App, Overlay, Page, Pane, SILENT_FOR, TWICE_WITHIN};
+use super::{AGES_EVERY, App, Overlay, Page, Pane, READ_FOR, SILENT_FOR, TWICE_WITHIN};
 use crate::console::action::Action;
 use crate::console::keymap::{Place, find};
 use crate::console::msg::{Effect, Msg, Time};
@@ -49,6 +49,7 @@ impl App {
                     && dialog.ahead == Ahead::Looking(token)
                 {
                     dialog.found(done);
+                    self.questioned = self.time.up;
                 }
             }
             Msg::Explained(token, done) => self.explanation_came(token, done),
@@ -86,6 +87,13 @@ impl App {
             return self.interrupt(effects);
         }
         let place = self.place();
+        self.key_at(place, key, effects);
+        if place != Place::Dialog && self.place() == Place::Dialog {
+            self.questioned = self.time.up;
+        }
+    }
+
+    fn key_at(&mut self, place: Place, key: KeyEvent, effects: &mut Vec<Effect>) {
         match (&mut self.overlay, self.filtering) {
             (Some(Overlay::Help(..) | Overlay::Messages(_) | Overlay::Explained(..)), _) => self.text_key(place, &key),
             (Some(Overlay::Dialog(_)), _) => self.dialog_key(&key, effects),
@@ -151,24 +159,21 @@ impl App {
     }
 
     fn dialog_key(&mut self, key: &KeyEvent, effects: &mut Vec<Effect>) {
-        let Some(action) = find(Place::Dialog, key).map(|row| row.action) else {
-            // Whoever types a sentence into a question has not read it: a `y` further on must not be the answer.
-            if matches!(key.code, KeyCode::Char(_)) {
-                self.overlay = None;
-            }
-            return;
-        };
         let Some(Overlay::Dialog(dialog)) = &mut self.overlay else { return };
-        match action {
-            Action::OtherAnswer => {
-                dialog.step(!matches!(key.code, KeyCode::Left | KeyCode::BackTab | KeyCode::Char('h')));
-            }
-            Action::LeaveBehind if dialog.also.is_some() => self.leave_behind(effects),
-            Action::Take if dialog.on == Answer::Also => self.leave_behind(effects),
-            Action::Merge if dialog.merge_helps => self.merge_too(effects),
-            Action::Yes if dialog.may() => self.agreed(effects),
-            Action::Take if dialog.may() && dialog.on == Answer::Yes => self.agreed(effects),
-            Action::Take | Action::No => self.overlay = None,
+        // Whoever types a sentence into a question has not read it: neither a `y` that comes at once is the answer, nor
+        // one further on, after letters that mean nothing here. Leaving can be undone: there nobody is kept waiting.
+        let unread = dialog.then != Consequence::Quit && self.time.up.saturating_sub(self.questioned) < READ_FOR;
+        match find(Place::Dialog, key).map(|row| row.action) {
+            Some(Action::OtherAnswer) => dialog.step(!matches!(key.code, KeyCode::Left | KeyCode::BackTab)),
+            Some(Action::LeaveBehind) if dialog.also.is_some() => self.leave_behind(effects),
+            Some(Action::Take) if dialog.on == Answer::Also => self.leave_behind(effects),
+            Some(Action::Merge) if dialog.merge_helps => self.merge_too(effects),
+            Some(Action::Yes) if unread => self.overlay = None,
+            Some(Action::Yes) if dialog.may() => self.agreed(effects),
+            Some(Action::Yes) => {}
+            Some(Action::Take) if dialog.may() && dialog.on == Answer::Yes => self.agreed(effects),
+            Some(Action::Take | Action::No) => self.overlay = None,
+            _ if matches!(key.code, KeyCode::Char(_)) => self.overlay = None,
             _ => {}
         }
     }
@@ -328,6 +333,14 @@ impl App {
             Err(trouble) => {
                 if ours && let Some(composer) = &mut self.composer {
                     composer.sending = None;
+                    // Who has it already does not get it twice.
+                    let purpose = composer.purpose.only(&trouble.undone);
+                    if composer.purpose != purpose {
+                        let (before, text) = (composer.purpose.draft(), composer.draft());
+                        composer.purpose = purpose;
+                        effects.push(Effect::KeepDraft(before, String::new()));
+                        effects.push(Effect::KeepDraft(composer.purpose.draft(), text));
+                    }
                 }
                 self.complain(words(&trouble));
             }

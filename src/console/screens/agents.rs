@@ -13,7 +13,7 @@ use crate::console::theme::Mark;
 use crate::console::widgets::cells::{Row, share};
 use crate::console::widgets::pane;
 use crate::domain::agent::{AgentStatus, Health, WaitingFor};
-use crate::domain::time::{Moment, age, left};
+use crate::domain::time::{Moment, age, coming, left};
 use crate::services::snapshot::AgentRow;
 
 /// Draws the pane.
@@ -104,9 +104,8 @@ impl Soon {
     pub fn words(self) -> String {
         match self {
             Self::Held(by) => format!("held by {by}"),
-            Self::Restart(Duration::ZERO) => "restart due".to_owned(),
-            Self::Restart(span) => format!("restart in {}", left(span)),
-            Self::Offer(span) => format!("offer in {}", left(span)),
+            Self::Restart(span) => format!("restart {}", coming(span)),
+            Self::Offer(span) => format!("offer {}", coming(span)),
             Self::Cooldown(span) => format!("cooldown {}", left(span)),
             Self::Quiet(span) => format!("quiet {} more", left(span)),
         }
@@ -121,7 +120,8 @@ pub fn soon(app: &App, agent: &AgentRow) -> Option<Soon> {
     if let Some(held) = &agent.held {
         return Some(Soon::Held(held.by.clone()));
     }
-    match agent.restart_at {
+    // Where nobody supervises, no rule does anything: nothing is promised.
+    match agent.restart_at.filter(|_| app.snapshot.facts.supervisor.is_some()) {
         Some(at) if app.rules_restart() => return Some(Soon::Restart(at.since(now))),
         Some(at) => return Some(Soon::Offer(at.since(now))),
         None => {}

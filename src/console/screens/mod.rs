@@ -362,15 +362,6 @@ fn due_words(due: Option<Moment>, now: Moment) -> (String, bool) {
     }
 }
 
-/// How long it is until then: below a minute in steps of five seconds.
-fn until(due: Moment, now: Moment) -> String {
-    match due.since(now).as_secs() {
-        0 => "now".to_owned(),
-        seconds @ 1..=55 => format!("{}s", seconds.div_ceil(5) * 5),
-        seconds => age(std::time::Duration::from_secs(seconds.max(60))),
-    }
-}
-
 /// Bold where it is wanted.
 fn bold_if(on: bool, style: Style) -> Style {
     if on { style.add_modifier(Modifier::BOLD) } else { style }

@@ -6,7 +6,7 @@ use ratatui::style::Style;
 use ratatui::text::Line;
 use unicode_width::UnicodeWidthStr;
 
-use super::{ago, until};
+use super::ago;
 use crate::console::app::App;
 use crate::console::app::operator::{Counts, Entry, entry_at, mode_words};
 use crate::console::theme::{Mark, Theme};
@@ -14,7 +14,7 @@ use crate::console::widgets::cells::{Row, share};
 use crate::console::widgets::pane;
 use crate::domain::operator::Action;
 use crate::domain::policy::OperatorMode;
-use crate::domain::time::{Moment, age};
+use crate::domain::time::{age, coming, left};
 use crate::services::snapshot::{BudgetRow, LetterRow, OperatorPage, RuleRow, Trouble};
 use crate::services::text::{cut, one_line, wrap};
 use crate::services::words::cost;
@@ -53,7 +53,7 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
         }
         return;
     }
-    let needs = Needs::of(page, app.time.now);
+    let needs = Needs::of(app, page);
     app.operator.list.draw_parted(&parts, inner, buffer, theme, |place| match entry_at(page, place) {
         Some(Entry::Rule(row)) => rule(app, row, &needs, width.saturating_sub(2)),
         Some(Entry::Letter(row)) => letter(app, row, &needs, width.saturating_sub(2)),
@@ -277,13 +277,13 @@ struct Needs {
 }
 
 impl Needs {
-    fn of(page: &OperatorPage, now: Moment) -> Self {
+    fn of(app: &App, page: &OperatorPage) -> Self {
         let most = |widths: &mut dyn Iterator<Item = usize>| widths.max().unwrap_or_default();
         Self {
             subject: most(&mut page.rules.iter().map(|row| about(&row.subject, row.ticket.as_deref()).width())).min(32),
             intent: most(&mut page.rules.iter().map(|row| row.intent.word().len())),
             outcome: most(&mut page.rules.iter().map(|row| row.outcome.width())),
-            due: most(&mut page.rules.iter().map(|row| due(row, now).width())),
+            due: most(&mut page.rules.iter().map(|row| due(app, row).width())),
             errand: most(&mut page.letters.iter().map(|row| row.errand.width())).min(40),
             key: most(&mut page.letters.iter().map(|row| row.about.width())).min(24),
             agent: most(&mut page.budgets.iter().map(|row| about(&row.key.name, Some(&row.ticket)).width())).min(32),
@@ -299,12 +299,13 @@ fn about(subject: &str, ticket: Option<&str>) -> String {
     }
 }
 
-/// When it is acted on, or a human is called again.
-fn due(row: &RuleRow, now: Moment) -> String {
-    match (row.due_at.filter(|_| row.stands), row.action) {
+/// When it is acted on, or a human is called again; where nobody supervises, neither happens.
+fn due(app: &App, row: &RuleRow) -> String {
+    let stands = row.stands && app.snapshot.facts.supervisor.is_some();
+    match (row.due_at.filter(|_| stands).map(|due| due.since(app.time.now)), row.action) {
         (None, _) => String::new(),
-        (Some(due), Action::Escalate) => format!("again {}", until(due, now)),
-        (Some(due), _) => format!("in {}", until(due, now)),
+        (Some(span), Action::Escalate) if !span.is_zero() => format!("again {}", left(span)),
+        (Some(span), _) => coming(span),
     }
 }
 
@@ -340,7 +341,7 @@ fn rule(app: &App, row: &RuleRow, needs: &Needs, width: usize) -> Line<'static> 
         .left(intent, wants, theme.dim())
         .left(&row.outcome, outcome, word)
         .left(&row.reason, reason, if row.stands { theme.plain() } else { theme.dim() })
-        .right(&due(row, now), wide, if row.action == Action::Nothing { theme.plain() } else { theme.dim() })
+        .right(&due(app, row), wide, if row.action == Action::Nothing { theme.plain() } else { theme.dim() })
         .right(&ago(now, Some(row.at)), since, theme.dim())
         .line()
 }
@@ -370,11 +371,12 @@ fn budget(app: &App, row: &BudgetRow, needs: &Needs, width: usize) -> Line<'stat
     let spent = row.used >= row.budget;
     let cool = match row.cooldown_until.filter(|until| *until > now) {
         _ if spent => "none left".to_owned(),
-        Some(over) => format!("next in {}", until(over, now)),
+        Some(over) => format!("next {}", coming(over.since(now))),
         None => "next at once".to_owned(),
     };
     let reset = match row.reset_at {
-        Some(at) => format!("forgotten in {}", until(at, now)),
+        Some(at) if at <= now => "due to be reset".to_owned(),
+        Some(at) => format!("forgotten {}", coming(at.since(now))),
         None => String::new(),
     };
     let ([agent, used, cooling, reset_wide], spare) =

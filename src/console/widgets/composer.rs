@@ -6,6 +6,8 @@ use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use ratatui::widgets::Widget;
 use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 use tui_textarea::{CursorMove, TextArea, WrapMode};
 
@@ -13,6 +15,7 @@ use super::cells::{Row, ends};
 use super::{pane, verbatim};
 use crate::console::theme::Theme;
 use crate::domain::agent::AgentKey;
+use crate::services::handle::Wish;
 
 /// After the last key a draft is written so soon.
 pub const DRAFT_AFTER: Duration = Duration::from_millis(400);
@@ -49,12 +52,28 @@ impl Purpose {
             Self::Ask => "new-thread".to_owned(),
             Self::Note(ids) => match &ids[..] {
                 [id] => format!("note-{id}"),
-                _ => "note-marked".to_owned(),
+                ids => format!("note-marked-{}", set_of(ids)),
             },
             Self::Type(keys) => match &keys[..] {
                 [key] => format!("to-{}-{}-{}", key.run_id, key.workspace, key.name),
-                _ => "to-marked".to_owned(),
+                keys => format!("to-marked-{}", set_of(keys)),
             },
+        }
+    }
+
+    /// The same for those only whom one of these wishes is about; the whole, where none is.
+    pub fn only(&self, undone: &[Wish]) -> Self {
+        let still = |about: &dyn Fn(&Wish) -> bool| undone.is_empty() || undone.iter().any(about);
+        match self {
+            Self::Type(keys) => {
+                let wanted = |of: &&AgentKey| still(&|wish| matches!(wish, Wish::Type { key, .. } if key == *of));
+                Self::Type(keys.iter().filter(wanted).cloned().collect())
+            }
+            Self::Note(ids) => {
+                let wanted = |of: &&String| still(&|wish| matches!(wish, Wish::ResolveEscalation(id, _) if id == *of));
+                Self::Note(ids.iter().filter(wanted).cloned().collect())
+            }
+            Self::Reply { .. } | Self::Ask => self.clone(),
         }
     }
 
@@ -77,6 +96,14 @@ impl Purpose {
     }
 }
 
+/// A short name for a set, in whatever order it is told: what was written for one set is not found for another.
+fn set_of<T: Ord + Hash>(items: &[T]) -> String {
+    let set: BTreeSet<&T> = items.iter().collect();
+    let mut hasher = DefaultHasher::new();
+    set.hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
 /// One field of a form.
 #[derive(Debug)]
 struct Field {
@@ -90,6 +117,8 @@ struct Field {
 pub struct Composer {
     /// What it is for.
     pub purpose: Purpose,
+    /// It is for marked rows, even where only one of them is hit: it is asked before it goes.
+    pub of_marked: bool,
     /// The wish under way that carries the text off.
     pub sending: Option<u64>,
     /// When the text was first and last changed since its draft was kept.
@@ -121,7 +150,16 @@ impl Composer {
             Purpose::Ask => vec![field("ticket", first, true), field("title", "", true), field("body", "", false)],
         };
         let at = usize::from(fields.len() > 1 && !first.is_empty());
-        Self { purpose, sending: None, dirty: None, fetching: None, fields, first: first.to_owned(), at }
+        Self {
+            purpose,
+            of_marked: false,
+            sending: None,
+            dirty: None,
+            fetching: None,
+            fields,
+            first: first.to_owned(),
+            at,
+        }
     }
 
     /// The text of a field, byte for byte as it was typed and pasted.

@@ -1,5 +1,7 @@
-//! One wish for many: each is carried out for itself, and what came of all is told in one go.
+//! One wish for many: each is carried out for itself, and what came of all is told in one go. What needs the same run's
+//! lease goes one after the other.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,6 +27,24 @@ impl Wish {
     }
 }
 
+/// Which go one after the other, by their places: those of one run, where they would wait for each other's lease until
+/// their patience ends.
+fn lanes(wishes: &[Named], run_of: impl Fn(&Wish) -> Option<String>) -> Vec<Vec<usize>> {
+    let mut lanes: Vec<Vec<usize>> = Vec::new();
+    let mut of_run: BTreeMap<String, usize> = BTreeMap::new();
+    for (at, named) in wishes.iter().enumerate() {
+        let lane = match run_of(&named.wish) {
+            Some(run_id) => *of_run.entry(run_id).or_insert(lanes.len()),
+            None => lanes.len(),
+        };
+        match lanes.get_mut(lane) {
+            Some(others) => others.push(at),
+            None => lanes.push(vec![at]),
+        }
+    }
+    lanes
+}
+
 /// The words for `count` of them.
 fn told(wishes: &[Named], count: usize) -> (String, String) {
     let (noun, doing, done) = match wishes.first().map(|named| &named.wish) {
@@ -48,19 +68,39 @@ fn told(wishes: &[Named], count: usize) -> (String, String) {
 }
 
 impl Handle {
+    /// Whose lease a wish needs, of those that may meet in one run.
+    fn leased_by(&self, wishes: &[Named]) -> impl Fn(&Wish) -> Option<String> + use<> {
+        let accepts = wishes.iter().any(|named| matches!(named.wish, Wish::AcceptSuggestion(_)));
+        // What cannot be read now fails where it is accepted, with its reason.
+        let offers = accepts.then(|| self.engine.reader().ok()?.suggestions(None, true).ok()).flatten();
+        let runs: BTreeMap<String, Option<String>> =
+            offers.into_iter().flatten().map(|offer| (offer.suggestion_id, offer.run_id)).collect();
+        move |wish| match wish {
+            Wish::AcceptSuggestion(id) => runs.get(id).cloned().flatten(),
+            Wish::StopRun(run_id) | Wish::Resume(run_id) | Wish::Pause(run_id) | Wish::Merge(run_id) => {
+                Some(run_id.clone())
+            }
+            Wish::Restart(key) => Some(key.run_id.clone()),
+            _ => None,
+        }
+    }
+
     /// Carries them all out; one that fails is told with its reason, the others are counted.
     pub(super) fn do_all(&self, wishes: Vec<Named>) -> Result<String, Trouble> {
         let next = AtomicUsize::new(0);
         let failed: Mutex<Vec<(usize, Trouble)>> = Mutex::default();
+        let lanes = lanes(&wishes, self.leased_by(&wishes));
         let work = || {
-            while let Some((at, named)) = take(&next, &wishes) {
-                if let Err(error) = self.do_it(named.wish.clone()) {
-                    failed.lock().unwrap_or_else(PoisonError::into_inner).push((at, Trouble::from(error)));
+            while let Some(lane) = lanes.get(next.fetch_add(1, Ordering::SeqCst)) {
+                for at in lane {
+                    if let Err(error) = self.do_it(wishes[*at].wish.clone()) {
+                        failed.lock().unwrap_or_else(PoisonError::into_inner).push((*at, Trouble::from(error)));
+                    }
                 }
             }
         };
         std::thread::scope(|scope| {
-            for _ in 1..AT_ONCE.min(wishes.len()) {
+            for _ in 1..AT_ONCE.min(lanes.len()) {
                 scope.spawn(work);
             }
             work();
@@ -79,11 +119,23 @@ impl Handle {
             })
             .collect();
         let done = if failed.len() == wishes.len() { "none".to_owned() } else { done };
-        Err(Trouble { message: format!("{done}, {} not: {}", failed.len(), each.join("; ")), hint: None })
+        let undone = failed.iter().map(|(at, _)| wishes[*at].wish.clone()).collect();
+        Err(Trouble { message: format!("{done}, {} not: {}", failed.len(), each.join("; ")), hint: None, undone })
     }
 }
 
-fn take<'a>(next: &AtomicUsize, wishes: &'a [Named]) -> Option<(usize, &'a Named)> {
-    let at = next.fetch_add(1, Ordering::SeqCst);
-    wishes.get(at).map(|named| (at, named))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_needs_one_runs_lease_goes_one_after_the_other_and_runs_go_side_by_side() {
+        let accept = |id: &str| Named { name: id.to_owned(), wish: Wish::AcceptSuggestion(id.to_owned()) };
+        let wishes = ["a1", "b1", "?", "a2", "b2", "?", "a3"].map(accept);
+        let run_of = |wish: &Wish| match wish {
+            Wish::AcceptSuggestion(id) if id != "?" => id.get(..1).map(str::to_owned),
+            _ => None,
+        };
+        assert_eq!(lanes(&wishes, run_of), [vec![0, 3, 6], vec![1, 4], vec![2], vec![5]]);
+    }
 }
