@@ -277,7 +277,9 @@ impl Operator {
         let mut over = Vec::new();
         for repo in &seen.repos {
             let target = repo_target(&repo.workspace, &repo.repo);
-            let gone = [(Intent::CommitReady, repo.dirt.is_none()), (Intent::PrReady, repo.ahead.is_none())];
+            // What is not committed goes first.
+            let request_over = repo.ahead.is_none() || repo.dirt.is_some();
+            let gone = [(Intent::CommitReady, repo.dirt.is_none()), (Intent::PrReady, request_over)];
             over.extend(
                 gone.into_iter()
                     .filter(|(_, gone)| *gone && stands(&target))
