@@ -54,6 +54,8 @@ pub struct Ready {
     pub workspace: String,
     /// The worktree.
     pub tree: Worktree,
+    /// The commit that holds what is judged beside the changes.
+    pub head: String,
     /// The changes, our own writing aside.
     pub changes: Vec<Change>,
     /// The message of the commit.
@@ -142,6 +144,7 @@ pub fn prepare(
             prepared.ready.push(Ready {
                 workspace: workspace.name.clone(),
                 tree: tree.clone(),
+                head: "HEAD".to_owned(),
                 changes: changes.others,
                 message: options.message.clone().unwrap_or_else(|| default_message(run, workspace)),
             });
