@@ -2,6 +2,8 @@
 //! commit on top of the run's branch. Nothing is stashed, reset or checked out (D2); the same call again goes on where
 //! the last one stopped.
 
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -10,7 +12,7 @@ use std::time::Duration;
 use super::engine::{Caller, Engine};
 use super::error::{EngineError, Gate};
 use super::gates::{self, trees};
-use super::git::{Author, Change, ChangeKind, Git};
+use super::git::{Author, Change, ChangeKind, Git, blob_of};
 use super::outbox::{self, Consumers};
 use super::{operator, own_work};
 use crate::domain::command::RunWish;
@@ -31,6 +33,8 @@ pub use checks::{Judge, Tests};
 const LONGEST_MESSAGE: usize = 72;
 /// So many files are named where all of them would be too many.
 const NAMED: usize = 8;
+/// So many bytes of what differs are read to tell it from another change; the rest is told by sizes and times.
+const MOST_READ: u64 = 32 * 1024 * 1024;
 
 /// What is to be committed, and how.
 #[derive(Debug, Clone, Default)]
@@ -54,6 +58,8 @@ pub struct Ready {
     pub workspace: String,
     /// The worktree.
     pub tree: Worktree,
+    /// The commit that holds what is judged beside the changes.
+    pub head: String,
     /// The changes, our own writing aside.
     pub changes: Vec<Change>,
     /// The message of the commit.
@@ -142,6 +148,7 @@ pub fn prepare(
             prepared.ready.push(Ready {
                 workspace: workspace.name.clone(),
                 tree: tree.clone(),
+                head: "HEAD".to_owned(),
                 changes: changes.others,
                 message: options.message.clone().unwrap_or_else(|| default_message(run, workspace)),
             });
@@ -291,21 +298,38 @@ fn paths_of(changes: &[Change]) -> Vec<PathBuf> {
     changes.iter().flat_map(|change| from(change).into_iter().chain([change.path.clone()])).collect()
 }
 
-/// What differs in a worktree, as the rules see it: told from another change by names, kinds, sizes and times.
+/// What differs in a worktree, as the rules see it: told from another change by what is there, whatever is staged of it
+/// and whenever it was written.
 pub fn dirt(tree: &Worktree, changes: &[Change]) -> Option<Dirt> {
     if changes.is_empty() {
         return None;
     }
-    let mut text = String::new();
-    for change in changes {
-        let meta = std::fs::symlink_metadata(Path::new(&tree.path).join(&change.path)).ok();
-        let size = meta.as_ref().map(std::fs::Metadata::len);
-        let time =
-            meta.and_then(|meta| meta.modified().ok()).and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
-        text.push_str(&format!("{:?} {:?} {size:?} {time:?}\n", change.path, change.kind));
+    let (mut text, mut left) = (String::new(), MOST_READ);
+    for path in paths_of(changes).into_iter().collect::<BTreeSet<_>>() {
+        text.push_str(&format!("{path:?} {}\n", content(&Path::new(&tree.path).join(&path), &mut left)));
+    }
+    for change in changes.iter().filter(|change| change.kind == ChangeKind::Conflicted) {
+        text.push_str(&format!("{:?} in conflict\n", change.path));
     }
     let mut print = fingerprint("dirt", &text);
     print.truncate(16);
     let first = changes.iter().take(NAMED).map(|change| change.path.display().to_string()).collect();
     Some(Dirt { print, files: changes.len(), first })
+}
+
+/// What is at a path, in a word.
+fn content(path: &Path, left: &mut u64) -> String {
+    let Ok(meta) = std::fs::symlink_metadata(path) else { return "gone".to_owned() };
+    if meta.is_dir() {
+        return "directory".to_owned();
+    }
+    let (size, runs) = (meta.len(), meta.permissions().mode() & 0o111 != 0);
+    if size <= *left
+        && let Ok(blob) = blob_of(path)
+    {
+        *left -= size;
+        return format!("{blob} {runs}");
+    }
+    let time = meta.modified().ok().and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+    format!("{size} {time:?} {runs}")
 }

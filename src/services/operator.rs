@@ -97,6 +97,8 @@ pub struct Operator {
     hands: Arc<Hands>,
     /// Which looks into worktrees were gone into, and by which measure.
     heard: HashMap<Key, (Moment, Measure)>,
+    /// What git could not tell of which worktrees, as it was told last.
+    troubled: HashMap<Key, Vec<String>>,
     caller: Caller,
     /// The journal's end at the last evaluation, and how often git had told of worktrees.
     seq: (i64, u64),
@@ -118,6 +120,7 @@ impl Operator {
             adviser,
             hands,
             heard: HashMap::new(),
+            troubled: HashMap::new(),
             caller,
             seq: (-1, 0),
             interval: LOOK_EVERY,

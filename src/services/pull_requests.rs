@@ -49,6 +49,8 @@ pub struct Handover {
     pub tree: Worktree,
     /// The branch that is pushed.
     pub branch: String,
+    /// The commit that is judged, and pushed.
+    pub head: String,
     /// The title.
     pub title: String,
     /// The text.
@@ -97,20 +99,28 @@ pub fn prepare(
     let workspaces = chosen(reader, policy, run, options.ticket.as_ref(), options.only.as_ref())?;
     let mut found = Vec::new();
     for (workspace, tree) in trees(&workspaces) {
+        // Before anything is looked at: what comes after it is judged the next time.
+        let Some(head) = git.branch_tip(Path::new(&tree.path), &tree.branch)? else { continue };
         let known = reader.pull_request(run.id(), &workspace.name, &tree.repo)?;
         let changed_words = known.is_some() && (options.title.is_some() || options.body.is_some());
         if changed_words || unmerged(git, reader, run, workspace, tree)? > 0 {
             let changes = own_work::changes(git, reader, workspace, tree)?.others;
-            found.push((workspace, tree, known, changes));
+            found.push((workspace, tree, head, known, changes));
         }
     }
     let several = found.len() > 1;
     let mut prepared = Prepared { ready: Vec::new(), gates: Vec::new() };
     let mut judged = Vec::new();
-    for (workspace, tree, known, changes) in found {
-        let handover = handover(run, policy, options, (workspace, tree), known, several);
+    for (workspace, tree, head, known, changes) in found {
+        let handover = handover(run, policy, options, (workspace, tree, head), known, several);
         let message = handover.title.clone();
-        judged.push(Ready { workspace: workspace.name.clone(), tree: tree.clone(), changes, message });
+        judged.push(Ready {
+            workspace: workspace.name.clone(),
+            tree: tree.clone(),
+            head: handover.head.clone(),
+            changes,
+            message,
+        });
         prepared.ready.push(handover);
     }
     if !judged.is_empty() {
@@ -126,7 +136,7 @@ fn handover(
     run: &Run,
     policy: &Policy,
     options: &Options,
-    (workspace, tree): (&Workspace, &Worktree),
+    (workspace, tree, head): (&Workspace, &Worktree, String),
     known: Option<PullRequest>,
     several: bool,
 ) -> Handover {
@@ -138,6 +148,7 @@ fn handover(
     Handover {
         workspace: workspace.name.clone(),
         tree: tree.clone(),
+        head,
         title: options.title.clone().unwrap_or_else(|| format!("[{ticket}] {what}{tail}")),
         body: options.body.clone().unwrap_or_else(|| body(run, ticket, tree, &branch)),
         // What was pushed once goes on where it is, whatever the template says now.
@@ -214,8 +225,9 @@ pub fn carry_out(
         let gh = Gh { dir: &dir, cancel: options.cancel.as_deref() };
         // Asked before anything is pushed: also what another process opened, or this one before it was killed.
         let open = gh.open_from(&ready.branch)?;
-        let head = git.tip_of(Path::new(&ready.tree.path), &ready.tree.branch)?;
-        git.push(&dir, &head, &ready.branch, step_limit(&policy))?;
+        // What was committed since nobody has judged.
+        git.expect_tip(&dir, &ready.tree.branch, &ready.head)?;
+        git.push(&dir, &ready.head, &ready.branch, step_limit(&policy))?;
         let found = match open {
             Some(open) => {
                 if options.title.is_some() || options.body.is_some() {
@@ -240,7 +252,7 @@ pub fn carry_out(
             url: found.url,
             branch: ready.branch.clone(),
             base: ready.tree.base.clone(),
-            head,
+            head: ready.head.clone(),
             title: found.title,
             draft: found.is_draft,
         };

@@ -32,8 +32,19 @@ pub struct Seen {
     pub at: Moment,
     /// How far the run's journal was then: what has happened since may have changed it.
     pub seq: i64,
-    /// Its repositories; none where git could not tell.
+    /// Its repositories, those left out about which git could not tell.
     pub repos: Vec<RepoSeen>,
+    /// Why it could not.
+    pub troubles: Vec<String>,
+}
+
+/// What the repositories of a workspace hold.
+#[derive(Debug, Default)]
+pub struct Sight {
+    /// Those that could be looked at.
+    pub repos: Vec<RepoSeen>,
+    /// What kept the others from being looked at.
+    pub troubles: Vec<String>,
 }
 
 #[derive(Debug, Default)]
@@ -115,21 +126,23 @@ impl Worktrees {
 fn answer(engine: &Engine, questions: &Receiver<Workspace>, shared: &Mutex<Shared>) {
     for workspace in questions {
         let at = engine.now();
-        let (seq, repos) = seen_now(engine, &workspace).unwrap_or_default();
+        let seen = seen_now(engine, &workspace);
+        let (seq, Sight { repos, troubles }) =
+            seen.unwrap_or_else(|error| (0, Sight { troubles: vec![error.to_string()], ..Sight::default() }));
         let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.known.insert((workspace.run_id.clone(), workspace.name.clone()), Seen { at, seq, repos });
+        shared.known.insert((workspace.run_id.clone(), workspace.name.clone()), Seen { at, seq, repos, troubles });
         shared.answers += 1;
         shared.pending = false;
     }
 }
 
 /// How far the journal is first: what happens while git looks makes its answer old.
-fn seen_now(engine: &Engine, workspace: &Workspace) -> Result<(i64, Vec<RepoSeen>), EngineError> {
+fn seen_now(engine: &Engine, workspace: &Workspace) -> Result<(i64, Sight), EngineError> {
     let reader = engine.reader()?;
-    let Some(run) = reader.run(&workspace.run_id)? else { return Ok((0, Vec::new())) };
+    let Some(run) = reader.run(&workspace.run_id)? else { return Ok((0, Sight::default())) };
     let policy = engine.policy_of(run.id())?;
-    let repos = see(&engine.git, &reader, (&policy, can_request(engine)), &run, workspace)?;
-    Ok((run.last_seq, repos))
+    let sight = see(&engine.git, &reader, (&policy, can_request(engine)), &run, workspace);
+    Ok((run.last_seq, sight))
 }
 
 /// Whether pull requests can be made here at all: who has no `gh` is offered none.
@@ -154,29 +167,33 @@ fn ahead(
 }
 
 /// What the repositories of a workspace hold now, those left out that nothing may be committed in. Whether something is
-/// ahead is looked at only where a pull request `can` be made of it.
-///
-/// # Errors
-/// What git or the store says.
-pub fn see(
+/// ahead is looked at only where a pull request `can` be made of it. One that is broken keeps no other from being seen.
+pub fn see(git: &Git, reader: &Reader, (policy, can): (&Policy, bool), run: &Run, workspace: &Workspace) -> Sight {
+    let allowed = workspace.worktrees.iter().filter(|tree| is_allowed(policy, &tree.repo));
+    let mut sight = Sight::default();
+    for tree in allowed.filter(|tree| Path::new(&tree.path).is_dir()) {
+        match see_one(git, reader, can, run, (workspace, tree)) {
+            Ok(repo) => sight.repos.push(repo),
+            Err(error) => sight.troubles.push(format!("{}: {error}", tree.repo)),
+        }
+    }
+    sight
+}
+
+fn see_one(
     git: &Git,
     reader: &Reader,
-    (policy, can): (&Policy, bool),
+    can: bool,
     run: &Run,
-    workspace: &Workspace,
-) -> Result<Vec<RepoSeen>, EngineError> {
-    let allowed = workspace.worktrees.iter().filter(|tree| is_allowed(policy, &tree.repo));
-    let mut seen = Vec::new();
-    for tree in allowed.filter(|tree| Path::new(&tree.path).is_dir()) {
-        let changes = own_work::changes(git, reader, workspace, tree)?;
-        let last = reader.decision(Some(&workspace.run_id), &repo_target(&workspace.name, &tree.repo))?;
-        seen.push(RepoSeen {
-            workspace: workspace.name.clone(),
-            repo: tree.repo.clone(),
-            dirt: dirt(tree, &changes.others),
-            ahead: if can { ahead(git, reader, run, (workspace, tree))? } else { None },
-            last: last.map(|last| last.decision),
-        });
-    }
-    Ok(seen)
+    (workspace, tree): (&Workspace, &Worktree),
+) -> Result<RepoSeen, EngineError> {
+    let changes = own_work::changes(git, reader, workspace, tree)?;
+    let last = reader.decision(Some(&workspace.run_id), &repo_target(&workspace.name, &tree.repo))?;
+    Ok(RepoSeen {
+        workspace: workspace.name.clone(),
+        repo: tree.repo.clone(),
+        dirt: dirt(tree, &changes.others),
+        ahead: if can { ahead(git, reader, run, (workspace, tree))? } else { None },
+        last: last.map(|last| last.decision),
+    })
 }

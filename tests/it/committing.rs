@@ -128,6 +128,7 @@ fn a_hook_that_says_no_or_hangs_is_told_and_the_call_can_be_repeated() {
     let error = world.metawsm(&["commit", "--json"]).is(6).error();
     assert!(error["message"].as_str().unwrap().contains("no commits on fridays"), "{error}");
     assert_eq!(subjects(&world, &tree), [format!("metawsm: ticket docs of {run}")]);
+    assert_eq!(world.git(&tree, &["diff", "--cached", "--name-status"]), "R100\tmoved\telsewhere", "as it was staged");
     hook(&world, "pre-commit", "exec sleep 60");
     let error = world.metawsm(&["commit", "--json"]).is(6).error();
     assert!(error["message"].as_str().unwrap().contains("within 1 s"), "{error}");

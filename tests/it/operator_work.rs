@@ -10,6 +10,7 @@ use metawsm::domain::operator::{Action, Ahead, Conclusion, Dirt, Intent, Measure
 use metawsm::domain::policy::{OperatorMode, RuleMode};
 use metawsm::domain::run::RunStatus;
 use metawsm::domain::signal::SignalType;
+use metawsm::services::git::Git;
 use serde_json::{Value, json};
 
 use crate::committing::{hook, left};
@@ -206,6 +207,16 @@ fn rules(more: Value) -> Value {
     policy
 }
 
+/// What tells the work that is left from another change.
+fn print_of(world: &World, run: &str) -> String {
+    let path = world.tree(run);
+    let mut changes = Git::new(world.root.join("locks")).status(&path).unwrap();
+    changes.retain(|change| !change.path.starts_with("ttmp"));
+    let path = path.to_str().unwrap().to_owned();
+    let tree = Worktree { repo: "shop".into(), path, branch: "b".into(), base: "main".into(), start: "0".into() };
+    metawsm::services::committing::dirt(&tree, &changes).unwrap().print
+}
+
 fn subjects(world: &World, tree: &Path) -> Vec<String> {
     world.git(tree, &["log", "--format=%s", "main..HEAD"]).lines().map(str::to_owned).collect()
 }
@@ -282,7 +293,10 @@ fn by_rule_it_is_committed_and_a_hook_that_says_no_calls_once_until_something_ch
     let (world, run) = left(rules(more));
     let tree = world.tree(&run);
     let tried = world.root.join("tried");
-    hook(&world, "pre-commit", &format!("echo tried >> {}; echo 'not on fridays' >&2; exit 1", tried.display()));
+    // What it changes itself, each time, is no other change.
+    let rewrites = "date +%s%N > deep/er/file; git add deep/er/file";
+    let says_no = format!("{rewrites}; echo tried >> {}; echo 'not on fridays' >&2; exit 1", tried.display());
+    hook(&world, "pre-commit", &says_no);
     let live = world.spawn(&["--headless"]);
     let calls = || world.ask(&["escalations", "--open"])["escalations"].as_array().unwrap().clone();
     let call = wait_for("the call", PATIENCE, || calls().pop());
@@ -291,6 +305,11 @@ fn by_rule_it_is_committed_and_a_hook_that_says_no_calls_once_until_something_ch
         (&json!("not_acted"), &world.ask(&["status"])["run"]["workspaces"][0]["name"])
     );
     assert!(call["reason"].as_str().unwrap().contains("not on fridays"), "{call}");
+    assert_eq!(call["cause"].as_str().unwrap(), format!("change {}", print_of(&world, &run)));
+    world.git(&tree, &["add", "-A", "deep"]);
+    world.git(&tree, &["reset", "-q"]);
+    std::fs::File::open(tree.join("README")).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+    assert_eq!(call["cause"].as_str().unwrap(), format!("change {}", print_of(&world, &run)), "the same is there");
     // The next supervisor knows that as well.
     drop(live);
     let _next = world.spawn(&["--headless"]);

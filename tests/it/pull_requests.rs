@@ -137,6 +137,16 @@ fn rule_9_offers_what_is_in_no_pull_request_and_by_rule_commit_and_request_follo
         (&offer["intent"], &offer["reason"]),
         (&json!("pr_ready"), &json!("one commit of shop is in no pull request"))
     );
+    // What is left uncommitted goes first, and then it is offered again.
+    let late = hub.world.tree(&hub.run).join("late");
+    std::fs::write(&late, "").unwrap();
+    let offered = |intent: &str| {
+        let offers = hub.ask(&["suggestions", "list", "--open"])["suggestions"].as_array().unwrap().clone();
+        offers.iter().all(|offer| offer["intent"] == intent).then(|| offers.first().cloned()).flatten()
+    };
+    wait_for("the offer to commit alone", PATIENCE, || offered("commit_ready"));
+    std::fs::remove_file(&late).unwrap();
+    let offer = wait_for("the offer to hand it on", PATIENCE, || offered("pr_ready"));
     let accepted = hub.ask(&["suggestions", "accept", offer["suggestion_id"].as_str().unwrap()]);
     assert_eq!(accepted["pull_requests"][0]["number"], 41, "{accepted}");
     assert_eq!(hub.pushed().unwrap(), hub.head());
@@ -156,4 +166,33 @@ fn rule_9_offers_what_is_in_no_pull_request_and_by_rule_commit_and_request_follo
     assert_eq!(intents, ["commit_ready", "pr_ready"]);
     assert_eq!(hub.calls("pr create").len(), 1);
     hub.world.verified();
+}
+
+#[test]
+fn what_is_pushed_is_what_was_judged() {
+    let sneaks = "test ! -e \"$(git rev-parse --git-dir)/sneaks\" \
+        || git -c user.name=x -c user.email=x@example.org commit -q --allow-empty -m sneaked";
+    let more = json!({ "git_pr": { "required_checks": ["forbidden_files", "tests"], "test_commands": [sneaks] } });
+    let hub = Hub::new(more);
+    hub.ask(&["commit"]);
+    let tree = hub.world.tree(&hub.run);
+    std::fs::write(tree.join(".env"), "S=1\n").unwrap();
+    hub.world.git(&tree, &["add", ".env"]);
+    hub.world.git(&tree, &["commit", "-qm", "A secret"]);
+    // Gone from the worktree is not gone from the branch.
+    std::fs::remove_file(tree.join(".env")).unwrap();
+    let error = hub.call(&["pr", "--json"]).is(4).error();
+    assert!(error["message"].as_str().unwrap().contains("forbidden_files (shop/.env"), "{error}");
+    // A commit by which it goes may be made, under whatever name it stays.
+    hub.world.git(&tree, &["restore", ".env"]);
+    hub.world.git(&tree, &["mv", ".env", "sample"]);
+    hub.ask(&["commit"]);
+    let sneaks = hub.world.git(&tree, &["rev-parse", "--absolute-git-dir"]) + "/sneaks";
+    std::fs::write(&sneaks, "").unwrap();
+    // What came while the tests ran was judged by nobody.
+    let error = hub.call(&["pr", "--json"]).error();
+    assert!(error["message"].as_str().unwrap().contains("as last seen") && hub.pushed().is_none(), "{error}");
+    std::fs::remove_file(&sneaks).unwrap();
+    hub.ask(&["pr"]);
+    assert_eq!(hub.pushed().unwrap(), hub.head());
 }

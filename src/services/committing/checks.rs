@@ -166,19 +166,25 @@ impl Judge<'_> {
         Ok(Some(gate("tests", true, format!("passed: {}", commands.join("; ")), "")))
     }
 
-    /// Judged on every path that a commit would add or change, and on what the branch holds already (D17).
+    /// Judged on every path that a commit would add or change, and on what the branch holds already (D17). A pull
+    /// request holds what is committed, whatever became of it in the worktree.
     fn forbidden(&self, ready: &[Ready]) -> Result<Gate> {
         let patterns = self.policy.forbidden_file_patterns.iter().map(|pattern| Forbidden::new(pattern));
         let patterns = patterns.collect::<Result<Vec<_>>>()?;
         let mut found = Vec::new();
-        for Ready { tree, changes, .. } in ready {
+        for Ready { tree, head, changes, .. } in ready {
+            let changes = if self.what == What::Commit { changes.as_slice() } else { &[] };
             let changed = changes.iter().filter(|change| change.kind != ChangeKind::Deleted);
             let mut paths: Vec<PathBuf> = changed.map(|change| change.path.clone()).collect();
             let base = self.base_of(tree)?;
             let gone = |path: &PathBuf| {
-                changes.iter().any(|change| change.path == *path && change.kind == ChangeKind::Deleted)
+                changes.iter().any(|change| match &change.kind {
+                    ChangeKind::Deleted => change.path == *path,
+                    ChangeKind::Renamed { from } => from == path,
+                    _ => false,
+                })
             };
-            let held = self.git.changed_since(Path::new(&tree.path), &base, "HEAD")?;
+            let held = self.git.changed_since(Path::new(&tree.path), &base, head)?;
             paths.extend(held.into_iter().filter(|path| !gone(path)));
             paths.sort();
             paths.dedup();

@@ -165,7 +165,10 @@ impl Git {
     }
 
     /// Errors when `branch` is not at `expected` any more.
-    pub(super) fn expect_tip(&self, repo: &Path, branch: &str, expected: &str) -> Result<(), GitError> {
+    ///
+    /// # Errors
+    /// [`GitError::BranchMoved`], [`GitError::NoSuchRef`].
+    pub fn expect_tip(&self, repo: &Path, branch: &str, expected: &str) -> Result<(), GitError> {
         let actual = self.tip_of(repo, branch)?;
         if actual == expected {
             return Ok(());

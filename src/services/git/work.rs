@@ -1,5 +1,7 @@
 //! Commits of agents' work: added to the branch as it stands (D2), through the repository's own hooks.
 
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -35,7 +37,8 @@ impl Git {
     /// Stages these paths as they are on disk (deleted ones too) and commits what is staged then. Hooks run, for at most
     /// `limit` altogether; nothing is signed, for nobody is there to be asked. `None` when nothing differs from HEAD.
     ///
-    /// Killed in between, the paths are staged, and the next call commits them.
+    /// What a hook refuses is not left staged, where nothing else was staged meanwhile. Killed in between, the paths are
+    /// staged, and the next call commits them.
     ///
     /// # Errors
     /// [`GitError::InProgress`] during a merge or rebase, [`GitError::Failed`] with the words of a hook that says no,
@@ -58,6 +61,8 @@ impl Git {
         // A file before what replaces it as a directory.
         list.sort();
         list.dedup();
+        let index = self.git_dir(&top)?.join("index");
+        let before = std::fs::read(&index).ok();
         let stage = self.write(&top).args(["update-index", "--add", "--remove", "--replace", "-z", "--stdin"]);
         stage.stdin(nul_list(&list)).ok()?;
         if self.read(&top).args(["diff", "--cached", "--quiet", "--no-ext-diff"]).yes()? {
@@ -77,8 +82,20 @@ impl Git {
                 call = call.env("GIT_AUTHOR_EMAIL", email);
             }
         }
-        call.args(["commit", "--quiet", "--no-gpg-sign", "-F", "-"]).stdin(message.as_bytes()).ok()?;
+        let staged = self.staged(&top)?;
+        let done = call.args(["commit", "--quiet", "--no-gpg-sign", "-F", "-"]).stdin(message.as_bytes()).ok();
+        if let (Err(_), Some(before)) = (&done, before)
+            && self.staged(&top).is_ok_and(|now| now == staged)
+        {
+            // Where it cannot be put back it stays staged, which loses nothing.
+            let _ = put_back(&index, &before);
+        }
+        done?;
         self.rev_parse(&top, "HEAD").map(Some)
+    }
+
+    fn staged(&self, top: &Path) -> Result<Vec<u8>, GitError> {
+        self.read(top).args(["ls-files", "--stage", "-z"]).ok()
     }
 
     /// The author of a commit, as `NAME <EMAIL>`.
@@ -98,6 +115,17 @@ impl Git {
         let out = call.args(["--diff-filter=d", "--end-of-options"]).arg(format!("{base}...{head}")).arg("--").ok()?;
         Ok(out.split(|byte| *byte == 0).filter(|path| !path.is_empty()).map(path_of).collect())
     }
+}
+
+/// Puts an index back under its own lock, so that another git is not disturbed.
+fn put_back(index: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let lock = index.with_file_name("index.lock");
+    let mut file = OpenOptions::new().write(true).create_new(true).open(&lock)?;
+    let put = file.write_all(bytes).and_then(|()| std::fs::rename(&lock, index));
+    if put.is_err() {
+        let _ = std::fs::remove_file(&lock);
+    }
+    put
 }
 
 #[cfg(test)]

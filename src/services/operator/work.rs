@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,8 @@ use crate::store::Reader;
 
 /// So many runs are worked on at the same time.
 const MOST_AT_ONCE: usize = 2;
+/// What was tried in vain waits at most this long, however often.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 /// How long what is told to end may take.
 const LEAVE: Duration = Duration::from_secs(5);
 
@@ -45,6 +47,8 @@ pub struct Hands {
     ending: Arc<AtomicBool>,
     /// Who works on which run.
     working: Mutex<BTreeMap<String, JoinHandle<()>>>,
+    /// How often in a row something was tried in vain, by run and target, and when it may be tried again.
+    in_vain: Mutex<BTreeMap<(String, String), (u32, Instant)>>,
 }
 
 impl Committer {
@@ -56,6 +60,7 @@ impl Committer {
             conduct,
             ending: Arc::default(),
             working: Mutex::default(),
+            in_vain: Mutex::default(),
         }))
     }
 
@@ -86,7 +91,8 @@ impl Hands {
     fn lend(self: &Arc<Self>, run_id: &str, target: &str) {
         let mut working = self.working.lock().unwrap_or_else(PoisonError::into_inner);
         working.retain(|_, hand| !hand.is_finished());
-        if self.ending.load(Ordering::SeqCst) || working.contains_key(run_id) || working.len() >= MOST_AT_ONCE {
+        let busy = working.contains_key(run_id) || working.len() >= MOST_AT_ONCE;
+        if self.ending.load(Ordering::SeqCst) || busy || self.rests(run_id, target) {
             return;
         }
         let (hands, id, target) = (Arc::clone(self), run_id.to_owned(), target.to_owned());
@@ -100,6 +106,28 @@ impl Hands {
         }
     }
 
+    fn tries(&self) -> MutexGuard<'_, BTreeMap<(String, String), (u32, Instant)>> {
+        self.in_vain.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it was tried in vain a moment ago.
+    fn rests(&self, run_id: &str, target: &str) -> bool {
+        let of = (run_id.to_owned(), target.to_owned());
+        self.tries().get(&of).is_some_and(|(_, until)| Instant::now() < *until)
+    }
+
+    /// What changes by itself, again and again, is tried ever more seldom.
+    fn note_tried(&self, run_id: &str, target: &str, in_vain: bool, interval: Duration) {
+        let (mut tries, of) = (self.tries(), (run_id.to_owned(), target.to_owned()));
+        if !in_vain {
+            tries.remove(&of);
+            return;
+        }
+        let times = tries.get(&of).map_or(0, |(times, _)| *times);
+        let pause = interval.saturating_mul(1 << times.min(12)).min(LONGEST_PAUSE);
+        tries.insert(of, (times + 1, Instant::now() + pause));
+    }
+
     /// Commits one repository where the rule still wants it. What does not come through calls a human.
     fn act(&self, run_id: &str, target: &str) -> Result<(), EngineError> {
         let (engine, caller) = (&self.engine, &self.caller);
@@ -109,7 +137,9 @@ impl Hands {
             lease => lease?,
         };
         let measure = self.conduct.measure(engine, run_id)?;
-        let Some(conclusion) = conclude_now(engine, run_id, target, &measure)? else { return Ok(()) };
+        let conclusion = conclude_now(engine, run_id, target, &measure)?;
+        let wanted = conclusion.filter(|found| found.decision.action == Action::Act);
+        let Some(mut conclusion) = wanted else { return Ok(()) };
         let wanted = Wanted { run_id, intent: conclusion.decision.intent, only: only(target) };
         let done = Work::ready(engine, caller, &wanted, Some(&self.ending)).and_then(|work| {
             // Written down before it is done: also who is killed meanwhile has acted.
@@ -121,8 +151,14 @@ impl Hands {
                 true => Err(EngineError::refused("git saw nothing in it that it could commit", "look there")),
             }
         });
+        let in_vain = done.as_ref().is_err_and(|error| !error.is_interruption());
+        self.note_tried(run_id, target, in_vain, measure.interval);
         match done {
-            Err(error) if !error.is_interruption() => {
+            Err(error) if in_vain => {
+                // What the attempt itself changed is no reason to try again.
+                let after = conclude_now(engine, run_id, target, &measure).ok().flatten();
+                let same = after.filter(|after| after.decision.intent == wanted.intent);
+                conclusion.decision.cause = same.map_or(conclusion.decision.cause, |after| after.decision.cause);
                 let what = if wanted.intent == Intent::PrReady { "handed on in a pull request" } else { "committed" };
                 let why = format!("{target} could not be {what}: {error}");
                 engine.order(caller, &command(engine, failed(conclusion, &why, &measure, engine.now())))?;
@@ -207,18 +243,29 @@ fn only(target: &str) -> Option<(String, String)> {
     repo_of(target).map(|(workspace, repo)| (workspace.to_owned(), repo.to_owned()))
 }
 
-/// What the rules want done now in one repository, as it is now.
+/// What the rules conclude about one repository, as it is now.
 fn conclude_now(
     engine: &Engine,
     run_id: &str,
     target: &str,
     measure: &Measure,
 ) -> Result<Option<Conclusion>, EngineError> {
-    let conclusions = conclude_work(engine, &engine.run(run_id)?, measure)?;
-    Ok(conclusions.into_iter().find(|found| found.decision.target == target && found.decision.action == Action::Act))
+    let (run, reader, policy) = (engine.run(run_id)?, engine.reader()?, engine.policy_of(run_id)?);
+    let Some((name, repo)) = only(target) else { return Ok(None) };
+    let mut workspaces = reader.workspaces(run_id)?;
+    let Some(workspace) = workspaces.iter_mut().find(|workspace| !workspace.removed && workspace.name == name) else {
+        return Ok(None);
+    };
+    workspace.worktrees.retain(|tree| tree.repo == repo);
+    let sight = see(&engine.git, &reader, (&policy, can_request(engine)), &run, workspace);
+    if let Some(trouble) = sight.troubles.into_iter().next() {
+        return Err(EngineError::outside(trouble, "look there"));
+    }
+    Ok(work(&run, &sight.repos, policy.git_pr.mode, measure, engine.now()).pop())
 }
 
-/// What the rules conclude about the worktrees of a completed run as git shows them now. Nothing is changed.
+/// What the rules conclude about the worktrees of a completed run as git shows them now, those left out about which it
+/// cannot tell. Nothing is changed.
 ///
 /// # Errors
 /// What git or the store says.
@@ -226,8 +273,8 @@ pub fn conclude_work(engine: &Engine, run: &Run, measure: &Measure) -> Result<Ve
     let (reader, policy) = (engine.reader()?, engine.policy_of(run.id())?);
     let mut conclusions = Vec::new();
     for workspace in reader.workspaces(run.id())?.iter().filter(|workspace| !workspace.removed) {
-        let seen = see(&engine.git, &reader, (&policy, can_request(engine)), run, workspace)?;
-        conclusions.extend(work(run, &seen, policy.git_pr.mode, measure, engine.now()));
+        let sight = see(&engine.git, &reader, (&policy, can_request(engine)), run, workspace);
+        conclusions.extend(work(run, &sight.repos, policy.git_pr.mode, measure, engine.now()));
     }
     Ok(conclusions)
 }
@@ -248,6 +295,7 @@ impl Operator {
         }
         // The same look by the same measure says the same: of five hundred runs only those with news are gone into.
         self.heard.retain(|key, _| known.contains_key(key));
+        self.troubled.retain(|key, _| known.contains_key(key));
         let measure = self.measure(engine, live, None)?;
         let mine = |run_id: &str| self.conduct.only.as_deref().is_none_or(|only| only == run_id);
         let heard = |key: &Key, at: Moment| self.heard.get(key).is_some_and(|(then, by)| *then == at && *by == measure);
@@ -258,6 +306,11 @@ impl Operator {
         let standing = standing(reader)?;
         let mut complaints = Vec::new();
         for (key, seen) in news {
+            // The same trouble at every look is told once.
+            if self.troubled.get(&key).is_none_or(|told| *told != seen.troubles) {
+                complaints.extend(seen.troubles.iter().map(|trouble| format!("worktrees of run {}: {trouble}", key.0)));
+                self.troubled.insert(key.clone(), seen.troubles.clone());
+            }
             match self.look_at_seen(engine, reader, (&key.0, &seen), &standing, (live, now)) {
                 Ok(true) => drop(self.heard.insert(key, (seen.at, measure.clone()))),
                 Ok(false) => {}
@@ -280,7 +333,9 @@ impl Operator {
         let mut over = Vec::new();
         for repo in &seen.repos {
             let target = repo_target(&repo.workspace, &repo.repo);
-            let gone = [(Intent::CommitReady, repo.dirt.is_none()), (Intent::PrReady, repo.ahead.is_none())];
+            // What is not committed goes first.
+            let request_over = repo.ahead.is_none() || repo.dirt.is_some();
+            let gone = [(Intent::CommitReady, repo.dirt.is_none()), (Intent::PrReady, request_over)];
             over.extend(
                 gone.into_iter()
                     .filter(|(_, gone)| *gone && stands(&target))
