@@ -26,7 +26,7 @@ mod work;
 pub use keys::{Limited, limits, runner_target};
 pub use rules::evaluate;
 pub use waits::{calls, in_time};
-pub use work::{RepoSeen, cause_word, failed, repo_of, repo_target, work};
+pub use work::{RepoSeen, cause_word, failed, repo_of, repo_target, stands as work_stands, work};
 
 /// What a rule wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -133,3 +133,30 @@ fn a_command_that_takes_its_time_is_not_told_of() {
     assert_eq!(patience(Duration::from_secs(1)), Duration::from_secs(60));
     assert_eq!(patience(Duration::from_secs(15)), Duration::from_secs(75));
 }
+
+#[test]
+fn who_has_a_completed_run_that_is_to_be_committed_by_rule_is_told_of_too() {
+    let rules = json!({ "interval_seconds": 1, "rules": { "commit_ready": "act" } });
+    let (world, run) = crate::committing::left(json!({ "operator": rules, "git_pr": { "mode": "auto" } }));
+    let mut desk = Desk::new(&world);
+    let holder = desk.engine.holder("restart", "bo");
+    let lease = Lease::try_acquire(&desk.engine.home.run_lease(&run), holder).unwrap();
+    let call = desk.until("the call", || calls(&world).pop());
+    let reason = call["reason"].as_str().unwrap();
+    assert!(reason.contains("commit_ready") && reason.contains("restart by bo"), "{call}");
+    let looks = std::cell::Cell::new(0);
+    desk.until("some more looks", || {
+        looks.set(looks.get() + 1);
+        assert_eq!(calls(&world).len(), 1, "it stands while he has it");
+        (looks.get() > 20).then_some(())
+    });
+    drop(lease);
+    desk.until("the commit", || {
+        let commits = world.metawsm(&["events", "--type", "git.committed"]).is(0).lines();
+        commits.into_iter().find(|event| event["payload"]["own"] == false)
+    });
+    desk.until("the end of the call", || calls(&world).is_empty().then_some(()));
+    assert_eq!(world.metawsm(&["events", "--type", "escalation.opened"]).is(0).lines().len(), 1);
+    drop(desk);
+    world.verified();
+}

@@ -6,9 +6,12 @@ use std::time::Duration;
 use metawsm::domain::command::{Command, RunWish, SuggestionWish};
 use metawsm::domain::escalation::{EscalationState, Kind, SuggestionState};
 use metawsm::domain::event::{Event, Fact, Worktree};
-use metawsm::domain::operator::{Action, Ahead, Conclusion, Dirt, Intent, Measure, RepoSeen, failed, repo_of, work};
+use metawsm::domain::operator::{
+    Action, Ahead, Conclusion, Dirt, Intent, Measure, RepoSeen, failed, repo_of, work, work_stands,
+};
 use metawsm::domain::policy::{OperatorMode, RuleMode};
 use metawsm::domain::run::RunStatus;
+use metawsm::domain::scene::LastDecision;
 use metawsm::domain::signal::SignalType;
 use metawsm::services::git::Git;
 use serde_json::{Value, json};
@@ -353,4 +356,49 @@ fn a_supervisor_killed_within_a_commit_leaves_one_story_and_the_next_ends_it() {
     assert_eq!(world.git(&tree, &["status", "--porcelain"]), "");
     assert_eq!(told("escalation.*").len(), 0);
     world.verified();
+}
+
+#[test]
+fn a_broken_repository_is_told_of_once_and_hides_no_other() {
+    let world = World::with(&[("coder", "obeys.sh")], rules(json!({})));
+    let other = world.shop().with_file_name("barn");
+    world.git(&world.root, &["clone", "-q", world.shop().to_str().unwrap(), other.to_str().unwrap()]);
+    let run = world.ask(&["run", "--ticket", "T-1", "--repos", "barn,shop", "--detach"])["run"]["run_id"].clone();
+    let run = run.as_str().unwrap();
+    world.order("coder", 1, "\"$METAWSM_BIN\" forum signal --type completion --summary left > /dev/null");
+    world.until_run(run, "completed");
+    std::fs::write(world.tree(run).join("later"), "1\n").unwrap();
+    std::fs::write(world.tree(run).with_file_name("barn").join(".git"), "gone\n").unwrap();
+    let _live = world.spawn(&["--headless"]);
+    let found = offer(&world, "");
+    assert_eq!(found["reason"], "one file is not committed in shop: later");
+    std::fs::write(world.tree(run).join("second"), "2\n").unwrap();
+    world.metawsm(&["suggestions", "dismiss", found["suggestion_id"].as_str().unwrap()]).is(0);
+    offer(&world, found["suggestion_id"].as_str().unwrap());
+    let log = std::fs::read_to_string(world.home().join(".metawsm/logs/metawsm.log")).unwrap();
+    let told = log.lines().filter(|line| line.contains(&format!("worktrees of run {run}: barn: ")));
+    assert_eq!(told.count(), 1, "{log}");
+}
+
+#[test]
+fn what_was_decided_about_a_worktree_stands_as_long_as_its_offer_or_call_does() {
+    let mut stage = completed();
+    let seen = dirty("1");
+    let Conclusion { about, decision, .. } =
+        conclude(&stage, &seen, OperatorMode::Assist, &measure(OperatorMode::Off)).unwrap();
+    let last = LastDecision { about, at: stage.now(), decision };
+    let stands = |stage: &Stage, last: &LastDecision| {
+        let offers: Vec<_> = stage.scene.suggestions.iter().cloned().collect();
+        let calls: Vec<_> = stage.scene.escalations.iter().cloned().collect();
+        work_stands(stage.scene.runs.get(RUN).unwrap(), last, &offers, &calls)
+    };
+    assert!(!stands(&stage, &last), "nothing is offered");
+    tell(&mut stage, &seen, "1");
+    assert!(stands(&stage, &last));
+    let mut other = last.clone();
+    other.decision.cause = "change 2".into();
+    assert!(!stands(&stage, &other));
+    let id = stage.scene.suggestions.iter().next().unwrap().suggestion_id.clone();
+    stage.must(&settle(&id, SuggestionWish::Withdraw { reason: "done".into() }));
+    assert!(!stands(&stage, &last));
 }

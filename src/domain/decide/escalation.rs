@@ -126,7 +126,10 @@ fn cause_holds(scene: &Scene, escalation: &Escalation) -> bool {
         Kind::Sla => may_wait(scene, run_id) && thread_waits(scene, escalation.thread_id.as_ref()),
         Kind::Delivery => open_run(scene, run_id).is_some() && delivery::cause_holds(scene, escalation),
         // Who has the run, and that he lets go, is seen outside.
-        Kind::NotActed if escalation.target == LEASE_TARGET => open_run(scene, run_id).is_some(),
+        Kind::NotActed if escalation.target == LEASE_TARGET => {
+            let completed = |run: &Run| run.status == RunStatus::Completed;
+            open_run(scene, run_id).is_some() || run_id.and_then(|id| scene.runs.get(id)).is_some_and(completed)
+        }
         Kind::NotActed if repo_of(&escalation.target).is_some() => {
             let run = run_id.and_then(|id| scene.runs.get(id));
             run.is_some_and(|run| holds_work(scene, run, &escalation.target))

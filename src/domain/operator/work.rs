@@ -8,6 +8,8 @@ use super::{
     Action, Ahead, Conclusion, Decision, Dirt, Intent, Kind, Measure, Moment, OperatorMode, RuleMode, Run, RunStatus,
     Subject, Value, json,
 };
+use crate::domain::escalation::{Escalation, Suggestion, SuggestionState};
+use crate::domain::scene::LastDecision;
 
 /// The target of what concerns one repository of a workspace.
 pub fn repo_target(workspace: &str, repo: &str) -> String {
@@ -139,6 +141,24 @@ pub fn failed(mut conclusion: Conclusion, why: &str, measure: &Measure, now: Mom
     conclusion.decision.due_at = measure.again(now).or(Some(now.plus(TRY_AGAIN)));
     conclusion.call = Some((Kind::NotActed, measure.again(now)));
     conclusion
+}
+
+/// Whether a decision about a worktree still stands: its offer is open, or the call to it. Doing it takes its time, and is
+/// told when it is over.
+pub fn stands(run: &Run, last: &LastDecision, offers: &[Suggestion], calls: &[Escalation]) -> bool {
+    let decision = &last.decision;
+    let offered = |offer: &Suggestion| {
+        (&offer.target, &offer.cause, offer.intent) == (&decision.target, &decision.cause, decision.intent)
+            && offer.state == SuggestionState::Open
+    };
+    let called =
+        |call: &Escalation| call.stands() && (&call.target, &call.cause) == (&decision.target, &decision.cause);
+    match decision.action {
+        Action::Suggest => offers.iter().any(offered),
+        Action::Escalate => calls.iter().any(called),
+        Action::Act => run.updated_at <= last.at,
+        Action::Nothing => false,
+    }
 }
 
 fn about(run: &Run, seen: &RepoSeen) -> Subject {

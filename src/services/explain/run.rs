@@ -7,11 +7,9 @@ use super::{
     not, part,
 };
 use crate::domain::agent::{Agent, AgentStatus};
-use crate::domain::escalation::{Suggestion, SuggestionState};
-use crate::domain::operator::{Action, agent_target};
+use crate::domain::operator::{Action, agent_target, work_stands};
 use crate::domain::plan::Step;
 use crate::domain::run::{Run, RunStatus};
-use crate::domain::scene::LastDecision;
 use crate::domain::time::age;
 use crate::services::error::EngineError;
 use crate::services::view::View;
@@ -39,7 +37,7 @@ pub(super) fn explain(view: &View<'_>, run_id: &str) -> Result<Explanation, Engi
         let error = step.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
         line(step.spec.name.clone(), format!("{}, tried {} times{error}", step.status.word(), step.attempts))
     });
-    let offers = view.reader.suggestions(Some(run_id), false)?;
+    let offers = view.reader.suggestions(Some(run_id), true)?;
     let busy = busy(view, run_id)?;
     let rules = decisions.iter().flat_map(|last| {
         let about = |agent: &&Agent| agent_target(&agent.key) == last.decision.target;
@@ -47,7 +45,8 @@ pub(super) fn explain(view: &View<'_>, run_id: &str) -> Result<Explanation, Engi
         // A question that was answered, a limit that has passed: what was called to stands no more.
         let called = last.decision.action == Action::Escalate;
         let settled = called && !calls.iter().any(|call| call.target == last.decision.target);
-        let over = moved_on || settled || is_done(&run, last, &offers);
+        let handed_on = last.decision.intent.hands_on_work() && !work_stands(&run, last, &offers, &calls);
+        let over = moved_on || settled || handed_on;
         let since = Since { over, busy: busy.as_deref() };
         let mut lines = decision_lines(view.now, last.at, &last.decision, since);
         lines.insert(0, not(last.decision.target.clone(), ""));
@@ -80,22 +79,6 @@ pub(super) fn explain(view: &View<'_>, run_id: &str) -> Result<Explanation, Engi
             "events": events_json(&events),
         }),
     })
-}
-
-/// Whether what was decided about a worktree was done since, or was nothing to be done any more.
-fn is_done(run: &Run, last: &LastDecision, offers: &[Suggestion]) -> bool {
-    let decision = &last.decision;
-    let settled = |offer: &Suggestion| {
-        (&offer.target, &offer.cause, offer.intent) == (&decision.target, &decision.cause, decision.intent)
-            && matches!(offer.state, SuggestionState::Accepted | SuggestionState::Withdrawn)
-    };
-    match decision.action {
-        _ if !decision.intent.hands_on_work() => false,
-        Action::Suggest => offers.iter().any(settled),
-        // Doing it takes its time, and is told when it is over.
-        Action::Act => run.updated_at > last.at,
-        Action::Escalate | Action::Nothing => false,
-    }
 }
 
 /// What has to happen before the run goes on, in words.

@@ -48,6 +48,11 @@ impl InTheWay {
         self.seen.clear();
     }
 
+    /// Somebody still has a run about which something is decided.
+    pub fn keep(&mut self, run_id: &str) {
+        self.seen.insert(run_id.to_owned());
+    }
+
     /// A decision could not be carried out.
     pub fn note(
         &mut self,

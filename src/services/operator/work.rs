@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::{Conduct, Operator, PATIENCE, command, find_suggestion, withdrawn};
+use super::{Conduct, Operator, PATIENCE, command, find_suggestion, patience, withdrawn};
 use crate::domain::actor::{Actor, ActorType};
 use crate::domain::command::{Command, EscalationWish, SuggestionWish};
 use crate::domain::escalation::{Kind, Suggestion, SuggestionState};
@@ -22,7 +22,7 @@ use crate::services::engine::{Caller, Engine};
 use crate::services::error::EngineError;
 use crate::services::log::Log;
 use crate::services::outbox::leave;
-use crate::services::process::lease::read_holder;
+use crate::services::process::lease::{Holder, read_holder};
 use crate::services::pull_requests;
 use crate::services::worktrees::{Key, Seen, Worktrees, can_request, see};
 use crate::store::Reader;
@@ -49,6 +49,8 @@ pub struct Hands {
     working: Mutex<BTreeMap<String, JoinHandle<()>>>,
     /// How often in a row something was tried in vain, by run and target, and when it may be tried again.
     in_vain: Mutex<BTreeMap<(String, String), (u32, Instant)>>,
+    /// Who had the run when something was to be done in a workspace.
+    held: Mutex<BTreeMap<Key, Option<Holder>>>,
 }
 
 impl Committer {
@@ -61,6 +63,7 @@ impl Committer {
             ending: Arc::default(),
             working: Mutex::default(),
             in_vain: Mutex::default(),
+            held: Mutex::default(),
         }))
     }
 
@@ -106,6 +109,10 @@ impl Hands {
         }
     }
 
+    fn held(&self) -> MutexGuard<'_, BTreeMap<Key, Option<Holder>>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn tries(&self) -> MutexGuard<'_, BTreeMap<(String, String), (u32, Instant)>> {
         self.in_vain.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -133,9 +140,13 @@ impl Hands {
         let (engine, caller) = (&self.engine, &self.caller);
         let _lease = match engine.lease_run(run_id, "commit", caller) {
             // Who works on the run has it; what is still to be done then is seen again.
-            Err(EngineError::Busy { .. }) => return Ok(()),
+            Err(EngineError::Busy { holder }) => {
+                self.held().insert(key_of(run_id, target), holder);
+                return Ok(());
+            }
             lease => lease?,
         };
+        self.held().remove(&key_of(run_id, target));
         let measure = self.conduct.measure(engine, run_id)?;
         let conclusion = conclude_now(engine, run_id, target, &measure)?;
         let wanted = conclusion.filter(|found| found.decision.action == Action::Act);
@@ -239,6 +250,10 @@ impl Done {
     }
 }
 
+fn key_of(run_id: &str, target: &str) -> Key {
+    (run_id.to_owned(), repo_of(target).map_or(target, |(workspace, _)| workspace).to_owned())
+}
+
 fn only(target: &str) -> Option<(String, String)> {
     repo_of(target).map(|(workspace, repo)| (workspace.to_owned(), repo.to_owned()))
 }
@@ -290,6 +305,9 @@ impl Operator {
         now: Moment,
     ) -> Result<Vec<String>, EngineError> {
         let known = worktrees.known();
+        // Also while git is asked anew.
+        self.hands.held().retain(|key, _| known.contains_key(key));
+        self.hands.held().keys().for_each(|(run_id, _)| self.in_the_way.keep(run_id));
         if known.is_empty() {
             return Ok(Vec::new());
         }
@@ -311,7 +329,7 @@ impl Operator {
                 complaints.extend(seen.troubles.iter().map(|trouble| format!("worktrees of run {}: {trouble}", key.0)));
                 self.troubled.insert(key.clone(), seen.troubles.clone());
             }
-            match self.look_at_seen(engine, reader, (&key.0, &seen), &standing, (live, now)) {
+            match self.look_at_seen(engine, reader, (&key, &seen), &standing, (live, now)) {
                 Ok(true) => drop(self.heard.insert(key, (seen.at, measure.clone()))),
                 Ok(false) => {}
                 Err(error) => complaints.push(format!("rules for the worktrees of run {}: {error}", key.0)),
@@ -325,10 +343,11 @@ impl Operator {
         &mut self,
         engine: &Engine,
         reader: &Reader,
-        (run_id, seen): (&str, &Seen),
+        (key, seen): (&Key, &Seen),
         standing: &BTreeSet<(String, String)>,
         (live, now): (Option<&Measure>, Moment),
     ) -> Result<bool, EngineError> {
+        let run_id = key.0.as_str();
         let stands = |target: &str| standing.contains(&(run_id.to_owned(), target.to_owned()));
         let mut over = Vec::new();
         for repo in &seen.repos {
@@ -343,6 +362,7 @@ impl Operator {
             );
         }
         if over.is_empty() && seen.repos.iter().all(|repo| repo.dirt.is_none() && repo.ahead.is_none()) {
+            self.hands.held().remove(key);
             return Ok(true);
         }
         // What has happened since may have changed it: git is asked again.
@@ -355,7 +375,15 @@ impl Operator {
             .partition(|conclusion| conclusion.decision.action == Action::Act);
         if let Some(conclusion) = act.first() {
             self.next = self.next.min(now.plus(measure.interval));
+            let holder = self.hands.held().get(key).cloned();
+            if let Some(holder) = holder {
+                let patience = self.conduct.patience.unwrap_or_else(|| patience(measure.interval));
+                let (about, by) = ((run_id, conclusion), (&measure, patience));
+                self.in_the_way.note(engine, about, holder.as_ref(), by, now)?;
+            }
             self.hands.lend(run_id, &conclusion.decision.target);
+        } else {
+            self.hands.held().remove(key);
         }
         if !tell.is_empty() && read_holder(&engine.home.run_lease(run_id), engine.processes.as_ref()).is_some() {
             // Whoever has the run may be doing just that.

@@ -4,7 +4,7 @@
 use crate::domain::adviser::{PROGRAM, Tally};
 use crate::domain::agent::{Agent, AgentKey, AgentStatus};
 use crate::domain::escalation::{EscalationState, SuggestionState};
-use crate::domain::operator::{Action, Conclusion, Decision, Intent, Measure};
+use crate::domain::operator::{Action, Conclusion, Decision, Intent, Measure, work_stands};
 use crate::domain::outbox::{Letter, dead_letter_about};
 use crate::domain::run::{Run, RunStatus};
 use crate::domain::scene::LastDecision;
@@ -195,10 +195,9 @@ impl Source {
     fn rules(&self, runs: &[Run]) -> Result<Vec<RuleRow>, EngineError> {
         let (measure, now) = (self.measure(), SystemClock.now());
         let (mut rows, mut passed) = (Vec::new(), Vec::new());
-        let mut sort = |run_id: Option<&str>, decided: Vec<LastDecision>, now: &[Conclusion]| {
+        let mut sort = |run_id: Option<&str>, decided: Vec<LastDecision>, stands: &dyn Fn(&LastDecision) -> bool| {
             for last in decided {
-                let same = |one: &Conclusion| holds(&one.decision, &last.decision);
-                let (row, stands) = (self.rule_row(run_id, last.clone())?, now.iter().any(same));
+                let (row, stands) = (self.rule_row(run_id, last.clone())?, stands(&last));
                 if stands { rows.push(row) } else { passed.push(RuleRow { stands, calls: false, ..row }) }
             }
             Ok::<_, EngineError>(())
@@ -212,11 +211,17 @@ impl Source {
             let overdue = |last: &&LastDecision| last.decision.evidence["progress_overdue"] == true;
             let overdue: Vec<AgentKey> = decided.iter().filter(overdue).filter_map(agent_of).collect();
             let concluded = conclude(&self.reader, run, &measure, &overdue, now)?;
-            sort(Some(run.id()), decided, &concluded)?;
+            let offers = self.reader.suggestions(Some(run.id()), true)?;
+            let calls = self.reader.escalations(Some(run.id()), true)?;
+            // What is in worktrees only git can tell: what was said of it stands until it is taken back.
+            sort(Some(run.id()), decided, &|last| match last.decision.intent.hands_on_work() {
+                true => work_stands(run, last, &offers, &calls),
+                false => is_among(&concluded, last),
+            })?;
         }
         let mut concluded = conclude_outside(&self.reader, &measure, now)?;
         concluded.extend(conclude_limits(&self.reader, &self.reader.limited_agents()?, None, &measure, now)?);
-        sort(None, self.reader.decisions("")?, &concluded)?;
+        sort(None, self.reader.decisions("")?, &|last| is_among(&concluded, last))?;
         // What a human has to do something about comes first.
         rows.sort_by_key(|row| (!row.calls, std::cmp::Reverse(row.at)));
         passed.sort_by_key(|row| std::cmp::Reverse(row.at));
@@ -359,9 +364,12 @@ impl Source {
     }
 }
 
-/// Whether what is concluded now is what was decided.
-fn holds(now: &Decision, decided: &Decision) -> bool {
-    (&now.target, now.intent, &now.cause) == (&decided.target, decided.intent, &decided.cause)
+/// Whether what was decided is concluded now as well.
+fn is_among(concluded: &[Conclusion], last: &LastDecision) -> bool {
+    let decided = &last.decision;
+    let same =
+        |now: &Decision| (&now.target, now.intent, &now.cause) == (&decided.target, decided.intent, &decided.cause);
+    concluded.iter().any(|one| same(&one.decision))
 }
 
 fn agent_of(last: &LastDecision) -> Option<AgentKey> {
