@@ -56,6 +56,14 @@ fn what_comes_next_stands_in_the_row() {
 }
 
 #[test]
+fn where_there_is_no_room_that_it_is_held_stands_for_how_it_is() {
+    let mut desk = Desk::empty((80, 24));
+    desk.look(counted()).keys("2");
+    let row = desk.drawn().lines().find(|line| line.contains(" held ")).unwrap().to_owned();
+    assert!(row.matches("held").count() == 2 && !row.contains("dead"), "{row}");
+}
+
+#[test]
 fn what_is_only_offered_is_not_promised() {
     let mut desk = Desk::empty((160, 45));
     let assist = Facts { operator: "assist".to_owned(), ..counted().facts };

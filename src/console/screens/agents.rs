@@ -59,6 +59,8 @@ fn row(app: &App, agent: &AgentRow, width: usize) -> Line<'static> {
         progress = 0;
     }
     let soon = soon(app, agent).map(|soon| soon.words()).unwrap_or_default();
+    // Where there is no room for both, that somebody has it in hand says more: the sign tells the rest.
+    let word = if agent.held.is_some() && output == 0 { "held".to_owned() } else { word };
     let restarts =
         if agent.restarts.1 > 0 { format!("{}/{}", agent.restarts.0, agent.restarts.1) } else { String::new() };
     let used_up = agent.restarts.1 > 0 && agent.restarts.0 >= agent.restarts.1;
