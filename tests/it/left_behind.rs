@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use metawsm::console::msg::{Effect, Msg};
+use metawsm::domain::agent::AgentStatus;
 use metawsm::services::behind::Left;
 use metawsm::services::handle::Trouble;
 use metawsm::services::process::default_table;
@@ -172,6 +173,16 @@ fn leaving_says_who_watches_and_offers_what_there_is() {
             assert_eq!(desk.effects.contains(&Effect::LeaveBehind), offered, "{view}");
         }
     }
+}
+
+#[test]
+fn who_is_down_in_a_run_at_work_is_not_left_without_a_word() {
+    let home = supervised(None, true);
+    let down: Vec<_> = home.agents.iter().filter(|agent| agent.status == AgentStatus::Dead).cloned().collect();
+    assert!(!down.is_empty());
+    let mut desk = Desk::empty((100, 30));
+    desk.look(Snapshot { agents: down, ..home }).keys("q");
+    assert!(desk.shows("Leave metawsm?") && !desk.effects.contains(&Effect::Quit), "{}", desk.drawn());
 }
 
 #[test]

@@ -24,6 +24,17 @@ fn word<'a>(line: &'a Value, name: &str) -> &'a str {
 }
 
 #[test]
+fn a_run_that_goes_on_is_not_finished() {
+    let world = World::new(&[("coder", "obeys.sh")]);
+    let run = world.run(&[]);
+    let finished = || of(&world.ask(&["report", "--since", "1h"])["report"], "finished").len();
+    world.ask(&["stop", "--run-id", &run, "--yes"]);
+    assert_eq!(finished(), 1);
+    world.ask(&["resume", "--run-id", &run]);
+    assert_eq!(finished(), 0);
+}
+
+#[test]
 fn what_happened_is_told_once_and_what_waits_is_told_as_long_as_it_does() {
     let names = ["done", "mortal", "asking", "blocked"];
     let crew: Vec<(&str, &str)> = names.iter().map(|name| (*name, "obeys.sh")).collect();

@@ -65,10 +65,7 @@ pub(super) fn causes_gone(scene: &Scene, run_id: Option<&str>) -> Vec<Draft> {
         .escalations
         .iter()
         .filter(|escalation| of_run(&escalation.run_id) && escalation.stands() && !cause_holds(scene, escalation))
-        .map(|escalation| {
-            let fact = Fact::EscalationResolved { escalation_id: escalation.escalation_id.clone(), note: None };
-            Draft::new(escalation.subject(), fact).by_system()
-        });
+        .map(ended);
     let withdrawn = scene
         .suggestions
         .iter()
@@ -76,6 +73,12 @@ pub(super) fn causes_gone(scene: &Scene, run_id: Option<&str>) -> Vec<Draft> {
         .filter(|suggestion| !still_wanted(scene, suggestion))
         .map(|suggestion| settled(suggestion, SuggestionState::Withdrawn, Some("its cause is gone")).by_system());
     resolved.chain(withdrawn).collect()
+}
+
+/// An escalation's end without anybody's word: its cause is gone.
+pub(super) fn ended(call: &Escalation) -> Draft {
+    let fact = Fact::EscalationResolved { escalation_id: call.escalation_id.clone(), note: None };
+    Draft::new(call.subject(), fact).by_system()
 }
 
 /// A suggestion's end.

@@ -70,11 +70,7 @@ fn superseded(scene: &Scene, conclusion: &Conclusion) -> Vec<Draft> {
     let blocked = scene.escalations.iter().filter(|call| {
         call.kind == Kind::Blocked && call.stands() && (&call.run_id, &call.target) == (&about.run_id, &decision.target)
     });
-    let end = |call: &Escalation| {
-        let fact = Fact::EscalationResolved { escalation_id: call.escalation_id.clone(), note: None };
-        Draft::new(call.subject(), fact).by_system()
-    };
-    blocked.map(end).collect()
+    blocked.map(escalation::ended).collect()
 }
 
 /// Text from outside, such as the words of a question, is kept within bounds.
@@ -192,18 +188,19 @@ const UNHEEDED: usize = 5;
 /// time in which nothing of a run lived, and never done. What was done in another way, or is not wanted, is no such thing.
 fn not_acted(scene: &Scene, conclusion: &Conclusion, new_id: &str) -> Option<Draft> {
     let (about, decision) = (&conclusion.about, &conclusion.decision);
+    // Offers about worktrees are withdrawn when a human commits or asks for the pull request: that is doing it.
+    if decision.intent.hands_on_work() {
+        return None;
+    }
     let same = |offer: &&Suggestion| {
         (&offer.run_id, &offer.target, offer.intent) == (&about.run_id, &decision.target, decision.intent)
     };
-    // What was handed on by hand went its way.
-    let heeded = |offer: &&Suggestion| offer.intent.hands_on_work();
     let of_what = occurrence(decision.intent, &decision.cause);
     let unheeded: Vec<&Suggestion> = scene
         .suggestions
         .iter()
         .filter(same)
         .filter(|offer| offer.state == SuggestionState::Withdrawn && occurrence(offer.intent, &offer.cause) == of_what)
-        .filter(|offer| !heeded(offer))
         .collect();
     // The one that is just made is not among them yet.
     let times = unheeded.len() + 1;

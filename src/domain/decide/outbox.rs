@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::escalation;
 use super::operator::{Call, call_human};
 use super::shortened;
 use crate::domain::command::OutboxWish;
@@ -99,9 +100,5 @@ fn ended_calls(scene: &Scene, letter: &Letter) -> Vec<Draft> {
     let standing = scene.escalations.iter().filter(|found| {
         found.kind == Kind::DeadLetter && found.target == target && found.run_id == about.run_id && found.stands()
     });
-    let resolved = standing.map(|found| {
-        let fact = Fact::EscalationResolved { escalation_id: found.escalation_id.clone(), note: None };
-        Draft::new(found.subject(), fact).by_system()
-    });
-    resolved.collect()
+    standing.map(escalation::ended).collect()
 }

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::escalation::open_run;
+use super::escalation::{self, open_run};
 use super::operator::{Call, call_human};
 use crate::domain::agent::{Agent, AgentKey};
 use crate::domain::command::TmuxNews;
 use crate::domain::escalation::{Escalation, Kind, TMUX_TARGET};
-use crate::domain::event::{Draft, Fact, Subject};
+use crate::domain::event::{Draft, Subject};
 use crate::domain::scene::Scene;
 use crate::domain::time::Moment;
 
@@ -64,9 +64,7 @@ fn deaths(scene: &Scene, standing: Option<&Escalation>, due_at: Option<Moment>, 
 }
 
 fn resolved(standing: Option<&Escalation>) -> Vec<Draft> {
-    let Some(standing) = standing else { return Vec::new() };
-    let fact = Fact::EscalationResolved { escalation_id: standing.escalation_id.clone(), note: None };
-    vec![Draft::new(standing.subject(), fact).by_system()]
+    standing.map(escalation::ended).into_iter().collect()
 }
 
 /// Whether these deaths are told already, or a human has settled just this.
