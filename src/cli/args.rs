@@ -11,11 +11,13 @@ mod agent;
 mod forum;
 mod start;
 mod waiting;
+mod work;
 
 pub use agent::*;
 pub use forum::*;
 pub use start::*;
 pub use waiting::*;
+pub use work::*;
 
 /// Run many coding agents from one place: tickets become runs, agents work in tmux, and you answer what needs you.
 #[derive(Debug, Parser)]
@@ -128,6 +130,9 @@ pub enum Command {
     /// Push what was committed and open a pull request for it, or bring the one that is there up to date (by gh)
     #[command(after_help = "Example: metawsm pr --ticket ACME-12 --draft")]
     Pr(PrArgs),
+    /// Begin anew with feedback on what was done: the next epoch of the run's agents
+    #[command(after_help = "Example: metawsm iterate --ticket ACME-12 --feedback 'The table lacks an index'")]
+    Iterate(IterateArgs),
     /// Merge a run's branches into their bases: all or nothing
     #[command(after_help = "Example: metawsm merge --ticket ACME-12 --dry-run")]
     Merge(MergeArgs),
@@ -329,46 +334,6 @@ pub struct CloseArgs {
     /// Do not ask
     #[arg(long, short)]
     pub yes: bool,
-}
-
-/// Options of `commit`.
-#[derive(Debug, Clone, Args)]
-pub struct CommitArgs {
-    /// Which run; with both, only what belongs to the ticket.
-    #[command(flatten)]
-    pub selector: Selector,
-    /// The message (default: the ticket and what the run is for)
-    #[arg(long, short, value_name = "TEXT", allow_hyphen_values = true)]
-    pub message: Option<String>,
-    /// Who is named as the author: NAME or 'NAME <EMAIL>' (default: git's user)
-    #[arg(long, value_name = "NAME")]
-    pub actor: Option<String>,
-    /// Show what would be committed and what is in the way; no test is run
-    #[arg(long)]
-    pub dry_run: bool,
-}
-
-/// Options of `pr`.
-#[derive(Debug, Clone, Args)]
-pub struct PrArgs {
-    /// Which run; with both, only what belongs to the ticket.
-    #[command(flatten)]
-    pub selector: Selector,
-    /// The title (default: the ticket and what the run is for)
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
-    pub title: Option<String>,
-    /// The text; - reads it from standard input (default: ticket, run, branch, goal and done criteria)
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
-    pub body: Option<String>,
-    /// Open it as a draft
-    #[arg(long)]
-    pub draft: bool,
-    /// On whose behalf, as it is written into the journal
-    #[arg(long, value_name = "NAME")]
-    pub actor: Option<String>,
-    /// Show what would be pushed and what is in the way; no test is run, nobody is asked
-    #[arg(long)]
-    pub dry_run: bool,
 }
 
 /// Options of `merge`.

@@ -20,6 +20,7 @@ mod forum_stats;
 mod forum_wait;
 mod headless;
 mod hold;
+mod iterate;
 mod launch;
 mod lifecycle;
 mod lists;
@@ -143,6 +144,7 @@ fn one_shot(session: &Session, command: Command) -> Result<Reply, Failure> {
         Command::Close(args) => lifecycle::close(session, &args),
         Command::Commit(args) => work::commit(session, &args),
         Command::Pr(args) => work::pr(session, &args),
+        Command::Iterate(args) => iterate::run(session, &args),
         Command::Merge(args) => lifecycle::merge(session, &args),
         Command::Cleanup(args) => lifecycle::cleanup(session, &args),
         Command::Logs(args) => logs::run(session, &args),

@@ -7,6 +7,7 @@ use super::actor::{Actor, ActorType};
 use super::adviser::{Advice, Asked, Rejection, RuleSays};
 use super::agent::{AgentKey, AgentSpec, Exit, Health, WaitingFor};
 use super::event::{OwnFile, PullRequestFact, Worktree};
+use super::feedback::{Dispatch, Heard};
 use super::operator::Conclusion;
 use super::plan::StepSpec;
 use super::policy::OperatorMode;
@@ -430,6 +431,26 @@ pub enum RunWish {
         request: PullRequestFact,
         /// On whose behalf, where that is not who did it.
         on_behalf_of: Option<String>,
+    },
+    /// Begin anew with feedback on what was done: the next epoch of its agents.
+    Iterate {
+        /// Only the agents of these workspaces; of all where none is named.
+        workspaces: Vec<String>,
+        /// The feedback, shortened to a line.
+        words: String,
+        /// What reviewers said that is among it.
+        dispatches: Vec<Dispatch>,
+    },
+    /// What reviewers said to a pull request was asked for.
+    ReviewSynced {
+        /// The workspace.
+        workspace: String,
+        /// The repository.
+        repo: String,
+        /// The pull request.
+        number: u64,
+        /// What they said.
+        heard: Vec<Heard>,
     },
     /// A branch was merged into its base.
     Merged {

@@ -14,6 +14,7 @@ mod busy;
 mod control;
 mod delivery;
 mod escalation;
+mod feedback;
 mod hold;
 mod operator;
 mod outbox;
@@ -21,6 +22,8 @@ mod run;
 pub mod settle;
 mod thread;
 pub mod tmux;
+
+pub use feedback::begin_anew;
 
 /// Who wishes it, and when.
 #[derive(Debug, Clone, PartialEq)]

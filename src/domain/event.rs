@@ -7,9 +7,11 @@ use super::actor::{Actor, ActorType};
 use super::adviser::{Advised, Asked};
 use super::agent::{AgentSpec, AgentStatus, Exit, Health, WaitingFor};
 use super::escalation::{Kind, Severity, SuggestionState};
+use super::feedback::Heard;
 use super::operator::{Decision, Intent};
 use super::plan::{StepSpec, StepStatus};
 use super::policy::OperatorMode;
+use super::pull_request::PullRequestState;
 use super::run::{Brief, RunSpec, RunStatus};
 use super::thread::{Priority, ThreadState};
 use super::time::Moment;
@@ -133,6 +135,9 @@ pub struct PullRequestFact {
     /// Whether it was opened as a draft.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub draft: bool,
+    /// Where it stands there.
+    #[serde(default, skip_serializing_if = "PullRequestState::is_open")]
+    pub state: PullRequestState,
 }
 
 /// What happened. The JSON of each is a promise: fields are added, never renamed.
@@ -358,6 +363,24 @@ pub enum Fact {
         /// On whose behalf, where that is not who did it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         on_behalf_of: Option<String>,
+    },
+    /// Reviewers said something new to a pull request.
+    #[serde(rename = "review.synced")]
+    ReviewSynced {
+        /// The repository.
+        repo: String,
+        /// The pull request.
+        number: u64,
+        /// What was said.
+        items: Vec<Heard>,
+    },
+    /// Agents are started again with what reviewers said.
+    #[serde(rename = "review.dispatched")]
+    ReviewDispatched {
+        /// The repository.
+        repo: String,
+        /// The names of the remarks.
+        items: Vec<String>,
     },
     /// A branch was merged into its base.
     #[serde(rename = "git.merged")]

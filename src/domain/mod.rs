@@ -9,6 +9,7 @@ pub mod decide;
 pub mod delivery;
 pub mod escalation;
 pub mod event;
+pub mod feedback;
 pub mod health;
 pub mod name;
 pub mod operator;

@@ -41,6 +41,8 @@ pub struct PromptInputs<'a> {
     pub base_prompt: &'a str,
     /// The user's own words for this run.
     pub user_prompt: &'a str,
+    /// The file of feedback on what was done before; empty: there is none.
+    pub feedback_path: &'a str,
     /// Skills it must use.
     pub skills: &'a [Skill<'a>],
     /// Mode of the run.
@@ -53,6 +55,7 @@ pub struct PromptInputs<'a> {
 pub fn agent_prompt(input: &PromptInputs) -> String {
     let mut parts = vec![identity(input)];
     parts.extend([input.base_prompt, input.user_prompt].iter().map(|text| text.trim().to_string()));
+    parts.push(feedback(input.feedback_path));
     parts.push(skills(input.skills));
     if input.forum {
         parts.push(asking());
@@ -86,6 +89,16 @@ fn identity(input: &PromptInputs) -> String {
         true => who,
         false => format!("{who} Your brief is the file {}: read it before you begin.", input.brief_path),
     }
+}
+
+fn feedback(path: &str) -> String {
+    if path.is_empty() {
+        return String::new();
+    }
+    format!(
+        "You have worked on this before, and there is feedback on it in the file {path}. Its last section is the newest: \
+         read it first, and do what it asks."
+    )
 }
 
 fn skills(skills: &[Skill]) -> String {
@@ -147,6 +160,7 @@ mod tests {
             brief_path: "/w/brief.md",
             base_prompt: "Be careful.",
             user_prompt: "Fix the bug.",
+            feedback_path: "/w/operator-feedback.md",
             mode: PromptMode::Run,
             forum: true,
             skills: &[Skill { name: "rust", path: "/s/rust/SKILL.md" }],
@@ -164,6 +178,7 @@ mod tests {
             "/w/brief.md",
             "Be careful.",
             "Fix the bug.",
+            "feedback on it in the file /w/operator-feedback.md",
             "rust: /s/rust/SKILL.md",
             "--wait --timeout 90s",
             "forum wait --thread-id",
@@ -192,12 +207,17 @@ mod tests {
             brief_path: "",
             base_prompt: " ",
             user_prompt: "",
+            feedback_path: "",
             skills: &[],
             forum: false,
             ..input()
         });
         assert!(
-            !text.contains("brief") && !text.contains("skills") && !text.contains("forum") && !text.contains("\n\n\n")
+            !text.contains("brief")
+                && !text.contains("feedback")
+                && !text.contains("skills")
+                && !text.contains("forum")
+                && !text.contains("\n\n\n")
         );
     }
 

@@ -4,6 +4,36 @@ use serde::{Deserialize, Serialize};
 
 use super::time::Moment;
 
+/// Where a pull request stands on the other side.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PullRequestState {
+    /// It may be reviewed and merged.
+    #[default]
+    Open,
+    /// It was closed and not merged.
+    Closed,
+    /// It is in its base.
+    Merged,
+}
+
+impl PullRequestState {
+    /// Whether it may still be reviewed.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+    pub const fn is_open(&self) -> bool {
+        matches!(self, Self::Open)
+    }
+
+    /// The word in JSON and on the screen.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Closed => "closed",
+            Self::Merged => "merged",
+        }
+    }
+}
+
 /// A pull request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PullRequest {
@@ -29,6 +59,9 @@ pub struct PullRequest {
     pub title: String,
     /// Whether it was opened as a draft.
     pub draft: bool,
+    /// Where it stands, as far as that was seen.
+    #[serde(default)]
+    pub state: PullRequestState,
     /// When it was opened.
     pub opened_at: Moment,
     /// When something was pushed to it last.

@@ -106,15 +106,15 @@ impl RunStatus {
         match self {
             S::Created => &["stop"],
             S::Planning => &["resume", "stop"],
-            S::Running => &["attach", "restart", "pause", "stop"],
-            S::AwaitingGuidance => &["forum answer", "attach", "restart", "pause", "stop"],
+            S::Running => &["attach", "restart", "pause", "stop", "iterate"],
+            S::AwaitingGuidance => &["forum answer", "attach", "restart", "pause", "stop", "iterate"],
             S::Paused => &["resume", "stop", "cleanup"],
-            S::Failed => &["resume", "restart", "stop", "cleanup"],
+            S::Failed => &["resume", "restart", "iterate", "stop", "cleanup"],
             S::Stopping => &["stop"],
-            S::Stopped => &["resume", "cleanup"],
+            S::Stopped => &["resume", "restart", "iterate", "cleanup"],
             S::Closing => &["close"],
             S::Closed => &["cleanup"],
-            S::Completed => &["commit", "pr", "merge", "close", "restart", "cleanup"],
+            S::Completed => &["commit", "pr", "merge", "close", "iterate", "restart", "cleanup"],
         }
     }
 }

@@ -13,6 +13,7 @@ use super::agent::{Agent, AgentKey};
 use super::delivery::Delivery;
 use super::escalation::{Escalation, Suggestion};
 use super::event::{Event, Fact, Subject, Worktree};
+use super::feedback::Feedback;
 use super::operator::Decision;
 use super::outbox::Letter;
 use super::plan::Step;
@@ -21,6 +22,7 @@ use super::run::Run;
 use super::thread::{Post, Request, Thread};
 
 mod apply_delivery;
+mod apply_feedback;
 mod apply_forum;
 mod apply_operator;
 mod apply_run;
@@ -207,6 +209,8 @@ pub struct Scene {
     pub merges: Rows<(String, String, String), Merged>,
     /// Pull requests by run, workspace and repository.
     pub pull_requests: Rows<(String, String, String), PullRequest>,
+    /// What reviewers said, by run, workspace, repository and its name there.
+    pub feedback: Rows<WorktreeKey, Feedback>,
     /// Threads by id.
     pub threads: Rows<String, Thread>,
     /// Guidance requests by control thread and the post that made them.
@@ -238,6 +242,7 @@ impl Scene {
         // The forum first: whether an epoch is over shows in what the agent's was before.
         self.apply_forum(event);
         self.apply_run(event);
+        self.apply_feedback(event);
         self.apply_operator(event);
         self.apply_delivery(event);
         // That somebody looked is no news about the run.

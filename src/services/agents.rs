@@ -13,8 +13,8 @@ use super::home::Home;
 use super::home::{make_dir, write_private};
 use super::launcher::{LaunchSpec, MARKER_ENV, Record, read_record};
 use super::process::{EndReport, Processes, Tree, end_tree, kill, let_go_on};
-use super::skills;
 use super::tmux::{Extent, NewSession, Tmux, TmuxError, without_note};
+use super::{iterate, skills};
 use crate::domain::agent::{Agent, Exit};
 use crate::domain::command::AgentWish;
 use crate::domain::conversation::Continuation;
@@ -33,8 +33,12 @@ const WIDTH: u16 = 160;
 /// Its height in lines.
 const HEIGHT: u16 = 45;
 /// What is typed to an agent whose program takes no prompt along when it goes on.
-const GO_ON: &str =
-    "You were started again, and this conversation goes on. Do what is left to do. What you were told is in the file";
+const GO_ON: &str = "You were started again, and this conversation goes on. Do what is left to do.";
+/// The same where there is feedback on what it did.
+const GO_ON_WITH: &str = "You were started again, and this conversation goes on. Do what is left to do of the feedback \
+                          in the last section of the file";
+/// Where it reads the rest.
+const TOLD: &str = "What you were told is in the file";
 /// The longest kept screen, in bytes; the tail counts.
 const LONGEST_LOG: usize = 4 * 1024 * 1024;
 
@@ -132,7 +136,11 @@ pub fn start(
     let wish = match &record.continuation {
         Some(continuation) => {
             let told = matches!(continuation, Continuation::GoesOn { prompted: false, .. });
-            let text = || format!("{} {}.", GO_ON, files.prompt.display());
+            let feedback = run.workspace(&agent.key.workspace).and_then(|spec| feedback_file(Path::new(&spec.path)));
+            let text = || match feedback {
+                Some(path) => format!("{GO_ON_WITH} {}. {TOLD} {}.", path.display(), files.prompt.display()),
+                None => format!("{GO_ON} {TOLD} {}.", files.prompt.display()),
+            };
             let tell = told.then(|| (engine.ledger.new_id("dlv"), text()));
             AgentWish::StartedAgain { launch: n, how: continuation.in_words(), tell }
         }
@@ -279,6 +287,7 @@ fn prompt(
     }
     let skills: Vec<Skill<'_>> = found.iter().map(|(name, path)| Skill { name, path }).collect();
     let brief = workspace.join("brief.md");
+    let feedback = feedback_file(workspace);
     let criteria = run.brief.as_ref().map(|brief| brief.done_criteria.clone()).unwrap_or_default();
     Ok(agent_prompt(&PromptInputs {
         agent: &agent.key.name,
@@ -288,6 +297,7 @@ fn prompt(
         brief_path: &if brief.is_file() { brief.display().to_string() } else { String::new() },
         base_prompt: &resolved.profile.base_prompt,
         user_prompt: run.spec.prompt.as_deref().unwrap_or_default(),
+        feedback_path: &feedback.map(|path| path.display().to_string()).unwrap_or_default(),
         skills: &skills,
         mode: match run.spec.mode {
             RunMode::Run => PromptMode::Run,
@@ -295,6 +305,11 @@ fn prompt(
         },
         forum: policy.forum.enabled,
     }))
+}
+
+/// The feedback on what was done in a workspace, where there is any.
+fn feedback_file(workspace: &Path) -> Option<PathBuf> {
+    Some(workspace.join(iterate::FILE)).filter(|path| path.is_file())
 }
 
 /// The conversation of a launch: a second life goes on with that of the first, where it is known.

@@ -22,6 +22,7 @@ pub mod git;
 pub mod handle;
 pub mod home;
 pub mod indexing;
+pub mod iterate;
 pub mod launcher;
 pub mod live;
 pub mod log;

@@ -80,7 +80,8 @@ pub fn holds_only_entries(
 /// An entry is in the file a moment before it is in the journal: nobody is to take it for an agent's work then.
 fn only_entries_added(git: &Git, tree: &Worktree, path: &Path, known: Option<&str>) -> Result<bool, EngineError> {
     let whole = Path::new(&tree.path).join(path);
-    if path.file_name().is_none_or(|name| name != CHANGELOG) || whole.is_symlink() {
+    let feedback = path.ends_with(Path::new("reference").join(tickets::FEEDBACK_REFERENCE));
+    if !(feedback || path.file_name().is_some_and(|name| name == CHANGELOG)) || whole.is_symlink() {
         return Ok(false);
     }
     let Ok(text) = std::fs::read_to_string(&whole) else { return Ok(false) };
@@ -95,6 +96,10 @@ fn only_entries_added(git: &Git, tree: &Worktree, path: &Path, known: Option<&st
             committed = Some(git.blob_in_head(Path::new(&tree.path), path)?);
         }
         if committed.as_ref().is_some_and(|head| head.as_deref() == Some(blob.as_str())) {
+            return Ok(true);
+        }
+        // Feedback is the one document that may begin with an entry of ours.
+        if feedback && before == tickets::FEEDBACK_TITLE && committed == Some(None) {
             return Ok(true);
         }
         rest = before;

@@ -16,7 +16,7 @@ use crate::domain::command::RunWish;
 use crate::domain::event::{PullRequestFact, Worktree};
 use crate::domain::operator::{Intent, repo_target};
 use crate::domain::policy::Policy;
-use crate::domain::pull_request::{PullRequest, branch_of};
+use crate::domain::pull_request::{PullRequest, PullRequestState, branch_of};
 use crate::domain::run::Run;
 use crate::domain::scene::Workspace;
 use crate::store::Reader;
@@ -255,6 +255,7 @@ pub fn carry_out(
             head: ready.head.clone(),
             title: found.title,
             draft: found.is_draft,
+            state: PullRequestState::Open,
         };
         let wish =
             RunWish::PullRequest { workspace: ready.workspace.clone(), request, on_behalf_of: options.actor.clone() };

@@ -39,6 +39,17 @@ pub fn words_of(event: &Event) -> String {
         Fact::GitPrUpdated { request, .. } => {
             format!("pull request #{} of {} was brought up to date", request.number, request.repo)
         }
+        Fact::ReviewSynced { repo, number, items } => match items.as_slice() {
+            [one] => {
+                let (who, place) = (&one.remark.author, one.remark.place());
+                format!("{who} said something to pull request #{number} of {repo}, {place}: {}", one.remark.body)
+            }
+            many => format!("reviewers said {} things to pull request #{number} of {repo}", many.len()),
+        },
+        Fact::ReviewDispatched { repo, items } if items.len() == 1 => {
+            format!("the agents were told of a remark on {repo}")
+        }
+        Fact::ReviewDispatched { repo, items } => format!("the agents were told of {} remarks on {repo}", items.len()),
         Fact::GitMerged { repo, base, how, .. } if how == "up_to_date" => {
             format!("{repo} held nothing that {base} did not have")
         }

@@ -13,6 +13,7 @@ use crate::domain::agent::{Agent, AgentKey};
 use crate::domain::command::{AdviserWish, Command, DeliveryWish, RunWish, ThreadWish};
 use crate::domain::delivery::Delivery;
 use crate::domain::escalation::{Escalation, Kind, LEASE_TARGET, Suggestion, TMUX_TARGET};
+use crate::domain::feedback::Feedback;
 use crate::domain::operator::question_target;
 use crate::domain::outbox::dead_letter_about;
 use crate::domain::plan::Step;
@@ -40,6 +41,7 @@ pub const ADVISER: &str = "SELECT doc FROM adviser WHERE run_id = :run";
 
 /// The pull requests of a run.
 pub const PULL_REQUESTS: &str = "SELECT doc FROM pull_request WHERE run_id = :run ORDER BY workspace, repo";
+pub const FEEDBACK: &str = "SELECT doc FROM review_feedback WHERE run_id = :run ORDER BY workspace, repo, feedback_id";
 
 /// Reads the `doc` column of the rows that `sql` selects.
 pub fn docs<T: DeserializeOwned>(
@@ -84,6 +86,13 @@ pub fn scene(conn: &Connection, command: &Command, identity: Option<&AgentKey>) 
             run(conn, &mut scene, run_id)?;
             if let RunWish::Merged { workspace, repo, .. } = wish {
                 merge(conn, &mut scene, run_id, workspace, repo)?;
+            }
+            // What is pushed addresses what reviewers said.
+            if matches!(wish, RunWish::Iterate { .. } | RunWish::ReviewSynced { .. } | RunWish::PullRequest { .. }) {
+                for row in docs::<Feedback>(conn, "review_feedback", FEEDBACK, &[(":run", run_id)])? {
+                    let key = (row.run_id.clone(), row.workspace.clone(), row.repo.clone(), row.feedback_id.clone());
+                    scene.feedback.load(key, row);
+                }
             }
             if let RunWish::PullRequest { workspace, request, .. } = wish {
                 let key = (run_id.clone(), workspace.clone(), request.repo.clone());

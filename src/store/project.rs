@@ -81,6 +81,11 @@ fn save_rows(conn: &Connection, at: &str, scene: &mut Scene) -> rusqlite::Result
         let keys: [(&str, &dyn ToSql); 3] = [("run_id", run_id), ("workspace", workspace), ("repo", repo)];
         put("pull_request", &keys, ("doc", &json(request)))?;
     }
+    for ((run_id, workspace, repo, id), feedback) in scene.feedback.take_touched() {
+        let keys: [(&str, &dyn ToSql); 4] =
+            [("run_id", run_id), ("workspace", workspace), ("repo", repo), ("feedback_id", id)];
+        put("review_feedback", &keys, ("doc", &json(feedback)))?;
+    }
     for ((_, post_id), request) in scene.requests.take_touched() {
         put("request", &[("post_id", post_id)], ("doc", &json(request)))?;
     }

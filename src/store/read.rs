@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, InterruptHandle, ToSql, named_params};
 
 use super::error::{StoreError, named};
-use super::load::{PULL_REQUESTS, docs};
+use super::load::{FEEDBACK, PULL_REQUESTS, docs};
 use super::{journal, schema};
 use crate::domain::agent::{Agent, AgentKey};
+use crate::domain::feedback::Feedback;
 use crate::domain::plan::Step;
 use crate::domain::pull_request::PullRequest;
 use crate::domain::run::{Run, RunStatus};
@@ -343,6 +344,14 @@ impl Reader {
     /// [`StoreError`] from the database.
     pub fn pull_requests(&self, run_id: &str) -> Result<Vec<PullRequest>, StoreError> {
         docs(&self.conn, "pull_request", PULL_REQUESTS, &[(":run", &run_id)])
+    }
+
+    /// What reviewers said to the pull requests of a run, by workspace and repository.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub fn feedback(&self, run_id: &str) -> Result<Vec<Feedback>, StoreError> {
+        docs(&self.conn, "review_feedback", FEEDBACK, &[(":run", &run_id)])
     }
 
     /// The pull request of one repository of a run.

@@ -23,6 +23,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0009_delivery.sql"),
     include_str!("migrations/0010_adviser.sql"),
     include_str!("migrations/0011_pull_requests.sql"),
+    include_str!("migrations/0012_review_feedback.sql"),
 ];
 
 /// The version from which on posts are indexed.
@@ -49,6 +50,7 @@ pub const PROJECTIONS: &[&str] = &[
     "own_commit",
     "merged",
     "pull_request",
+    "review_feedback",
     "thread",
     "post",
     "request",

@@ -5,8 +5,10 @@ use metawsm::domain::adviser::{Advice, Advised, Aim, Asked, Outcome, Rejection, 
 use metawsm::domain::agent::{AgentSpec, AgentStatus, Completion, Exit, Health, WaitingFor};
 use metawsm::domain::escalation::{Kind, Severity, SuggestionState};
 use metawsm::domain::event::{Author, Event, Fact, OwnFile, PullRequestFact, Subject, Worktree};
+use metawsm::domain::feedback::{FeedbackStatus, Heard, Remark, Source};
 use metawsm::domain::operator::{Action, Considered, Decision, Intent};
 use metawsm::domain::plan::{StepKind, StepSpec, StepStatus};
+use metawsm::domain::pull_request::PullRequestState;
 use metawsm::domain::run::{Brief, RunMode, RunStatus};
 use metawsm::domain::thread::{Priority, ThreadState};
 use metawsm::domain::time::Moment;
@@ -25,6 +27,7 @@ fn request(head: &str, draft: bool) -> PullRequestFact {
         head: head.into(),
         title: "[T-1] a table".into(),
         draft,
+        state: PullRequestState::Open,
     }
 }
 
@@ -52,6 +55,8 @@ fn name(fact: &Fact) -> &'static str {
         Fact::GitCommitted { .. } => "git.committed",
         Fact::GitPrOpened { .. } => "git.pr_opened",
         Fact::GitPrUpdated { .. } => "git.pr_updated",
+        Fact::ReviewSynced { .. } => "review.synced",
+        Fact::ReviewDispatched { .. } => "review.dispatched",
         Fact::GitMerged { .. } => "git.merged",
         Fact::OperatorDecided(_) => "operator.decided",
         Fact::OperatorAsked(_) => "operator.asked",
@@ -84,7 +89,7 @@ fn name(fact: &Fact) -> &'static str {
     }
 }
 
-const VARIANTS: usize = 50;
+const VARIANTS: usize = 52;
 
 fn author() -> Option<Author> {
     Some(Author { author_type: ActorType::Agent, author_name: "planner".into() })
@@ -247,6 +252,24 @@ fn facts() -> Vec<Fact> {
         },
         Fact::GitPrOpened { request: request("0123abc", true), on_behalf_of: None },
         Fact::GitPrUpdated { request: request("4567def", false), on_behalf_of: Some("Ada".into()) },
+        Fact::ReviewSynced {
+            repo: "repo".into(),
+            number: 7,
+            items: vec![Heard {
+                remark: Remark {
+                    source: Source::PrReviewComment,
+                    source_id: 99,
+                    author: "ada".into(),
+                    body: "Why?".into(),
+                    path: some("src/main.rs"),
+                    line: Some(7),
+                    url: some("https://example.org/acme/repo/pull/7#r99"),
+                    said_at: some("2026-11-21T08:00:00Z"),
+                },
+                status: FeedbackStatus::Queued,
+            }],
+        },
+        Fact::ReviewDispatched { repo: "repo".into(), items: vec!["7/pr_review_comment/99".into()] },
         Fact::GitMerged {
             repo: "repo".into(),
             base: "main".into(),

@@ -51,6 +51,7 @@ fn a_dry_run_and_reading_change_nothing_while_agents_work() {
             ("stop --dry-run --all --json", 0),
             ("restart --dry-run", 0),
             ("restart --dry-run --agent coder-2 --json", 0),
+            ("iterate --feedback x --dry-run", 0),
             ("close --dry-run", 4),
             ("close --dry-run --merge --json", 4),
             ("commit --dry-run", 4),

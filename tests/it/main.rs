@@ -57,6 +57,7 @@ mod git_merge;
 mod git_world;
 mod harness;
 mod hold;
+mod iterate;
 mod launcher;
 mod left_behind;
 mod mends;

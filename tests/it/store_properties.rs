@@ -14,9 +14,11 @@ use metawsm::domain::command::{
 use metawsm::domain::delivery::DeliveryState;
 use metawsm::domain::escalation::{Kind, SuggestionState};
 use metawsm::domain::event::{Event, Fact, OwnFile, PullRequestFact, Worktree};
+use metawsm::domain::feedback::{Dispatch, FeedbackStatus, Heard, Remark, Source};
 use metawsm::domain::operator::{Intent, agent_cause, agent_target};
 use metawsm::domain::plan::StepStatus;
 use metawsm::domain::policy::OperatorMode;
+use metawsm::domain::pull_request::PullRequestState;
 use metawsm::domain::refusal::RefusalKind;
 use metawsm::domain::run::{RunMode, RunStatus};
 use metawsm::domain::signal::{Signal, SignalType};
@@ -51,6 +53,22 @@ fn key_of(run: u8, which: u8) -> AgentKey {
     let workspace = &plan.workspaces[usize::from(which) % plan.workspaces.len()];
     let name = &plan.agents[usize::from(which) % plan.agents.len()];
     AgentKey::new(&plan.run_id, workspace, name)
+}
+
+/// One of a few remarks, which changes its words now and then.
+fn heard(id: u64, op: &Op) -> Heard {
+    let remark = Remark {
+        source: if id % 2 == 0 { Source::PrReview } else { Source::PrReviewComment },
+        source_id: id,
+        author: "ada".into(),
+        body: format!("words {}", op.actor % 3),
+        path: None,
+        line: None,
+        url: None,
+        said_at: None,
+    };
+    let status = if op.actor == 5 { FeedbackStatus::Ignored } else { FeedbackStatus::Queued };
+    Heard { remark, status }
 }
 
 fn control_of(key: &AgentKey, run: u8) -> String {
@@ -143,7 +161,7 @@ fn command(op: &Op) -> Command {
             let author = if op.actor.is_multiple_of(2) { Some(Actor::agent(&key.name)) } else { None };
             thread(&control, ThreadWish::Signal { ticket: ticket(&key.workspace), signal, in_reply_to: None, author })
         }
-        32 => run(match op.x % 6 {
+        32 => run(match op.x % 8 {
             0 => RunWish::WorkspaceCreated {
                 name: key.workspace.clone(),
                 path: "/ws".into(),
@@ -186,8 +204,24 @@ fn command(op: &Op) -> Command {
                     head: format!("{}", op.actor),
                     title: "t".into(),
                     draft: false,
+                    state: PullRequestState::Open,
                 },
                 on_behalf_of: None,
+            },
+            5 => RunWish::ReviewSynced {
+                workspace: key.workspace.clone(),
+                repo: "repo".into(),
+                number: u64::from(op.actor % 2),
+                heard: (0..u64::from(op.actor % 4)).map(|id| heard(id, op)).collect(),
+            },
+            6 => RunWish::Iterate {
+                workspaces: vec![key.workspace.clone()].into_iter().take(usize::from(op.actor % 2)).collect(),
+                words: "again".into(),
+                dispatches: vec![Dispatch {
+                    workspace: key.workspace.clone(),
+                    repo: "repo".into(),
+                    items: (0..4).map(|id| heard(id, op).remark.id(u64::from(op.actor % 2))).collect(),
+                }],
             },
             _ => RunWish::Merged {
                 workspace: key.workspace.clone(),
@@ -353,6 +387,8 @@ impl Told {
             | Fact::GitCommitted { .. }
             | Fact::GitPrOpened { .. }
             | Fact::GitPrUpdated { .. }
+            | Fact::ReviewSynced { .. }
+            | Fact::ReviewDispatched { .. }
             | Fact::GitMerged { .. }
             | Fact::OutboxDead { .. }
             | Fact::OutboxRetried { .. }

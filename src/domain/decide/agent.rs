@@ -396,8 +396,12 @@ pub(super) fn restart(
         cooldown_until,
     };
     drafts.push(Draft::new(agent_subject(&agent.key, &agent.spec.ticket), fact));
-    if agent.status.working() {
-        drafts.push(turn(agent, agent.status, AgentStatus::Stopping, "being restarted", None));
-    }
+    drafts.extend(ending(agent));
     Ok(drafts)
+}
+
+/// The end of what runs of an agent that is started anew.
+pub(super) fn ending(agent: &Agent) -> Option<Draft> {
+    let working = agent.status.working();
+    working.then(|| turn(agent, agent.status, AgentStatus::Stopping, "being restarted", None))
 }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::{agent_subject, hold, run_subject, shortened};
+use super::{agent_subject, feedback, hold, run_subject, shortened};
 use crate::domain::agent::{Agent, AgentStatus};
 use crate::domain::command::{RunWish, StepEnd};
-use crate::domain::event::{Draft, Fact, LARGEST_PAYLOAD, Subject};
+use crate::domain::event::{Draft, Fact, LARGEST_PAYLOAD, PullRequestFact, Subject};
 use crate::domain::name;
 use crate::domain::plan::{Step, StepStatus};
+use crate::domain::pull_request::PullRequest;
 use crate::domain::refusal::Refusal;
 use crate::domain::run::{Run, RunMode, RunStatus};
 use crate::domain::scene::Scene;
@@ -32,6 +33,12 @@ pub(super) fn decide(scene: &Scene, run_id: &str, wish: &RunWish) -> Result<Vec<
         RunWish::AbortClose { reason } => abort_close(run, reason),
         RunWish::BeginStep { index } => begin_step(scene, run, *index),
         RunWish::EndStep { index, end } => end_step(scene, run, *index, end),
+        RunWish::Iterate { workspaces, words, dispatches } => {
+            feedback::iterate(scene, run, workspaces, words, dispatches)
+        }
+        RunWish::ReviewSynced { workspace, repo, number, heard } => {
+            Ok(feedback::synced(scene, run, (workspace, repo), *number, heard))
+        }
         RunWish::WorkspaceCreated { .. }
         | RunWish::WorkspaceRemoved { .. }
         | RunWish::DocsSeeded { .. }
@@ -415,7 +422,7 @@ fn work(scene: &Scene, run: &Run, wish: &RunWish) -> Result<Vec<Draft>, Refusal>
             let key = (run.id().to_owned(), workspace.clone(), request.repo.clone());
             let (request, on_behalf_of) = (request.clone(), on_behalf_of.clone());
             let fact = match scene.pull_requests.get(&key).filter(|known| known.number == request.number) {
-                Some(known) if known.head == request.head && known.title == request.title => return Ok(Vec::new()),
+                Some(known) if same_request(known, &request) => return Ok(Vec::new()),
                 Some(_) => Fact::GitPrUpdated { request, on_behalf_of },
                 None => Fact::GitPrOpened { request, on_behalf_of },
             };
@@ -445,6 +452,12 @@ fn work(scene: &Scene, run: &Run, wish: &RunWish) -> Result<Vec<Draft>, Refusal>
         | RunWish::FinishClose
         | RunWish::AbortClose { .. }
         | RunWish::BeginStep { .. }
-        | RunWish::EndStep { .. } => Vec::new(),
+        | RunWish::EndStep { .. }
+        | RunWish::Iterate { .. }
+        | RunWish::ReviewSynced { .. } => Vec::new(),
     })
+}
+
+fn same_request(known: &PullRequest, now: &PullRequestFact) -> bool {
+    (&known.head, &known.title, known.draft, known.state) == (&now.head, &now.title, now.draft, now.state)
 }

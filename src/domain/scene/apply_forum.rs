@@ -70,6 +70,8 @@ impl Scene {
             | Fact::GitCommitted { .. }
             | Fact::GitPrOpened { .. }
             | Fact::GitPrUpdated { .. }
+            | Fact::ReviewSynced { .. }
+            | Fact::ReviewDispatched { .. }
             | Fact::GitMerged { .. }
             | Fact::OperatorDecided(_)
             | Fact::OperatorAsked(_)

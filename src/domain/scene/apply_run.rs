@@ -177,6 +177,10 @@ impl Scene {
     fn pull_request(&mut self, event: &Event, run_id: String, workspace: String, request: &PullRequestFact) {
         let key = (run_id.clone(), workspace.clone(), request.repo.clone());
         let known = self.pull_requests.get(&key).filter(|known| known.number == request.number);
+        let opened_at = known.map_or(event.occurred_at, |known| known.opened_at);
+        if known.is_none_or(|known| known.head != request.head) {
+            self.addressed(&run_id, &workspace, &request.repo, event.occurred_at);
+        }
         let row = PullRequest {
             ticket: event.subject.ticket.clone(),
             repo: request.repo.clone(),
@@ -187,7 +191,8 @@ impl Scene {
             head: request.head.clone(),
             title: request.title.clone(),
             draft: request.draft,
-            opened_at: known.map_or(event.occurred_at, |known| known.opened_at),
+            state: request.state,
+            opened_at,
             updated_at: event.occurred_at,
             run_id,
             workspace,
@@ -279,6 +284,8 @@ impl Scene {
             | Fact::GitCommitted { .. }
             | Fact::GitPrOpened { .. }
             | Fact::GitPrUpdated { .. }
+            | Fact::ReviewSynced { .. }
+            | Fact::ReviewDispatched { .. }
             | Fact::GitMerged { .. }
             | Fact::OperatorDecided(_)
             | Fact::OperatorAsked(_)

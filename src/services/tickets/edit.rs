@@ -7,6 +7,13 @@ use super::error::io;
 use super::frontmatter::{body, one_line, with_status};
 use super::write::{DOCUMENT_MODE, lock_dir, make_dirs, mode_of, read_document, write_whole};
 
+/// The first line of a changelog.
+const CHANGELOG_TITLE: &str = "# Changelog\n";
+/// The first line of a file of feedback.
+pub const FEEDBACK_TITLE: &str = "# Operator feedback\n";
+/// The file of feedback among a ticket's documents (original §4.6).
+pub const FEEDBACK_REFERENCE: &str = "99-operator-feedback.md";
+
 /// Appends an entry to `changelog.md` of the ticket's directory `dir`, once per `marker` (an event id, say). True:
 /// appended; false: it was there. The marker stays in the file as an HTML comment at either end of the entry, so that
 /// [`without_last_entry`] can tell it from what others wrote.
@@ -15,13 +22,39 @@ use super::write::{DOCUMENT_MODE, lock_dir, make_dirs, mode_of, read_document, w
 /// [`TicketError::BadName`] for a marker other than `[A-Za-z0-9._:-]{1,128}`, [`TicketError::WrongKind`],
 /// [`TicketError::Io`].
 pub fn append_entry(dir: &Path, heading: &str, text: &str, marker: &str) -> Result<bool, TicketError> {
+    append(dir, "changelog.md", CHANGELOG_TITLE, (heading, text, marker))
+}
+
+/// The same for `reference/99-operator-feedback.md` of the ticket's directory `dir`.
+///
+/// # Errors
+/// As [`append_entry`], and [`TicketError::Outside`] when `reference` is a link.
+pub fn append_reference_feedback(dir: &Path, heading: &str, text: &str, marker: &str) -> Result<bool, TicketError> {
+    let reference = make_dirs(dir, Path::new("reference"))?;
+    append(&reference, FEEDBACK_REFERENCE, FEEDBACK_TITLE, (heading, text, marker))
+}
+
+/// The same for a file of feedback in a directory of metawsm's own.
+///
+/// # Errors
+/// As [`append_entry`].
+pub fn append_feedback(dir: &Path, file: &str, heading: &str, text: &str, marker: &str) -> Result<bool, TicketError> {
+    append(dir, file, FEEDBACK_TITLE, (heading, text, marker))
+}
+
+fn append(
+    dir: &Path,
+    file: &str,
+    title: &str,
+    (heading, text, marker): (&str, &str, &str),
+) -> Result<bool, TicketError> {
     let plain = marker.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte));
     if marker.is_empty() || marker.len() > 128 || !plain || marker.contains("--") {
         return Err(TicketError::BadName { what: "marker", name: marker.to_owned(), example: "evt-12" });
     }
-    let path = dir.join("changelog.md");
+    let path = dir.join(file);
     let _lock = lock_dir(dir)?;
-    let mut document = read_document(&path)?.unwrap_or_else(|| "# Changelog\n".to_owned());
+    let mut document = read_document(&path)?.unwrap_or_else(|| title.to_owned());
     let mark = mark(marker);
     if document.lines().any(|line| line.trim_end() == mark) {
         return Ok(false);

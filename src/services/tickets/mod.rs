@@ -14,7 +14,10 @@ mod write;
 use std::path::PathBuf;
 
 pub use create::{Created, create, slug};
-pub use edit::{append_entry, set_status, without_last_entry, write_reference};
+pub use edit::{
+    FEEDBACK_REFERENCE, FEEDBACK_TITLE, append_entry, append_feedback, append_reference_feedback, set_status,
+    without_last_entry, write_reference,
+};
 pub use error::TicketError;
 pub use find::{docs_root, find};
 pub use seed::{Seeded, seed};

@@ -1,0 +1,59 @@
+//! Arguments of the commands on a run's work.
+
+use clap::Args;
+
+use super::Selector;
+
+/// Options of `commit`.
+#[derive(Debug, Clone, Args)]
+pub struct CommitArgs {
+    /// Which run; with both, only what belongs to the ticket.
+    #[command(flatten)]
+    pub selector: Selector,
+    /// The message (default: the ticket and what the run is for)
+    #[arg(long, short, value_name = "TEXT", allow_hyphen_values = true)]
+    pub message: Option<String>,
+    /// Who is named as the author: NAME or 'NAME <EMAIL>' (default: git's user)
+    #[arg(long, value_name = "NAME")]
+    pub actor: Option<String>,
+    /// Show what would be committed and what is in the way; no test is run
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Options of `pr`.
+#[derive(Debug, Clone, Args)]
+pub struct PrArgs {
+    /// Which run; with both, only what belongs to the ticket.
+    #[command(flatten)]
+    pub selector: Selector,
+    /// The title (default: the ticket and what the run is for)
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub title: Option<String>,
+    /// The text; - reads it from standard input (default: ticket, run, branch, goal and done criteria)
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub body: Option<String>,
+    /// Open it as a draft
+    #[arg(long)]
+    pub draft: bool,
+    /// On whose behalf, as it is written into the journal
+    #[arg(long, value_name = "NAME")]
+    pub actor: Option<String>,
+    /// Show what would be pushed and what is in the way; no test is run, nobody is asked
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Options of `iterate`.
+#[derive(Debug, Clone, Args)]
+pub struct IterateArgs {
+    /// Which run; with both, only the agents of the ticket.
+    #[command(flatten)]
+    pub selector: Selector,
+    /// What is to be different; - reads it from standard input
+    #[arg(long, value_name = "TEXT|-", allow_hyphen_values = true)]
+    pub feedback: String,
+    /// Show what would be written and who would be started again
+    #[arg(long)]
+    pub dry_run: bool,
+}

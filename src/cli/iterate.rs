@@ -1,0 +1,70 @@
+//! `iterate`: a run begins anew with feedback.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::args::IterateArgs;
+use super::exit::Failure;
+use super::print;
+use super::reply::Reply;
+use super::select;
+use super::session::Session;
+use super::start::carry_out;
+use super::wrong;
+use crate::domain::thread::LONGEST_BODY;
+use crate::services::iterate::{self, Begun};
+
+/// How long the command waits for another one on the same run that is about to end.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+pub fn run(session: &Session, args: &IterateArgs) -> Result<Reply, Failure> {
+    session.may_act_on_runs()?;
+    let (home, reader) = session.reader()?;
+    let run = select::run(session, &reader, &args.selector)?;
+    let feedback = feedback(session, &args.feedback)?;
+    let ticket = args.selector.run_id.as_ref().and(args.selector.ticket.as_deref());
+    let workspaces = iterate::workspaces_of(&run, ticket)?;
+    let prepared = iterate::prepare(&reader, &run, &workspaces)?;
+    if args.dry_run {
+        let (view, would) = (session.view(&home, &reader), prepared.would());
+        let mut text = format!("Run ID: {} (dry run, nothing was changed)\n", run.id());
+        would.iter().for_each(|line| text.push_str(&format!("  would {}\n", print::one_line(line))));
+        return Ok(Reply::new(json!({ "run": view.run(&run)?, "would": would, "gates": [] }), text));
+    }
+    let engine = session.engine()?;
+    let caller = session.caller();
+    let lease = engine.lease_run_within(run.id(), "iterate", &caller, PATIENCE)?;
+    let begun = iterate::carry_out(&engine, &caller, run.id(), (&feedback, Vec::new()), &workspaces)?;
+    drop(lease);
+    let mut reply = carry_out(session, &engine, run.id(), "iterate")?;
+    tell(&mut reply, &begun);
+    Ok(reply)
+}
+
+/// Adds what was written to the answer.
+pub fn tell(reply: &mut Reply, begun: &Begun) {
+    begun.files.iter().for_each(|file| reply.text.push_str(&format!("  wrote {}\n", print::one_line(file))));
+    begun.warnings.iter().for_each(|line| reply.text.push_str(&format!("  warning: {}\n", print::one_line(line))));
+    if let Some(fields) = reply.json.as_object_mut() {
+        fields.insert("files".to_owned(), json!(begun.files));
+        fields.insert("warnings".to_owned(), json!(begun.warnings));
+    }
+}
+
+fn feedback(session: &Session, given: &str) -> Result<String, Failure> {
+    let text = session.text(given)?;
+    if text.trim().is_empty() {
+        return Err(wrong("the feedback is empty", "say what is to be different: --feedback TEXT"));
+    }
+    if text.contains('\0') {
+        return Err(wrong("the feedback holds a NUL byte", "leave it out"));
+    }
+    if text.len() > LONGEST_BODY {
+        return Err(wrong(
+            format!("the feedback is longer than {LONGEST_BODY} bytes"),
+            "put the long text into a file of the repository and name it",
+        ));
+    }
+    Ok(text)
+}

@@ -1,0 +1,152 @@
+//! Feedback: a run begins anew with it (`iterate`), and what reviewers say is kept until agents are dispatches of it.
+
+use super::agent::ending;
+use super::{agent_subject, hold, run_subject, shortened};
+use crate::domain::agent::Agent;
+use crate::domain::event::{Draft, Fact, LARGEST_PAYLOAD, Subject};
+use crate::domain::feedback::{Dispatch, FeedbackStatus, Heard, news};
+use crate::domain::refusal::Refusal;
+use crate::domain::run::{Run, RunStatus};
+use crate::domain::scene::Scene;
+
+/// Remarks named in one `review.dispatched` event, so that its payload stays below the limit.
+const NAMES_PER_EVENT: usize = 500;
+
+/// The agents that begin anew: of a run that has worked, those that were ever started, in these workspaces or in all.
+///
+/// # Errors
+/// A refusal where the run is in nobody's hands to begin anew, or nobody was ever started.
+pub fn begin_anew<'a>(
+    run: &Run,
+    agents: impl IntoIterator<Item = &'a Agent>,
+    workspaces: &[String],
+) -> Result<Vec<&'a Agent>, Refusal> {
+    let allowed = run.status.next_commands();
+    let legal = match run.status {
+        RunStatus::Running
+        | RunStatus::AwaitingGuidance
+        | RunStatus::Failed
+        | RunStatus::Stopped
+        | RunStatus::Completed => true,
+        RunStatus::Created
+        | RunStatus::Planning
+        | RunStatus::Paused
+        | RunStatus::Stopping
+        | RunStatus::Closing
+        | RunStatus::Closed => false,
+    };
+    if !legal {
+        return Err(Refusal::illegal(
+            format!("run {} is {}: it does not begin anew", run.id(), run.status),
+            run.status.word(),
+            allowed.to_vec(),
+        )
+        .hint(format!("legal now: {}", allowed.join(", "))));
+    }
+    let meant = |agent: &&Agent| workspaces.is_empty() || workspaces.contains(&agent.key.workspace);
+    let meant: Vec<&Agent> = agents.into_iter().filter(meant).filter(|agent| agent.launch > 0).collect();
+    if meant.is_empty() {
+        return Err(Refusal::illegal(
+            format!("no agent of run {} was ever started", run.id()),
+            run.status.word(),
+            allowed.to_vec(),
+        )
+        .hint(format!("metawsm resume --run-id {} carries the plan on", run.id())));
+    }
+    Ok(meant)
+}
+
+/// The next epoch: agents are started again, and what they said and asked before does not count for it (D4).
+pub(super) fn iterate(
+    scene: &Scene,
+    run: &Run,
+    workspaces: &[String],
+    words: &str,
+    dispatches: &[Dispatch],
+) -> Result<Vec<Draft>, Refusal> {
+    super::run::not_cleaned_up(scene, run)?;
+    let agents = begin_anew(run, scene.agents_of(run.id()), workspaces)?;
+    let reason = shortened(&format!("iterated: {words}"));
+    let mut drafts = dispatched(scene, run, dispatches)?;
+    if !run.status.at_work() {
+        let fact = Fact::RunTransitioned { from: run.status, to: RunStatus::Running, reason: reason.clone() };
+        drafts.push(Draft::new(run_subject(run.id()), fact));
+    }
+    for agent in agents {
+        drafts.extend(hold::release(agent, Some("its run begins anew")));
+        let fact = Fact::AgentRestarted {
+            launch: agent.launch + 1,
+            epoch: agent.epoch + 1,
+            reason: reason.clone(),
+            free: true,
+            server_lost: false,
+            cooldown_until: None,
+        };
+        drafts.push(Draft::new(agent_subject(&agent.key, &agent.spec.ticket), fact));
+        drafts.extend(ending(agent));
+    }
+    Ok(drafts)
+}
+
+/// What is queued of these remarks. Where none is, somebody else has dispatches the agents.
+fn dispatched(scene: &Scene, run: &Run, dispatches: &[Dispatch]) -> Result<Vec<Draft>, Refusal> {
+    let mut drafts = Vec::new();
+    for one in dispatches {
+        let key = |id: &String| (run.id().to_owned(), one.workspace.clone(), one.repo.clone(), id.clone());
+        let queued = |id: &&String| {
+            scene.feedback.get(&key(id)).is_some_and(|feedback| feedback.status == FeedbackStatus::Queued)
+        };
+        let items: Vec<String> = one.items.iter().filter(queued).cloned().collect();
+        for items in items.chunks(NAMES_PER_EVENT) {
+            let fact = Fact::ReviewDispatched { repo: one.repo.clone(), items: items.to_vec() };
+            drafts.push(Draft::new(subject(run, &one.workspace), fact));
+        }
+    }
+    if drafts.is_empty() && !dispatches.is_empty() {
+        let allowed = run.status.next_commands();
+        return Err(Refusal::illegal(
+            format!("the agents of run {} were told of this feedback already", run.id()),
+            run.status.word(),
+            allowed.to_vec(),
+        )
+        .hint("metawsm review sync looks whether there is more"));
+    }
+    Ok(drafts)
+}
+
+/// What reviewers said that is news.
+pub(super) fn synced(
+    scene: &Scene,
+    run: &Run,
+    (workspace, repo): (&str, &str),
+    number: u64,
+    heard: &[Heard],
+) -> Vec<Draft> {
+    let known = |id: &str| {
+        let key = (run.id().to_owned(), workspace.to_owned(), repo.to_owned(), id.to_owned());
+        scene.feedback.get(&key).map(|known| (known.status, known.remark.body.clone()))
+    };
+    let mut parts: Vec<Vec<Heard>> = Vec::new();
+    let mut size = usize::MAX;
+    for item in news(&known, number, heard) {
+        let more = serde_json::to_string(&item).map_or(0, |text| text.len());
+        // Some room is left for what stands around the remarks.
+        if size.saturating_add(more) > LARGEST_PAYLOAD / 2 {
+            parts.push(Vec::new());
+            size = 0;
+        }
+        size += more;
+        parts.last_mut().into_iter().for_each(|part| part.push(item.clone()));
+    }
+    let fact = |items| Fact::ReviewSynced { repo: repo.to_owned(), number, items };
+    parts.into_iter().map(|items| Draft::new(subject(run, workspace), fact(items))).collect()
+}
+
+fn subject(run: &Run, workspace: &str) -> Subject {
+    Subject {
+        run_id: Some(run.id().to_owned()),
+        ticket: run.workspace(workspace).map(|workspace| workspace.ticket.clone()),
+        workspace: Some(workspace.to_owned()),
+        ..Subject::default()
+    }
+}

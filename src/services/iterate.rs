@@ -1,0 +1,224 @@
+//! A run begins anew with feedback on what was done (original §4.6, spec 2.8): the feedback is written where its agents
+//! read it, and they are started again in their next epoch.
+//!
+//! Written first, ordered second: whoever is killed in between has lost nothing, and the same call again writes nothing
+//! twice.
+
+use std::path::{Path, PathBuf};
+
+use super::engine::{Caller, Engine};
+use super::error::EngineError;
+use super::git::{blob_of, blob_of_bytes};
+use super::{own_work, tickets};
+use crate::domain::agent::Agent;
+use crate::domain::command::{Command, RunWish};
+use crate::domain::decide::begin_anew;
+use crate::domain::event::{OwnFile, Worktree};
+use crate::domain::feedback::Dispatch;
+use crate::domain::run::Run;
+use crate::domain::scene::Workspace;
+use crate::store::{Order, Reader};
+
+/// The file of feedback in a workspace, beside the worktrees.
+pub const FILE: &str = "operator-feedback.md";
+/// Characters of the feedback that stand in reasons.
+const SHORT: usize = 120;
+
+/// Where feedback goes and who begins anew.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// The workspaces, with the places of their tickets' docs.
+    pub places: Vec<Place>,
+    /// The agents.
+    pub agents: Vec<Agent>,
+}
+
+/// Where feedback is written in one workspace.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The workspace.
+    pub workspace: Workspace,
+    /// Its ticket.
+    pub ticket: String,
+    /// The worktree with the ticket's docs, and their directory relative to it.
+    pub docs: Option<(Worktree, PathBuf)>,
+}
+
+impl Place {
+    fn file(&self) -> PathBuf {
+        Path::new(&self.workspace.path).join(FILE)
+    }
+
+    /// The file among the ticket's docs, relative to the worktree.
+    fn reference(dir: &Path) -> PathBuf {
+        dir.join("reference").join(tickets::FEEDBACK_REFERENCE)
+    }
+}
+
+impl Prepared {
+    /// What would be done, in words.
+    pub fn would(&self) -> Vec<String> {
+        let mut would = Vec::new();
+        for place in &self.places {
+            would.push(format!("write the feedback into {}", place.file().display()));
+            if let Some((tree, dir)) = &place.docs {
+                let whole = Path::new(&tree.path).join(Place::reference(dir));
+                would.push(format!("write the feedback into {}", whole.display()));
+            }
+        }
+        would.extend(self.agents.iter().map(|agent| {
+            let Agent { key, spec, launch, epoch, .. } = agent;
+            let (launch, epoch) = (launch + 1, epoch + 1);
+            format!("end session {} of agent {} and start launch {launch} in epoch {epoch}", spec.session, key.name)
+        }));
+        would
+    }
+}
+
+/// The workspaces of one ticket of a run; none: all.
+///
+/// # Errors
+/// When the run has no such ticket.
+pub fn workspaces_of(run: &Run, ticket: Option<&str>) -> Result<Vec<String>, EngineError> {
+    let Some(ticket) = ticket else { return Ok(Vec::new()) };
+    let of = run.spec.workspaces.iter().filter(|workspace| workspace.ticket == ticket);
+    let names: Vec<String> = of.map(|workspace| workspace.name.clone()).collect();
+    if names.is_empty() {
+        let tickets = run.spec.tickets.join(", ");
+        let what = format!("run {} has no ticket {ticket}", run.id());
+        return Err(EngineError::usage(what, format!("its tickets: {tickets}")));
+    }
+    Ok(names)
+}
+
+/// Looks where the feedback is to go, and whether the run may begin anew. Nothing is changed.
+///
+/// # Errors
+/// A refusal, or what the store says.
+pub fn prepare(reader: &Reader, run: &Run, workspaces: &[String]) -> Result<Prepared, EngineError> {
+    let agents = reader.agents(run.id())?;
+    let agents: Vec<Agent> = begin_anew(run, &agents, workspaces)?.into_iter().cloned().collect();
+    let seedings = reader.seedings(run.id())?;
+    let mut places = Vec::new();
+    for workspace in reader.workspaces(run.id())?.into_iter().filter(|workspace| !workspace.removed) {
+        if !agents.iter().any(|agent| agent.key.workspace == workspace.name) {
+            continue;
+        }
+        let Some(spec) = run.workspace(&workspace.name) else { continue };
+        if !Path::new(&workspace.path).is_dir() {
+            let what = format!("workspace {} is gone: {} is no directory", workspace.name, workspace.path);
+            return Err(EngineError::not_found(what, "metawsm doctor says what else is missing"));
+        }
+        let seeding = seedings.iter().find(|seeding| seeding.workspace == workspace.name);
+        let tree = |repo: &str| workspace.worktrees.iter().find(|tree| tree.repo == repo);
+        let docs = match seeding.and_then(|seeding| Some((tree(&seeding.repo)?, PathBuf::from(&seeding.dir)))) {
+            Some((tree, dir)) => Some((tree.clone(), dir)),
+            // Docs that nobody put there may be there nevertheless.
+            None => tree(&run.spec.doc_home_repo).and_then(|tree| {
+                let found = tickets::find(Path::new(&tree.path), &spec.ticket).ok().flatten()?;
+                Some((tree.clone(), found.relative))
+            }),
+        };
+        places.push(Place { ticket: spec.ticket.clone(), workspace, docs });
+    }
+    Ok(Prepared { places, agents })
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Default)]
+pub struct Begun {
+    /// The files that the feedback was written into.
+    pub files: Vec<String>,
+    /// What was tolerated.
+    pub warnings: Vec<String>,
+}
+
+/// Writes the feedback and orders the next epoch; the agents are started by whoever executes the run next. The caller
+/// holds the run's lease.
+///
+/// # Errors
+/// A refusal, what the store says, or that the feedback cannot be written; then nobody is started again.
+pub fn carry_out(
+    engine: &Engine,
+    caller: &Caller,
+    run_id: &str,
+    (feedback, dispatches): (&str, Vec<Dispatch>),
+    workspaces: &[String],
+) -> Result<Begun, EngineError> {
+    let (reader, run) = (engine.reader()?, engine.run(run_id)?);
+    let prepared = prepare(&reader, &run, workspaces)?;
+    let heading = engine.now().to_string();
+    let mark = mark(&run, &prepared.agents, feedback);
+    let mut begun = Begun::default();
+    for place in &prepared.places {
+        let dir = Path::new(&place.workspace.path);
+        tickets::append_feedback(dir, FILE, &heading, feedback, &mark)?;
+        begun.files.push(place.file().display().to_string());
+        let Some((tree, docs)) = &place.docs else { continue };
+        match into_docs(engine, &reader, &run, place, (tree, docs), (&heading, feedback, &mark)) {
+            Ok(file) => begun.files.push(file),
+            // The agents have it all the same.
+            Err(error) => begun.warnings.push(format!("not written into the docs of {}: {error}", place.ticket)),
+        }
+    }
+    let wish = RunWish::Iterate { workspaces: workspaces.to_vec(), words: short(feedback), dispatches };
+    engine.order_run(caller, run_id, wish)?;
+    Ok(begun)
+}
+
+/// The same feedback on the same epochs is one and the same.
+fn mark(run: &Run, agents: &[Agent], feedback: &str) -> String {
+    let epochs = agents.iter().map(|agent| format!("{}/{}:{}", agent.key.workspace, agent.key.name, agent.epoch));
+    let all = format!("{}\n{}\n{feedback}", run.id(), epochs.collect::<Vec<_>>().join("\n"));
+    format!("iterate:{}", blob_of_bytes(all.as_bytes()).get(..16).unwrap_or_default())
+}
+
+/// The first words, for reasons and events.
+fn short(feedback: &str) -> String {
+    let line = feedback.trim().lines().next().unwrap_or_default().trim();
+    let mut words: String = line.chars().filter(|c| !c.is_control()).take(SHORT).collect();
+    if words.len() < feedback.trim().len() {
+        words.push('…');
+    }
+    words
+}
+
+fn into_docs(
+    engine: &Engine,
+    reader: &Reader,
+    run: &Run,
+    place: &Place,
+    (tree, dir): (&Worktree, &Path),
+    (heading, feedback, mark): (&str, &str, &str),
+) -> Result<String, EngineError> {
+    let (top, path) = (Path::new(&tree.path), Place::reference(dir));
+    let whole = top.join(dir);
+    let inside = whole
+        .canonicalize()
+        .is_ok_and(|real| real.is_dir() && top.canonicalize().is_ok_and(|top| real.starts_with(top)));
+    if !inside {
+        let what = format!("{} is no directory of the worktree", whole.display());
+        return Err(EngineError::not_found(what, "put the ticket's directory back where it was"));
+    }
+    tickets::append_reference_feedback(&whole, heading, feedback, mark)?;
+    let key = format!("docs-{mark}-{}", place.workspace.name);
+    if !reader.has_event(&key)? {
+        let ours = own_work::holds_only_entries(&engine.git, reader, &place.workspace, tree, &path)?;
+        let file = top.join(&path);
+        let blob = || blob_of(&file).map_err(EngineError::io(format!("read {}", file.display())));
+        let file = ours.then(blob).transpose()?.map(|blob| OwnFile { path: path.display().to_string(), blob });
+        let wish = RunWish::DocsSynced {
+            workspace: place.workspace.name.clone(),
+            ticket: place.ticket.clone(),
+            repo: tree.repo.clone(),
+            dir: dir.display().to_string(),
+            file,
+            thread_id: String::new(),
+            event_id: mark.to_owned(),
+        };
+        let caller = Caller::system("docs");
+        let command = Command::Run { run_id: run.id().to_owned(), wish };
+        engine.ledger.execute(&Order { key: Some(&key), ..Order::new(&command, &caller.actor) })?;
+    }
+    Ok(top.join(path).display().to_string())
+}
