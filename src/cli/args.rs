@@ -133,6 +133,9 @@ pub enum Command {
     /// Begin anew with feedback on what was done: the next epoch of the run's agents
     #[command(after_help = "Example: metawsm iterate --ticket ACME-12 --feedback 'The table lacks an index'")]
     Iterate(IterateArgs),
+    /// What reviewers say to the run's pull requests
+    #[command(subcommand)]
+    Review(ReviewCommand),
     /// Merge a run's branches into their bases: all or nothing
     #[command(after_help = "Example: metawsm merge --ticket ACME-12 --dry-run")]
     Merge(MergeArgs),

@@ -125,41 +125,35 @@ fn accept(session: &Session, id: &str) -> Result<Reply, Failure> {
     let engine = session.engine()?;
     let (done, brought) = operator::accept(&engine, &session.caller(), id)?;
     let run_id = done.run_id.clone().unwrap_or_default();
-    let carried = match done.intent {
-        Intent::AutoRestart => Some(carry_out(session, &engine, &run_id, "accept")),
-        Intent::EscalateGuidance
-        | Intent::EscalateInput
-        | Intent::EscalateBlocked
-        | Intent::AutoStopStale
-        | Intent::EscalateSla
-        | Intent::EscalateFailed
-        // Done when it is accepted.
-        | Intent::CommitReady
-        | Intent::PrReady
-        | Intent::ResetRestarts => None,
+    // Commits and pull requests are done when they are accepted; agents are to be started yet.
+    let starts = matches!(done.intent, Intent::AutoRestart | Intent::ReviewFeedbackReady);
+    let mut reply = match starts.then(|| carry_out(session, &engine, &run_id, "accept")) {
+        None => settled(session, &done, None)?,
+        Some(Ok(reply)) => settled(session, &done, Some(reply))?,
+        // The supervisor was quicker and starts it already.
+        Some(Err(failure)) if failure.status == super::exit::BUSY => settled(session, &done, None)?,
+        Some(Err(failure)) => return Err(failure),
     };
     if done.intent.hands_on_work() {
-        let mut reply = settled(session, &done, None)?;
-        brought.iter().for_each(|one| reply.text.push_str(&format!("  {}\n", one_line(&one.words()))));
-        let (mut commits, mut requests) = (Vec::new(), Vec::new());
-        for one in &brought {
-            match one {
-                operator::Done::Commit(made) => commits.push(json!(made)),
-                operator::Done::Request(request) => requests.push(json!(request)),
-            }
-        }
-        if let Some(fields) = reply.json.as_object_mut() {
-            fields.insert("commits".to_owned(), json!(commits));
-            fields.insert("pull_requests".to_owned(), json!(requests));
-        }
-        return Ok(reply);
+        tell(&mut reply, &brought);
     }
-    match carried {
-        None => settled(session, &done, None),
-        Some(Ok(reply)) => settled(session, &done, Some(reply)),
-        // The supervisor was quicker and starts it already.
-        Some(Err(failure)) if failure.status == super::exit::BUSY => settled(session, &done, None),
-        Some(Err(failure)) => Err(failure),
+    Ok(reply)
+}
+
+/// Adds what an accepted suggestion brought about.
+fn tell(reply: &mut Reply, brought: &[operator::Done]) {
+    let (mut commits, mut requests) = (Vec::new(), Vec::new());
+    for one in brought {
+        reply.text.push_str(&format!("  {}\n", one_line(&one.words())));
+        match one {
+            operator::Done::Commit(made) => commits.push(json!(made)),
+            operator::Done::Request(request) => requests.push(json!(request)),
+            operator::Done::Dispatch(_, begun) => super::iterate::tell(reply, begun),
+        }
+    }
+    if let Some(fields) = reply.json.as_object_mut() {
+        fields.insert("commits".to_owned(), json!(commits));
+        fields.insert("pull_requests".to_owned(), json!(requests));
     }
 }
 

@@ -13,7 +13,7 @@ use super::session::Session;
 use super::start::carry_out;
 use super::wrong;
 use crate::domain::thread::LONGEST_BODY;
-use crate::services::iterate::{self, Begun};
+use crate::services::iterate::{self, Begun, Words};
 
 /// How long the command waits for another one on the same run that is about to end.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -35,7 +35,8 @@ pub fn run(session: &Session, args: &IterateArgs) -> Result<Reply, Failure> {
     let engine = session.engine()?;
     let caller = session.caller();
     let lease = engine.lease_run_within(run.id(), "iterate", &caller, PATIENCE)?;
-    let begun = iterate::carry_out(&engine, &caller, run.id(), (&feedback, Vec::new()), &workspaces)?;
+    let words = Words::same(&run, &workspaces, &feedback);
+    let begun = iterate::carry_out(&engine, &caller, run.id(), &words, Vec::new())?;
     drop(lease);
     let mut reply = carry_out(session, &engine, run.id(), "iterate")?;
     tell(&mut reply, &begun);

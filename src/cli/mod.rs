@@ -31,6 +31,7 @@ mod policy;
 mod print;
 mod reply;
 mod report;
+mod review;
 mod select;
 mod send;
 mod session;
@@ -145,6 +146,7 @@ fn one_shot(session: &Session, command: Command) -> Result<Reply, Failure> {
         Command::Commit(args) => work::commit(session, &args),
         Command::Pr(args) => work::pr(session, &args),
         Command::Iterate(args) => iterate::run(session, &args),
+        Command::Review(args::ReviewCommand::Sync(args)) => review::sync(session, &args),
         Command::Merge(args) => lifecycle::merge(session, &args),
         Command::Cleanup(args) => lifecycle::cleanup(session, &args),
         Command::Logs(args) => logs::run(session, &args),

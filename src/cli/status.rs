@@ -10,6 +10,7 @@ use super::print::{Style, Table, one_line};
 use super::reply::Reply;
 use super::select;
 use super::session::Session;
+use crate::domain::feedback::FeedbackStatus;
 
 pub fn run(session: &Session, selector: &Selector) -> Result<Reply, Failure> {
     let (home, reader) = session.reader()?;
@@ -63,8 +64,25 @@ fn picture(status: &Value, style: &Style) -> String {
             out.push_str(&format!("  not committed in {}: {files}\n", word(&diff["repo"])));
         }
     }
+    for request in array(&status["pull_requests"]) {
+        let (repo, state, url) = (word(&request["repo"]), word(&request["state"]), word(&request["url"]));
+        out.push_str(&format!("  pull request #{} of {repo} ({state}): {url}\n", request["number"]));
+    }
+    out.push_str(&feedback(array(&status["review_feedback"])));
     out.push_str(&supervised(&status["supervisor"], style));
     out
+}
+
+/// How much reviewers said, by where it stands.
+fn feedback(items: &[Value]) -> String {
+    let count = |status: &FeedbackStatus| items.iter().filter(|item| item["status"] == status.word()).count();
+    let counts: Vec<String> = FeedbackStatus::ALL
+        .iter()
+        .map(|status| (count(status), status.word()))
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| format!("{count} {word}"))
+        .collect();
+    if counts.is_empty() { String::new() } else { format!("  review feedback: {}\n", counts.join(", ")) }
 }
 
 fn array(value: &Value) -> &[Value] {

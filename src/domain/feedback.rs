@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::time::Moment;
 
+/// Reasons begin with it where a run began anew with feedback.
+pub const ITERATED: &str = "iterated: ";
+
 /// Where something was said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

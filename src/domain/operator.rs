@@ -26,7 +26,7 @@ mod work;
 pub use keys::{Limited, limits, runner_target};
 pub use rules::evaluate;
 pub use waits::{calls, in_time};
-pub use work::{RepoSeen, cause_word, failed, repo_of, repo_target, stands as work_stands, work};
+pub use work::{Queued, RepoSeen, cause_word, failed, repo_of, repo_target, stands as work_stands, work};
 
 /// What a rule wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -50,13 +50,15 @@ pub enum Intent {
     CommitReady,
     /// Hand on in a pull request what a completed run has committed.
     PrReady,
+    /// Have the agents begin anew with what reviewers said.
+    ReviewFeedbackReady,
     /// Forget the restarts of an agent that has been well for long; no rule of the table, but done like one.
     ResetRestarts,
 }
 
 impl Intent {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::EscalateGuidance,
         Self::EscalateInput,
         Self::AutoRestart,
@@ -66,6 +68,7 @@ impl Intent {
         Self::EscalateFailed,
         Self::CommitReady,
         Self::PrReady,
+        Self::ReviewFeedbackReady,
         Self::ResetRestarts,
     ];
 
@@ -81,6 +84,7 @@ impl Intent {
             Self::EscalateFailed => "escalate_failed",
             Self::CommitReady => "commit_ready",
             Self::PrReady => "pr_ready",
+            Self::ReviewFeedbackReady => "review_feedback_ready",
             Self::ResetRestarts => "reset_restarts",
         }
     }
@@ -98,6 +102,7 @@ impl Intent {
             Self::EscalateFailed => 7,
             Self::CommitReady => 8,
             Self::PrReady => 9,
+            Self::ReviewFeedbackReady => 10,
         }
     }
 
@@ -109,13 +114,18 @@ impl Intent {
             | Self::EscalateBlocked
             | Self::EscalateSla
             | Self::EscalateFailed => true,
-            Self::AutoRestart | Self::AutoStopStale | Self::CommitReady | Self::PrReady | Self::ResetRestarts => false,
+            Self::AutoRestart
+            | Self::AutoStopStale
+            | Self::CommitReady
+            | Self::PrReady
+            | Self::ReviewFeedbackReady
+            | Self::ResetRestarts => false,
         }
     }
 
     /// Whether it is about the work in a repository of a completed run.
     pub const fn hands_on_work(self) -> bool {
-        matches!(self, Self::CommitReady | Self::PrReady)
+        matches!(self, Self::CommitReady | Self::PrReady | Self::ReviewFeedbackReady)
     }
 }
 

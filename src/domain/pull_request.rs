@@ -19,7 +19,6 @@ pub enum PullRequestState {
 
 impl PullRequestState {
     /// Whether it may still be reviewed.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
     pub const fn is_open(&self) -> bool {
         matches!(self, Self::Open)
     }
@@ -69,6 +68,17 @@ pub struct PullRequest {
 }
 
 impl PullRequest {
+    /// The host it is on, and its repository's full name there; nothing where its address is no such thing.
+    pub fn place(&self) -> Option<(&str, &str)> {
+        let rest = self.url.split_once("://").map_or(self.url.as_str(), |(_, rest)| rest);
+        let (host, path) = rest.split_once('/')?;
+        let (full, number) = path.split_once("/pull/")?;
+        let letter = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+        let plain = |part: &str| part.bytes().any(|b| b != b'.') && part.bytes().all(letter);
+        let names = full.split_once('/').is_some_and(|(owner, name)| plain(owner) && plain(name));
+        (names && plain(host) && number.starts_with(|c: char| c.is_ascii_digit())).then_some((host, full))
+    }
+
     /// In words.
     pub fn words(&self) -> String {
         format!("{}: pull request #{} {}", self.repo, self.number, self.url)
@@ -96,6 +106,28 @@ pub fn branch_of(template: &str, ticket: &str, repo: &str, run: &str) -> String 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn its_place_is_told_by_its_address_and_by_nothing_else() {
+        let of = |url: &str| {
+            let fields = serde_json::json!({
+                "run_id": "r", "ticket": null, "workspace": "w", "repo": "shop", "number": 1, "url": url, "branch": "b",
+                "base": "main", "head": "0", "title": "t", "draft": false, "opened_at": "2026-11-21T08:00:00.000Z",
+                "updated_at": "2026-11-21T08:00:00.000Z",
+            });
+            let request: PullRequest = serde_json::from_value(fields).unwrap();
+            assert_eq!(request.state, PullRequestState::Open, "what was written before states were known");
+            request.place().map(|(host, full)| (host.to_owned(), full.to_owned()))
+        };
+        let place = |host: &str, full: &str| Some((host.to_owned(), full.to_owned()));
+        assert_eq!(of("https://github.com/acme/shop/pull/41"), place("github.com", "acme/shop"));
+        assert_eq!(of("https://git.acme.example/a.b/c_d-e/pull/7"), place("git.acme.example", "a.b/c_d-e"));
+        for bad in
+            ["", "x", "https://github.com/acme/pull/1", "https://github.com/a/b/pull/x", "https://h/a/../pull/1?"]
+        {
+            assert_eq!(of(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn a_branch_is_made_of_the_template_and_git_takes_it() {

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::error::EngineError;
 use super::process::exec::{Exec, ExecError, Output};
@@ -102,7 +103,30 @@ impl Gh<'_> {
         self.call(&args).map(drop)
     }
 
+    /// Asks GitHub's API for what stands at a path, all pages of it.
+    ///
+    /// # Errors
+    /// What `gh` says, or that it does not answer with JSON.
+    pub fn api(&self, host: &str, path: &str, all: bool) -> Result<Vec<Value>, EngineError> {
+        let mut args = vec!["api", path];
+        if all {
+            args.push("--paginate");
+        }
+        if host != "github.com" {
+            args.extend(["--hostname", host]);
+        }
+        // What is asked for is wanted whole.
+        let out = self.call_keeping(&args, None)?;
+        pages(&out).map_err(|error| {
+            EngineError::outside(format!("gh answered in a form that is not understood: {error}"), "update gh")
+        })
+    }
+
     fn call(&self, args: &[&str]) -> Result<String, EngineError> {
+        self.call_keeping(args, Some(KEPT))
+    }
+
+    fn call_keeping(&self, args: &[&str], tail: Option<usize>) -> Result<String, EngineError> {
         let mut exec = Exec::new("gh")
             .args(args.iter().copied())
             .cwd(self.dir)
@@ -112,8 +136,10 @@ impl Gh<'_> {
             .env("GH_NO_UPDATE_NOTIFIER", "1")
             .env("NO_COLOR", "1")
             .env("GH_PAGER", "cat")
-            .keep_tail(KEPT)
             .timeout(LIMIT);
+        if let Some(bytes) = tail {
+            exec = exec.keep_tail(bytes);
+        }
         if let Some(flag) = self.cancel {
             exec = exec.cancel(flag);
         }
@@ -128,6 +154,18 @@ impl Gh<'_> {
             Err(error) => Err(EngineError::outside(error.to_string(), "gh auth status says whether GitHub is reached")),
         }
     }
+}
+
+/// The values of all pages: each is a list, and several follow each other without anything between them (D19).
+fn pages(text: &str) -> Result<Vec<Value>, serde_json::Error> {
+    let mut all = Vec::new();
+    for page in serde_json::Deserializer::from_str(text).into_iter::<Value>() {
+        match page? {
+            Value::Array(items) => all.extend(items),
+            one => all.push(one),
+        }
+    }
+    Ok(all)
 }
 
 fn failed(args: &[&str], output: &Output) -> EngineError {
@@ -157,6 +195,13 @@ pub fn is_on(path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn d19_pages_that_follow_each_other_are_one_list() {
+        let all = pages("[1,2][3]\n[]\n{\"id\":4}").unwrap();
+        assert_eq!(Value::from(all).to_string(), r#"[1,2,3,{"id":4}]"#);
+        assert!(pages("[1,2").is_err() && pages("no").is_err() && pages("").unwrap().is_empty());
+    }
 
     #[test]
     fn the_address_is_found_in_what_gh_says() {

@@ -124,6 +124,24 @@ pub fn prepare(reader: &Reader, run: &Run, workspaces: &[String]) -> Result<Prep
     Ok(Prepared { places, agents })
 }
 
+/// The feedback.
+#[derive(Debug, Clone)]
+pub struct Words {
+    /// In a line, for reasons and events.
+    pub short: String,
+    /// In full, by workspace: its agents begin anew.
+    pub texts: Vec<(String, String)>,
+}
+
+impl Words {
+    /// The same words for several workspaces; for all of the run's where none is named.
+    pub fn same(run: &Run, workspaces: &[String], feedback: &str) -> Self {
+        let all = run.spec.workspaces.iter().map(|workspace| workspace.name.clone());
+        let meant = all.filter(|name| workspaces.is_empty() || workspaces.contains(name));
+        Self { short: short(feedback), texts: meant.map(|name| (name, feedback.to_owned())).collect() }
+    }
+}
+
 /// What came of it.
 #[derive(Debug, Clone, Default)]
 pub struct Begun {
@@ -142,15 +160,18 @@ pub fn carry_out(
     engine: &Engine,
     caller: &Caller,
     run_id: &str,
-    (feedback, dispatches): (&str, Vec<Dispatch>),
-    workspaces: &[String],
+    words: &Words,
+    dispatches: Vec<Dispatch>,
 ) -> Result<Begun, EngineError> {
     let (reader, run) = (engine.reader()?, engine.run(run_id)?);
-    let prepared = prepare(&reader, &run, workspaces)?;
+    let workspaces: Vec<String> = words.texts.iter().map(|(workspace, _)| workspace.clone()).collect();
+    let prepared = prepare(&reader, &run, &workspaces)?;
     let heading = engine.now().to_string();
-    let mark = mark(&run, &prepared.agents, feedback);
     let mut begun = Begun::default();
     for place in &prepared.places {
+        let text = words.texts.iter().find(|(workspace, _)| *workspace == place.workspace.name);
+        let Some((_, feedback)) = text else { continue };
+        let mark = mark(&run, &prepared.agents, feedback);
         let dir = Path::new(&place.workspace.path);
         tickets::append_feedback(dir, FILE, &heading, feedback, &mark)?;
         begun.files.push(place.file().display().to_string());
@@ -161,7 +182,7 @@ pub fn carry_out(
             Err(error) => begun.warnings.push(format!("not written into the docs of {}: {error}", place.ticket)),
         }
     }
-    let wish = RunWish::Iterate { workspaces: workspaces.to_vec(), words: short(feedback), dispatches };
+    let wish = RunWish::Iterate { workspaces, words: words.short.clone(), dispatches };
     engine.order_run(caller, run_id, wish)?;
     Ok(begun)
 }

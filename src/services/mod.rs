@@ -39,6 +39,8 @@ pub mod progress;
 pub mod pull_requests;
 pub mod report;
 pub mod report_words;
+pub mod review_watch;
+pub mod reviews;
 pub mod server_watch;
 pub mod skills;
 pub mod snapshot;

@@ -24,10 +24,12 @@ use crate::domain::time::Moment;
 use crate::store::{Reader, StoreError};
 
 mod busy;
+mod deeds;
 mod sight;
 mod work;
 
-pub use work::{Committer, Done, Hands, conclude_work, handed_on};
+pub use deeds::Done;
+pub use work::{Committer, Hands, conclude_work, handed_on};
 
 use busy::InTheWay;
 

@@ -22,6 +22,7 @@ use super::policy_watch::PolicyWatch;
 use super::process::default_ends;
 use super::process::lease::{Lease, LeaseError};
 use super::progress::Progress;
+use super::review_watch::ReviewWatch;
 use super::server_watch::ServerWatch;
 use super::tmux::Panes;
 use super::worktrees::Worktrees;
@@ -78,6 +79,7 @@ pub struct Supervisor {
     carrier: Carrier,
     progress: Progress,
     worktrees: Worktrees,
+    reviews: ReviewWatch,
     clock: Pendulum,
     /// When each session last printed something.
     printed: Steady<String>,
@@ -153,6 +155,7 @@ impl Supervisor {
             standing: Standing::default(),
             progress: Progress::default(),
             worktrees: Worktrees::default(),
+            reviews: ReviewWatch::default(),
             clock: Pendulum::default(),
             printed: Steady::default(),
             noted: BTreeMap::new(),
@@ -232,6 +235,7 @@ impl Supervisor {
         self.progress.looked(&self.engine);
         let runs = standing.runs.values().map(|open| (&open.run, open.workspaces.as_slice()));
         self.worktrees.look(runs, self.operator.look_every(), &self.engine, now);
+        self.reviews.look(standing.runs.values().map(|open| &open.run), &self.engine, &self.ending);
         // Before the rules: what went with the server is back a moment after they looked.
         self.server.reckon(&self.engine, &self.caller, self.eye.orphans)?;
         if now.since(self.vitals_at) >= VITALS_EVERY {

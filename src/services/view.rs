@@ -317,6 +317,7 @@ impl<'a> View<'a> {
             "docs": self.docs(run)?,
             "diffs": self.diffs(git, run)?,
             "pull_requests": self.reader.pull_requests(run.id())?,
+            "review_feedback": self.reader.feedback(run.id())?,
             "operator": { "mode": policy.operator.llm.mode },
             "supervisor": self.supervisor(),
         }))

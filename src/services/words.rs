@@ -6,6 +6,7 @@ use crate::domain::agent::AgentStatus;
 use crate::domain::delivery::{Delivery, DeliveryState};
 use crate::domain::escalation::Suggestion;
 use crate::domain::event::{Event, Fact};
+use crate::domain::feedback::ITERATED;
 use crate::domain::operator::{Action, Decision, Intent, RUN_TARGET, repo_of};
 use crate::domain::outbox::{CALL_NOTED, DOCS_SYNC, NOTIFY};
 use crate::domain::plan::StepStatus;
@@ -203,6 +204,7 @@ fn aim(intent: Intent, agent: &str) -> String {
         Intent::EscalateFailed => "call a human to the failed run".to_owned(),
         Intent::CommitReady => format!("commit {agent}"),
         Intent::PrReady => format!("hand on {agent} in a pull request"),
+        Intent::ReviewFeedbackReady => format!("begin anew with what reviewers said to {agent}"),
         Intent::ResetRestarts => format!("forget the restarts of {agent}"),
     }
 }
@@ -214,6 +216,7 @@ fn done(intent: Intent, agent: &str) -> String {
         Intent::AutoStopStale => "stopped the run".to_owned(),
         Intent::CommitReady => format!("set about committing {agent}"),
         Intent::PrReady => format!("set about a pull request for {agent}"),
+        Intent::ReviewFeedbackReady => format!("told the agents what reviewers said to {agent}"),
         Intent::ResetRestarts => format!("forgot the restarts of {agent}"),
         Intent::EscalateGuidance
         | Intent::EscalateInput
@@ -233,6 +236,10 @@ fn run(from: RunStatus, to: RunStatus, reason: &str) -> String {
         (_, RunStatus::Planning) => "the run was being planned".to_owned(),
         (RunStatus::Created | RunStatus::Planning, RunStatus::Running) => "the run began".to_owned(),
         (RunStatus::AwaitingGuidance, RunStatus::Running) => because("the run went on", reason),
+        (_, RunStatus::Running) if reason.starts_with(ITERATED) => {
+            because("the run began anew", reason.strip_prefix(ITERATED).unwrap_or_default())
+        }
+        (RunStatus::Completed, RunStatus::Running) => because("the run went on", reason),
         (_, RunStatus::Running) => "the run was resumed".to_owned(),
         (_, RunStatus::AwaitingGuidance) => "the run waited for an answer".to_owned(),
         (_, RunStatus::Paused) => because("the run was paused", reason),

@@ -13,9 +13,9 @@ use super::error::EngineError;
 use super::gates::{source_of, unmerged};
 use super::git::Git;
 use super::supervisor::Jump;
-use super::{gh, own_work};
+use super::{gh, own_work, reviews};
 use crate::domain::event::Worktree;
-use crate::domain::operator::{Ahead, RepoSeen, repo_target};
+use crate::domain::operator::{Ahead, Queued, RepoSeen, repo_target};
 use crate::domain::policy::Policy;
 use crate::domain::run::{Run, RunStatus};
 use crate::domain::scene::Workspace;
@@ -166,13 +166,25 @@ fn ahead(
     Ok(Some(Ahead { commits, head: git.tip_of(repo, &tree.branch)?, request }))
 }
 
+/// So many remarks are named where all are counted.
+const NAMED: usize = 3;
+
+/// What reviewers said to a repository's pull request that no agent was told of.
+fn queued(reader: &Reader, workspace: &Workspace, tree: &Worktree) -> Result<Option<Queued>, EngineError> {
+    let mut items = reviews::queued(reader, &workspace.run_id, std::slice::from_ref(&workspace.name))?;
+    items.retain(|item| item.repo == tree.repo);
+    let Some(newest) = items.iter().map(|item| item.since).max() else { return Ok(None) };
+    let first = items.iter().take(NAMED).map(|item| format!("{} on {}", item.remark.author, item.remark.place()));
+    Ok(Some(Queued { count: items.len(), first: first.collect(), print: format!("{} until {newest}", items.len()) }))
+}
+
 /// What the repositories of a workspace hold now, those left out that nothing may be committed in. Whether something is
 /// ahead is looked at only where a pull request `can` be made of it. One that is broken keeps no other from being seen.
 pub fn see(git: &Git, reader: &Reader, (policy, can): (&Policy, bool), run: &Run, workspace: &Workspace) -> Sight {
     let allowed = workspace.worktrees.iter().filter(|tree| is_allowed(policy, &tree.repo));
     let mut sight = Sight::default();
     for tree in allowed.filter(|tree| Path::new(&tree.path).is_dir()) {
-        match see_one(git, reader, can, run, (workspace, tree)) {
+        match see_one(git, reader, (policy, can), run, (workspace, tree)) {
             Ok(repo) => sight.repos.push(repo),
             Err(error) => sight.troubles.push(format!("{}: {error}", tree.repo)),
         }
@@ -183,7 +195,7 @@ pub fn see(git: &Git, reader: &Reader, (policy, can): (&Policy, bool), run: &Run
 fn see_one(
     git: &Git,
     reader: &Reader,
-    can: bool,
+    (policy, can): (&Policy, bool),
     run: &Run,
     (workspace, tree): (&Workspace, &Worktree),
 ) -> Result<RepoSeen, EngineError> {
@@ -194,6 +206,7 @@ fn see_one(
         repo: tree.repo.clone(),
         dirt: dirt(tree, &changes.others),
         ahead: if can { ahead(git, reader, run, (workspace, tree))? } else { None },
+        queued: if reviews::wanted(policy) { queued(reader, workspace, tree)? } else { None },
         last: last.map(|last| last.decision),
     })
 }

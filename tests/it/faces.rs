@@ -145,7 +145,7 @@ fn the_json_shapes_are_those_of_the_page() {
     let run = world.run(&[]);
     world.until_run(&run, "completed");
     let status = world.ask(&["status", "--run-id", &run]);
-    insta::assert_snapshot!(keys(&status), @"run steps agents threads escalations suggestions gates docs diffs pull_requests operator supervisor");
+    insta::assert_snapshot!(keys(&status), @"run steps agents threads escalations suggestions gates docs diffs pull_requests review_feedback operator supervisor");
     insta::assert_snapshot!(keys(&status["run"]), @"run_id status mode tickets repos doc_home_repo base_branch strategy dry_run created_at updated_at reason counts next brief workspaces paths");
     insta::assert_snapshot!(keys(&status["run"]["counts"]), @"agents healthy unhealthy done guidance escalations");
     insta::assert_snapshot!(keys(&status["steps"][0]), @"index name kind status attempts error started_at finished_at ticket workspace agent argv paths run_id");

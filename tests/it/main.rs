@@ -74,6 +74,7 @@ mod process;
 mod processes;
 mod pull_requests;
 mod report;
+mod reviews;
 mod screens;
 mod server_lost;
 mod signals;

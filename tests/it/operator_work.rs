@@ -7,9 +7,9 @@ use metawsm::domain::command::{Command, RunWish, SuggestionWish};
 use metawsm::domain::escalation::{EscalationState, Kind, SuggestionState};
 use metawsm::domain::event::{Event, Fact, Worktree};
 use metawsm::domain::operator::{
-    Action, Ahead, Conclusion, Dirt, Intent, Measure, RepoSeen, failed, repo_of, work, work_stands,
+    Action, Ahead, Conclusion, Dirt, Intent, Measure, Queued, RepoSeen, failed, repo_of, work, work_stands,
 };
-use metawsm::domain::policy::{OperatorMode, RuleMode};
+use metawsm::domain::policy::{GitPrPolicy, OperatorMode, Policy, ReviewMode, RuleMode};
 use metawsm::domain::run::RunStatus;
 use metawsm::domain::scene::LastDecision;
 use metawsm::domain::signal::SignalType;
@@ -22,7 +22,7 @@ use crate::world::{PATIENCE, World, wait_for};
 
 fn dirty(print: &str) -> RepoSeen {
     let dirt = Dirt { print: print.into(), files: 3, first: vec!["a".into(), "b c".into()] };
-    RepoSeen { workspace: "ws".into(), repo: "repo".into(), dirt: Some(dirt), ahead: None, last: None }
+    RepoSeen { workspace: "ws".into(), repo: "repo".into(), dirt: Some(dirt), ahead: None, queued: None, last: None }
 }
 
 fn by_rule(mode: OperatorMode, rule: Option<RuleMode>) -> Measure {
@@ -52,7 +52,19 @@ fn completed() -> Stage {
 }
 
 fn conclude(stage: &Stage, seen: &RepoSeen, git: OperatorMode, measure: &Measure) -> Option<Conclusion> {
-    work(stage.scene.runs.get(RUN).unwrap(), std::slice::from_ref(seen), git, measure, stage.now()).pop()
+    conclude_by(stage, seen, &git_pr(git, ReviewMode::Assist), measure)
+}
+
+fn conclude_by(stage: &Stage, seen: &RepoSeen, policy: &GitPrPolicy, measure: &Measure) -> Option<Conclusion> {
+    work(stage.scene.runs.get(RUN).unwrap(), std::slice::from_ref(seen), policy, measure, stage.now()).pop()
+}
+
+/// How far rules may go with commits, and with reviews.
+fn git_pr(mode: OperatorMode, reviews: ReviewMode) -> GitPrPolicy {
+    let mut policy = Policy::default().git_pr;
+    policy.mode = mode;
+    policy.review_feedback.mode = reviews;
+    policy
 }
 
 #[test]
@@ -118,6 +130,39 @@ fn rule_9_comes_after_rule_8_and_is_about_what_no_pull_request_holds() {
 }
 
 #[test]
+fn rule_10_comes_last_and_goes_by_the_mode_of_reviews() {
+    use OperatorMode::{Assist, Auto, Off};
+    use RuleMode::{Act, Never, Suggest};
+    let stage = completed();
+    let queued = Queued { count: 3, first: vec!["ada on a.rs:7".into(), "bo as a whole".into()], print: "3 x".into() };
+    let seen = RepoSeen { dirt: None, queued: Some(queued), ..dirty("1") };
+    for (rule, git, reviews, expected) in [
+        (None, Auto, ReviewMode::Auto, Some(Action::Suggest)),
+        (Some(Act), Auto, ReviewMode::Assist, Some(Action::Suggest)),
+        (Some(Act), Assist, ReviewMode::Auto, Some(Action::Act)),
+        (Some(Act), Off, ReviewMode::Auto, None),
+        (Some(Suggest), Auto, ReviewMode::Auto, Some(Action::Suggest)),
+        (Some(Never), Auto, ReviewMode::Auto, None),
+    ] {
+        let rules = rule.map(|rule| ("review_feedback_ready".to_owned(), rule)).into_iter().collect();
+        let measure = Measure { rules, ..measure(Off) };
+        let found = conclude_by(&stage, &seen, &git_pr(git, reviews), &measure);
+        assert_eq!(found.as_ref().map(|found| found.decision.action), expected, "{rule:?} {git:?} {reviews:?}");
+        let Some(Conclusion { decision, call, .. }) = found else { continue };
+        assert_eq!((decision.rule, decision.cause.as_str(), call), (10, "feedback 3 x", None));
+        let expected =
+            "reviewers made 3 remarks on repo that no agent was told of: ada on a.rs:7, bo as a whole and 1 more";
+        assert_eq!(decision.reason, expected);
+    }
+    let auto = git_pr(Auto, ReviewMode::Auto);
+    let ahead = Some(Ahead { commits: 2, head: "abc".into(), request: None });
+    let rule = |seen: &RepoSeen| conclude_by(&stage, seen, &auto, &measure(Off)).map(|found| found.decision.rule);
+    assert_eq!(rule(&RepoSeen { ahead: ahead.clone(), ..seen.clone() }), Some(9));
+    assert_eq!(rule(&RepoSeen { ahead, dirt: dirty("1").dirt, ..seen.clone() }), Some(8));
+    assert_eq!(rule(&RepoSeen { queued: None, ..seen }), None);
+}
+
+#[test]
 fn d24_only_completed_runs_are_looked_into_and_failed_ones_are_called_to() {
     let mut stage = completed();
     for status in RunStatus::ALL {
@@ -141,7 +186,12 @@ fn what_was_tried_in_vain_calls_once_and_is_tried_again_after_another_change_or_
     assert_eq!(conclude(&stage, &other, OperatorMode::Auto, &act).unwrap().decision.action, Action::Act);
     let due = vain.decision.due_at.unwrap();
     let run = stage.scene.runs.get(RUN).unwrap();
-    let at = |now| work(run, std::slice::from_ref(&seen), OperatorMode::Auto, &act, now).remove(0).decision.action;
+    let at = |now| {
+        work(run, std::slice::from_ref(&seen), &git_pr(OperatorMode::Auto, ReviewMode::Assist), &act, now)
+            .remove(0)
+            .decision
+            .action
+    };
     assert_eq!((at(due.minus(Duration::from_secs(1))), at(due)), (Action::Escalate, Action::Act));
     // Whoever offers only has nothing to do with that.
     let offers = conclude(&stage, &seen, OperatorMode::Assist, &act).unwrap();

@@ -58,7 +58,7 @@ fn key_of(run: u8, which: u8) -> AgentKey {
 /// One of a few remarks, which changes its words now and then.
 fn heard(id: u64, op: &Op) -> Heard {
     let remark = Remark {
-        source: if id % 2 == 0 { Source::PrReview } else { Source::PrReviewComment },
+        source: if id.is_multiple_of(2) { Source::PrReview } else { Source::PrReviewComment },
         source_id: id,
         author: "ada".into(),
         body: format!("words {}", op.actor % 3),

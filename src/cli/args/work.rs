@@ -1,6 +1,6 @@
 //! Arguments of the commands on a run's work.
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use super::Selector;
 
@@ -54,6 +54,31 @@ pub struct IterateArgs {
     #[arg(long, value_name = "TEXT|-", allow_hyphen_values = true)]
     pub feedback: String,
     /// Show what would be written and who would be started again
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Words of `review`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum ReviewCommand {
+    /// Fetch what reviewers said to the open pull requests (by gh), and have the agents begin anew with it if that is said
+    #[command(after_help = "Example: metawsm review sync --ticket ACME-12 --dispatch")]
+    Sync(ReviewSyncArgs),
+}
+
+/// Options of `review sync`.
+#[derive(Debug, Clone, Args)]
+pub struct ReviewSyncArgs {
+    /// Which run; with both, only what belongs to the ticket.
+    #[command(flatten)]
+    pub selector: Selector,
+    /// Take so many new remarks at most; 0: as many as the policy says
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub max_items: u32,
+    /// Start the agents again with all that is queued
+    #[arg(long)]
+    pub dispatch: bool,
+    /// Fetch and show what is new; nothing is kept, nobody is started
     #[arg(long)]
     pub dry_run: bool,
 }

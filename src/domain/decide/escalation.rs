@@ -228,6 +228,7 @@ pub(super) fn still_wanted(scene: &Scene, suggestion: &Suggestion) -> bool {
         | Intent::EscalateFailed
         | Intent::CommitReady
         | Intent::PrReady
+        | Intent::ReviewFeedbackReady
         | Intent::ResetRestarts => false,
     }
 }

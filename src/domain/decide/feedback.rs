@@ -4,7 +4,7 @@ use super::agent::ending;
 use super::{agent_subject, hold, run_subject, shortened};
 use crate::domain::agent::Agent;
 use crate::domain::event::{Draft, Fact, LARGEST_PAYLOAD, Subject};
-use crate::domain::feedback::{Dispatch, FeedbackStatus, Heard, news};
+use crate::domain::feedback::{Dispatch, FeedbackStatus, Heard, ITERATED, news};
 use crate::domain::refusal::Refusal;
 use crate::domain::run::{Run, RunStatus};
 use crate::domain::scene::Scene;
@@ -66,7 +66,7 @@ pub(super) fn iterate(
 ) -> Result<Vec<Draft>, Refusal> {
     super::run::not_cleaned_up(scene, run)?;
     let agents = begin_anew(run, scene.agents_of(run.id()), workspaces)?;
-    let reason = shortened(&format!("iterated: {words}"));
+    let reason = shortened(&format!("{ITERATED}{words}"));
     let mut drafts = dispatched(scene, run, dispatches)?;
     if !run.status.at_work() {
         let fact = Fact::RunTransitioned { from: run.status, to: RunStatus::Running, reason: reason.clone() };

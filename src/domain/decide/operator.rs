@@ -110,7 +110,7 @@ fn still_so(scene: &Scene, run: Option<&Run>, conclusion: &Conclusion) -> bool {
             run.status == RunStatus::Failed
                 && failure_cause(&scene.agents_of(run.id()), &scene.steps_of(run.id())) == decision.cause
         }),
-        Intent::CommitReady | Intent::PrReady => {
+        Intent::CommitReady | Intent::PrReady | Intent::ReviewFeedbackReady => {
             run.is_some_and(|run| escalation::holds_work(scene, run, &decision.target))
         }
         Intent::ResetRestarts => agent_of(scene, about)
@@ -149,6 +149,7 @@ fn effect(
         | Intent::EscalateFailed
         | Intent::CommitReady
         | Intent::PrReady
+        | Intent::ReviewFeedbackReady
         | Intent::ResetRestarts => Ok(Vec::new()),
     }
 }

@@ -1,5 +1,5 @@
-//! Rules 8 and on of spec 2.7: what agents left in the worktrees of a completed run. What is seen there comes from git,
-//! so that it is shown to the rules as it was at the last look.
+//! Rules 8 and on of spec 2.7: what agents left in the worktrees of a completed run, and what reviewers said to it. What
+//! is seen there comes from git, so that it is shown to the rules as it was at the last look.
 
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use super::{
     Subject, Value, json,
 };
 use crate::domain::escalation::{Escalation, Suggestion, SuggestionState};
+use crate::domain::policy::{GitPrPolicy, ReviewMode};
 use crate::domain::scene::LastDecision;
 
 /// The target of what concerns one repository of a workspace.
@@ -32,25 +33,50 @@ pub struct RepoSeen {
     pub dirt: Option<Dirt>,
     /// What is not in a pull request, where one can be made.
     pub ahead: Option<Ahead>,
+    /// What reviewers said that no agent was told of, where anybody listens to them.
+    pub queued: Option<Queued>,
     /// What was decided about it last: there it stands whether it was tried in vain.
     pub last: Option<Decision>,
 }
 
-/// What the rules conclude about the repositories of a run. `mode` is how far rules may go with commits at all.
-pub fn work(run: &Run, repos: &[RepoSeen], mode: OperatorMode, measure: &Measure, now: Moment) -> Vec<Conclusion> {
-    if run.status != RunStatus::Completed || run.spec.dry_run || mode == OperatorMode::Off {
+impl RepoSeen {
+    /// Whether nothing of it concerns a rule.
+    pub const fn is_quiet(&self) -> bool {
+        self.dirt.is_none() && self.ahead.is_none() && self.queued.is_none()
+    }
+}
+
+/// What reviewers said to the pull request of a repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Queued {
+    /// How much.
+    pub count: usize,
+    /// Who said the first of it, and where.
+    pub first: Vec<String>,
+    /// It is another one when something else is said.
+    pub print: String,
+}
+
+/// What the rules conclude about the repositories of a run, as far as the policy lets them go with commits at all.
+pub fn work(run: &Run, repos: &[RepoSeen], policy: &GitPrPolicy, measure: &Measure, now: Moment) -> Vec<Conclusion> {
+    if run.status != RunStatus::Completed || run.spec.dry_run || policy.mode == OperatorMode::Off {
         return Vec::new();
     }
-    let look = Look { run, mode, measure, now };
-    repos.iter().filter_map(|repo| look.commit(repo).or_else(|| look.request(repo))).collect()
+    let look = Look { run, policy, measure, now };
+    let of = |repo| look.commit(repo).or_else(|| look.request(repo)).or_else(|| look.feedback(repo));
+    repos.iter().filter_map(of).collect()
 }
 
 impl Measure {
-    /// Work is handed on without a human only where the rule and the mode of commits both say so.
-    fn hands_on(&self, intent: Intent, mode: OperatorMode) -> Option<Action> {
+    /// Work is handed on without a human only where the rule and the mode of commits, or of reviews, both say so.
+    fn hands_on(&self, intent: Intent, policy: &GitPrPolicy) -> Option<Action> {
+        let auto = match intent {
+            Intent::ReviewFeedbackReady => policy.review_feedback.mode == ReviewMode::Auto,
+            _ => policy.mode == OperatorMode::Auto,
+        };
         match self.rules.get(intent.word()) {
             Some(RuleMode::Never) => None,
-            Some(RuleMode::Act) if mode == OperatorMode::Auto => Some(Action::Act),
+            Some(RuleMode::Act) if auto => Some(Action::Act),
             Some(RuleMode::Act | RuleMode::Suggest) | None => Some(Action::Suggest),
         }
     }
@@ -58,7 +84,7 @@ impl Measure {
 
 struct Look<'a> {
     run: &'a Run,
-    mode: OperatorMode,
+    policy: &'a GitPrPolicy,
     measure: &'a Measure,
     now: Moment,
 }
@@ -89,6 +115,22 @@ impl Look<'_> {
         self.conclude(seen, Intent::PrReady, cause(Intent::PrReady, &ahead.head), reason, evidence)
     }
 
+    /// Rule 10.
+    fn feedback(&self, seen: &RepoSeen) -> Option<Conclusion> {
+        let queued = seen.queued.as_ref()?;
+        let count = if queued.count == 1 { "one remark".to_owned() } else { format!("{} remarks", queued.count) };
+        let more = queued.count.saturating_sub(queued.first.len());
+        let tail = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let reason = format!(
+            "reviewers made {count} on {} that no agent was told of: {}{tail}",
+            seen.repo,
+            queued.first.join(", ")
+        );
+        let evidence = json!({ "signal": "reviews", "source": "gh", "remarks": queued.count, "first": queued.first });
+        let intent = Intent::ReviewFeedbackReady;
+        self.conclude(seen, intent, cause(intent, &queued.print), reason, evidence)
+    }
+
     fn conclude(
         &self,
         seen: &RepoSeen,
@@ -97,7 +139,7 @@ impl Look<'_> {
         reason: String,
         evidence: Value,
     ) -> Option<Conclusion> {
-        let action = self.measure.hands_on(intent, self.mode)?;
+        let action = self.measure.hands_on(intent, self.policy)?;
         let (about, target) = (about(self.run, seen), repo_target(&seen.workspace, &seen.repo));
         let found = Found { about, target, cause, reason, evidence, considered: Vec::new() };
         let in_vain = seen
@@ -126,6 +168,7 @@ fn cause(intent: Intent, print: &str) -> String {
 pub const fn cause_word(intent: Intent) -> &'static str {
     match intent {
         Intent::PrReady => "head",
+        Intent::ReviewFeedbackReady => "feedback",
         _ => "change",
     }
 }

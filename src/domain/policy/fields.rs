@@ -173,6 +173,7 @@ fields! {
 "git_pr.review_feedback.ignore_authors" TEXTS, Json("[]"), ""; "Authors whose comments are left out."
 "git_pr.review_feedback.max_items_per_sync" Kind::Int(1, 10_000), Json("50"), "items", 10 - 500; "New comments taken at one sync."
 "git_pr.review_feedback.auto_dispatch_cap_per_interval" Kind::Int(1, 1000), Json("1"), "dispatches", 1 - 10; "Dispatches at most per operator interval."
+"git_pr.review_feedback.sync_seconds" Kind::Int(0, 86_400), Json("300"), "seconds", 60 - 3600; "Time between two syncs by the supervisor; 0: only by review sync."
 
 "agent_profiles" Kind::Objects(1), Json(r#"[{"name": "default-shell", "runner": "shell", "runner_options": {"command": ["sh", "-i"]}, "health": {"idle_seconds": 0, "activity_stalled_seconds": 0, "progress_stalled_seconds": 0}}]"#), ""; "How agents are started."
 "agent_profiles[].name" Kind::Text(Text::Name), Required, ""; "Name of the profile."

@@ -432,4 +432,6 @@ pub struct ReviewFeedbackPolicy {
     pub max_items_per_sync: u32,
     /// Dispatches at most per operator interval.
     pub auto_dispatch_cap_per_interval: u32,
+    /// Time between two syncs by the supervisor; 0: only by command.
+    pub sync_seconds: u32,
 }

@@ -7,23 +7,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::deeds::{self, Done, Wanted, Work};
 use super::{Conduct, Operator, PATIENCE, command, find_suggestion, patience, withdrawn};
 use crate::domain::actor::{Actor, ActorType};
 use crate::domain::command::{Command, EscalationWish, SuggestionWish};
 use crate::domain::escalation::{Kind, Suggestion, SuggestionState};
 use crate::domain::operator::{
-    Action, Conclusion, Decision, Intent, Measure, cause_word, failed, repo_of, repo_target, work,
+    Action, Conclusion, Decision, Intent, Measure, RepoSeen, cause_word, failed, repo_of, repo_target, work,
 };
-use crate::domain::pull_request::PullRequest;
 use crate::domain::run::Run;
 use crate::domain::time::Moment;
-use crate::services::committing::{self, Made};
 use crate::services::engine::{Caller, Engine};
 use crate::services::error::EngineError;
 use crate::services::log::Log;
 use crate::services::outbox::leave;
 use crate::services::process::lease::{Holder, read_holder};
-use crate::services::pull_requests;
 use crate::services::worktrees::{Key, Seen, Worktrees, can_request, see};
 use crate::store::Reader;
 
@@ -49,6 +47,8 @@ pub struct Hands {
     working: Mutex<BTreeMap<String, JoinHandle<()>>>,
     /// How often in a row something was tried in vain, by run and target, and when it may be tried again.
     in_vain: Mutex<BTreeMap<(String, String), (u32, Instant)>>,
+    /// When agents were told of a review by rule, of late.
+    dispatched: Mutex<Vec<Instant>>,
     /// Who had the run when something was to be done in a workspace.
     held: Mutex<BTreeMap<Key, Option<Holder>>>,
 }
@@ -63,6 +63,7 @@ impl Committer {
             ending: Arc::default(),
             working: Mutex::default(),
             in_vain: Mutex::default(),
+            dispatched: Mutex::default(),
             held: Mutex::default(),
         }))
     }
@@ -123,6 +124,18 @@ impl Hands {
         self.tries().get(&of).is_some_and(|(_, until)| Instant::now() < *until)
     }
 
+    /// Whether the policy lets agents be told of a review now: so many times an interval at most.
+    fn may_dispatch(&self, run_id: &str, interval: Duration) -> Result<bool, EngineError> {
+        let cap = self.engine.policy_of(run_id)?.git_pr.review_feedback.auto_dispatch_cap_per_interval;
+        let mut dispatched = self.dispatched.lock().unwrap_or_else(PoisonError::into_inner);
+        dispatched.retain(|at| at.elapsed() < interval);
+        let may = dispatched.len() < usize::try_from(cap).unwrap_or(usize::MAX);
+        if may {
+            dispatched.push(Instant::now());
+        }
+        Ok(may)
+    }
+
     /// What changes by itself, again and again, is tried ever more seldom.
     fn note_tried(&self, run_id: &str, target: &str, in_vain: bool, interval: Duration) {
         let (mut tries, of) = (self.tries(), (run_id.to_owned(), target.to_owned()));
@@ -138,7 +151,7 @@ impl Hands {
     /// Commits one repository where the rule still wants it. What does not come through calls a human.
     fn act(&self, run_id: &str, target: &str) -> Result<(), EngineError> {
         let (engine, caller) = (&self.engine, &self.caller);
-        let _lease = match engine.lease_run(run_id, "commit", caller) {
+        let _lease = match engine.lease_run(run_id, "hand on work", caller) {
             // Who works on the run has it; what is still to be done then is seen again.
             Err(EngineError::Busy { holder }) => {
                 self.held().insert(key_of(run_id, target), holder);
@@ -152,6 +165,9 @@ impl Hands {
         let wanted = conclusion.filter(|found| found.decision.action == Action::Act);
         let Some(mut conclusion) = wanted else { return Ok(()) };
         let wanted = Wanted { run_id, intent: conclusion.decision.intent, only: only(target) };
+        if wanted.intent == Intent::ReviewFeedbackReady && !self.may_dispatch(run_id, measure.interval)? {
+            return Ok(());
+        }
         let done = Work::ready(engine, caller, &wanted, Some(&self.ending)).and_then(|work| {
             // Written down before it is done: also who is killed meanwhile has acted.
             if work.is_nothing() || engine.order(caller, &command(engine, conclusion.clone()))?.events.is_empty() {
@@ -170,82 +186,11 @@ impl Hands {
                 let after = conclude_now(engine, run_id, target, &measure).ok().flatten();
                 let same = after.filter(|after| after.decision.intent == wanted.intent);
                 conclusion.decision.cause = same.map_or(conclusion.decision.cause, |after| after.decision.cause);
-                let what = if wanted.intent == Intent::PrReady { "handed on in a pull request" } else { "committed" };
-                let why = format!("{target} could not be {what}: {error}");
+                let why = format!("{target} could not be {}: {error}", deeds::participle(wanted.intent));
                 engine.order(caller, &command(engine, failed(conclusion, &why, &measure, engine.now())))?;
                 Ok(())
             }
             Ok(()) | Err(_) => Ok(()),
-        }
-    }
-}
-
-/// What is to be handed on.
-struct Wanted<'a> {
-    run_id: &'a str,
-    intent: Intent,
-    only: Option<(String, String)>,
-}
-
-/// What was looked at and may be handed on: all checks passed.
-enum Work {
-    Commit(committing::Prepared, committing::Options),
-    Request(pull_requests::Prepared, pull_requests::Options),
-}
-
-impl Work {
-    fn ready(
-        engine: &Engine,
-        caller: &Caller,
-        wanted: &Wanted<'_>,
-        cancel: Option<&Arc<AtomicBool>>,
-    ) -> Result<Self, EngineError> {
-        let (only, cancel) = (wanted.only.clone(), cancel.cloned());
-        if wanted.intent == Intent::PrReady {
-            let options = pull_requests::Options { only, cancel, ..pull_requests::Options::default() };
-            return Ok(Self::Request(pull_requests::ready(engine, caller, wanted.run_id, &options)?, options));
-        }
-        let options = committing::Options { only, cancel, ..committing::Options::default() };
-        Ok(Self::Commit(committing::ready(engine, wanted.run_id, &options)?, options))
-    }
-
-    /// Whether nothing is left to do.
-    fn is_nothing(&self) -> bool {
-        match self {
-            Self::Commit(prepared, _) => prepared.ready.is_empty(),
-            Self::Request(prepared, _) => prepared.ready.is_empty(),
-        }
-    }
-
-    fn carry_out(&self, engine: &Engine, caller: &Caller, run_id: &str) -> Result<Vec<Done>, EngineError> {
-        match self {
-            Self::Commit(prepared, options) => {
-                let made = committing::carry_out(engine, caller, run_id, prepared, options)?;
-                Ok(made.into_iter().map(Done::Commit).collect())
-            }
-            Self::Request(prepared, options) => {
-                let done = pull_requests::carry_out(engine, caller, run_id, prepared, options)?;
-                Ok(done.into_iter().map(|request| Done::Request(Box::new(request))).collect())
-            }
-        }
-    }
-}
-
-/// What an accepted suggestion brought about in a repository.
-#[derive(Debug, Clone)]
-pub enum Done {
-    /// A commit.
-    Commit(Made),
-    /// A pull request, opened or brought up to date.
-    Request(Box<PullRequest>),
-}
-
-impl Done {
-    /// In words.
-    pub fn words(&self) -> String {
-        match self {
-            Self::Commit(made) => made.words(),
-            Self::Request(request) => request.words(),
         }
     }
 }
@@ -276,7 +221,7 @@ fn conclude_now(
     if let Some(trouble) = sight.troubles.into_iter().next() {
         return Err(EngineError::outside(trouble, "look there"));
     }
-    Ok(work(&run, &sight.repos, policy.git_pr.mode, measure, engine.now()).pop())
+    Ok(work(&run, &sight.repos, &policy.git_pr, measure, engine.now()).pop())
 }
 
 /// What the rules conclude about the worktrees of a completed run as git shows them now, those left out about which it
@@ -289,7 +234,7 @@ pub fn conclude_work(engine: &Engine, run: &Run, measure: &Measure) -> Result<Ve
     let mut conclusions = Vec::new();
     for workspace in reader.workspaces(run.id())?.iter().filter(|workspace| !workspace.removed) {
         let sight = see(&engine.git, &reader, (&policy, can_request(engine)), run, workspace);
-        conclusions.extend(work(run, &sight.repos, policy.git_pr.mode, measure, engine.now()));
+        conclusions.extend(work(run, &sight.repos, &policy.git_pr, measure, engine.now()));
     }
     Ok(conclusions)
 }
@@ -354,14 +299,18 @@ impl Operator {
             let target = repo_target(&repo.workspace, &repo.repo);
             // What is not committed goes first.
             let request_over = repo.ahead.is_none() || repo.dirt.is_some();
-            let gone = [(Intent::CommitReady, repo.dirt.is_none()), (Intent::PrReady, request_over)];
+            let gone = [
+                (Intent::CommitReady, repo.dirt.is_none()),
+                (Intent::PrReady, request_over),
+                (Intent::ReviewFeedbackReady, repo.queued.is_none()),
+            ];
             over.extend(
                 gone.into_iter()
                     .filter(|(_, gone)| *gone && stands(&target))
                     .map(|(intent, _)| (target.clone(), intent)),
             );
         }
-        if over.is_empty() && seen.repos.iter().all(|repo| repo.dirt.is_none() && repo.ahead.is_none()) {
+        if over.is_empty() && seen.repos.iter().all(RepoSeen::is_quiet) {
             self.hands.held().remove(key);
             return Ok(true);
         }
@@ -369,8 +318,8 @@ impl Operator {
         let Some(run) = reader.run(run_id)?.filter(|run| run.last_seq == seen.seq) else { return Ok(true) };
         over.iter().try_for_each(|(target, intent)| handed_on(engine, run_id, target, *intent))?;
         let measure = self.measure(engine, live, Some(run_id))?;
-        let mode = engine.policy_of(run_id)?.git_pr.mode;
-        let (act, tell): (Vec<_>, Vec<_>) = work(&run, &seen.repos, mode, &measure, now)
+        let policy = engine.policy_of(run_id)?.git_pr;
+        let (act, tell): (Vec<_>, Vec<_>) = work(&run, &seen.repos, &policy, &measure, now)
             .into_iter()
             .partition(|conclusion| conclusion.decision.action == Action::Act);
         if let Some(conclusion) = act.first() {
@@ -414,6 +363,7 @@ pub fn handed_on(engine: &Engine, run_id: &str, target: &str, intent: Intent) ->
     let (reader, caller) = (engine.reader()?, Caller::system("rules"));
     let note = match intent {
         Intent::PrReady => "no pull request is to be made of it any more",
+        Intent::ReviewFeedbackReady => "nothing reviewers said waits any more",
         _ => "nothing is left to commit",
     };
     let offers = reader.suggestions(Some(run_id), true)?;
@@ -422,8 +372,7 @@ pub fn handed_on(engine: &Engine, run_id: &str, target: &str, intent: Intent) ->
         engine.order(&caller, &Command::Suggestion { suggestion_id: offer.suggestion_id, wish })?;
     }
     let calls = reader.escalations_about(Some(run_id), target)?;
-    let other = if intent == Intent::PrReady { Intent::CommitReady } else { Intent::PrReady };
-    let about = |cause: &str| !cause.starts_with(cause_word(other));
+    let about = |cause: &str| cause.split(' ').next() == Some(cause_word(intent));
     for call in calls.into_iter().filter(|call| call.stands() && call.kind == Kind::NotActed && about(&call.cause)) {
         // Not a human's word: where it cannot be done again they are called again.
         let wish = EscalationWish::Resolve { note: Some(note.to_owned()) };

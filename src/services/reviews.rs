@@ -1,0 +1,390 @@
+//! What reviewers say to the pull requests of a run: fetched by `gh`, kept until the agents are told of it, and put to
+//! them by beginning anew (original §4.7, without D16, D18 and D19).
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::engine::{Caller, Engine};
+use super::error::EngineError;
+use super::gates;
+use super::gh::Gh;
+use super::iterate::{self, Begun, Words};
+use crate::domain::command::RunWish;
+use crate::domain::event::PullRequestFact;
+use crate::domain::feedback::{Feedback, FeedbackStatus, Heard, Remark, Source, as_text, dispatches, news};
+use crate::domain::policy::{OperatorMode, Policy, ReviewFeedbackPolicy};
+use crate::domain::pull_request::{PullRequest, PullRequestState};
+use crate::domain::refusal::Refusal;
+use crate::domain::run::Run;
+use crate::store::Reader;
+
+/// What is to be fetched.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// So many new remarks at most; none: as many as the policy says.
+    pub max_items: Option<u32>,
+    /// Only what belongs to this ticket.
+    pub ticket: Option<String>,
+    /// Ends it where it stands.
+    pub cancel: Option<Arc<AtomicBool>>,
+}
+
+impl Options {
+    /// How many remarks are taken at once.
+    pub fn most(&self, policy: &ReviewFeedbackPolicy) -> usize {
+        let most = self.max_items.map_or(policy.max_items_per_sync, |most| most.min(policy.max_items_per_sync));
+        usize::try_from(most).unwrap_or(usize::MAX)
+    }
+}
+
+/// What was fetched of one pull request, and what of it is news.
+#[derive(Debug, Clone)]
+pub struct Fetched {
+    /// The pull request as it was known.
+    request: PullRequest,
+    /// As it is now.
+    now: PullRequestFact,
+    /// What is to be kept of what was said.
+    heard: Vec<Heard>,
+    /// In numbers.
+    pub tally: Tally,
+}
+
+/// One pull request in numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Tally {
+    /// The workspace.
+    pub workspace: String,
+    /// The repository.
+    pub repo: String,
+    /// Its number.
+    pub number: u64,
+    /// Where it stands.
+    pub state: PullRequestState,
+    /// Remarks that are there and listened to.
+    pub fetched: usize,
+    /// Those that were not known.
+    pub added: usize,
+    /// Those whose words were changed.
+    pub updated: usize,
+    /// Those that are left for the next time.
+    pub left: usize,
+}
+
+impl Tally {
+    /// In words.
+    pub fn words(&self) -> String {
+        let left = if self.left > 0 { format!(", {} left for the next time", self.left) } else { String::new() };
+        let Self { repo, number, state, fetched, added, updated, .. } = self;
+        format!("{repo} #{number} ({}): {fetched} fetched, {added} added, {updated} updated{left}", state.word())
+    }
+}
+
+/// What came of asking.
+#[derive(Debug, Clone, Default)]
+pub struct Synced {
+    /// By pull request.
+    pub fetched: Vec<Fetched>,
+    /// What could not be asked for.
+    pub troubles: Vec<String>,
+    /// What is not known and was not needed.
+    pub warnings: Vec<String>,
+}
+
+impl Synced {
+    /// In numbers.
+    pub fn tallies(&self) -> Vec<Tally> {
+        self.fetched.iter().map(|one| one.tally.clone()).collect()
+    }
+
+    /// An error where something could not be asked for; what could be is kept all the same.
+    ///
+    /// # Errors
+    /// That one.
+    pub fn complete(&self) -> Result<(), EngineError> {
+        match self.troubles.as_slice() {
+            [] => Ok(()),
+            troubles => Err(EngineError::outside(
+                format!("not all reviews could be fetched: {}", troubles.join("; ")),
+                "gh auth status says whether GitHub is reached",
+            )),
+        }
+    }
+}
+
+/// Whether reviews of a run are asked for at all.
+pub fn wanted(policy: &Policy) -> bool {
+    policy.git_pr.review_feedback.enabled && policy.git_pr.mode != OperatorMode::Off
+}
+
+/// Whether reviews of a run may be asked for.
+///
+/// # Errors
+/// A refusal where they are not wanted, or the run is not completed.
+pub fn may_sync(reader: &Reader, policy: &Policy, run: &Run) -> Result<(), EngineError> {
+    if !wanted(policy) {
+        let key =
+            if policy.git_pr.mode == OperatorMode::Off { "mode is off" } else { "review_feedback.enabled is false" };
+        let what = format!("run {} listens to no reviews: git_pr.{key} in the policy it was started with", run.id());
+        let refusal = Refusal::illegal(what, run.status.word(), run.status.next_commands().to_vec());
+        return Err(refusal.hint("enable it in the policy file: runs that are started then listen").into());
+    }
+    gates::settled(reader, run, "asked for reviews")
+}
+
+/// Asks for what was said to the pull requests that are open, and what of it is news. Nothing is kept yet.
+///
+/// # Errors
+/// What the store says; what GitHub says is in the answer.
+pub fn fetch(
+    dir: &Path,
+    reader: &Reader,
+    policy: &Policy,
+    run: &Run,
+    options: &Options,
+) -> Result<Synced, EngineError> {
+    let workspaces = iterate::workspaces_of(run, options.ticket.as_deref())?;
+    let review = &policy.git_pr.review_feedback;
+    let mut most = options.most(review);
+    let mut synced = Synced::default();
+    let known: BTreeMap<_, _> = reader.feedback(run.id())?.into_iter().map(|item| (key_of(&item), item)).collect();
+    for request in reader.pull_requests(run.id())? {
+        let meant = workspaces.is_empty() || workspaces.contains(&request.workspace);
+        if !meant || request.state == PullRequestState::Merged {
+            continue;
+        }
+        let asked = Asked { dir, request: &request, cancel: options.cancel.as_deref() };
+        let before = |id: &str| {
+            let key = (request.workspace.clone(), request.repo.clone(), id.to_owned());
+            known.get(&key).map(|known: &Feedback| (known.status, known.remark.body.clone()))
+        };
+        match asked.fetch(review, &before, &mut most, &mut synced.warnings) {
+            Ok(fetched) => synced.fetched.push(fetched),
+            Err(error) if error.is_interruption() => return Err(error),
+            Err(error) => {
+                synced.troubles.push(format!("pull request #{} of {}: {error}", request.number, request.repo))
+            }
+        }
+    }
+    Ok(synced)
+}
+
+fn key_of(item: &Feedback) -> (String, String, String) {
+    (item.workspace.clone(), item.repo.clone(), item.feedback_id.clone())
+}
+
+/// Asks, and keeps what is news.
+///
+/// # Errors
+/// What the store says; what GitHub says is in the answer.
+pub fn sync(engine: &Engine, caller: &Caller, run_id: &str, options: &Options) -> Result<Synced, EngineError> {
+    let (run, policy) = (engine.run(run_id)?, engine.policy_of(run_id)?);
+    may_sync(&*engine.reader()?, &policy, &run)?;
+    let synced = fetch(&engine.home.root, &*engine.reader()?, &policy, &run, options)?;
+    for Fetched { request, now, heard, .. } in &synced.fetched {
+        let (workspace, repo) = (request.workspace.clone(), request.repo.clone());
+        let wish = RunWish::PullRequest { workspace: workspace.clone(), request: now.clone(), on_behalf_of: None };
+        engine.order_run(caller, run_id, wish)?;
+        if !heard.is_empty() {
+            let wish = RunWish::ReviewSynced { workspace, repo, number: request.number, heard: heard.clone() };
+            engine.order_run(caller, run_id, wish)?;
+        }
+    }
+    Ok(synced)
+}
+
+/// What agents were not told of yet, the oldest first: of one ticket, or of one workspace.
+///
+/// # Errors
+/// What the store says.
+pub fn queued(reader: &Reader, run_id: &str, workspaces: &[String]) -> Result<Vec<Feedback>, EngineError> {
+    let mut items = reader.feedback(run_id)?;
+    items.retain(|item| {
+        item.status == FeedbackStatus::Queued && (workspaces.is_empty() || workspaces.contains(&item.workspace))
+    });
+    // By time within each repository: its numbers are no order of what was said.
+    let order = |item: &Feedback| {
+        let Feedback { workspace, repo, number, remark, .. } = item.clone();
+        (workspace, repo, number, remark.said_at, remark.source_id)
+    };
+    items.sort_by_cached_key(order);
+    Ok(items)
+}
+
+/// Begins anew with what was said: each workspace with its own. The caller holds the run's lease.
+///
+/// # Errors
+/// A refusal, and what the store says.
+pub fn dispatch(engine: &Engine, caller: &Caller, run_id: &str, items: &[Feedback]) -> Result<Begun, EngineError> {
+    let mut by_workspace: BTreeMap<String, Vec<Feedback>> = BTreeMap::new();
+    for item in items {
+        by_workspace.entry(item.workspace.clone()).or_default().push(item.clone());
+    }
+    let count = if items.len() == 1 { "one remark".to_owned() } else { format!("{} remarks", items.len()) };
+    let texts = by_workspace.iter().map(|(workspace, items)| (workspace.clone(), as_text(items))).collect();
+    let words = Words { short: format!("{count} of reviewers"), texts };
+    iterate::carry_out(engine, caller, run_id, &words, dispatches(items))
+}
+
+/// One pull request that is asked about.
+struct Asked<'a> {
+    dir: &'a Path,
+    request: &'a PullRequest,
+    cancel: Option<&'a AtomicBool>,
+}
+
+impl Asked<'_> {
+    fn fetch(
+        &self,
+        review: &ReviewFeedbackPolicy,
+        known: &dyn Fn(&str) -> Option<(FeedbackStatus, String)>,
+        most: &mut usize,
+        warnings: &mut Vec<String>,
+    ) -> Result<Fetched, EngineError> {
+        let request = self.request;
+        let number = request.number;
+        let (host, full) = request.place().ok_or_else(|| {
+            EngineError::outside(format!("{} is no address of a pull request", request.url), "metawsm pr makes another")
+        })?;
+        let base = format!("repos/{full}/pulls/{number}");
+        let now = match self.now(host, &base) {
+            Ok(now) => now,
+            Err(error) if error.is_interruption() => return Err(error),
+            Err(error) => {
+                // What was said can be had all the same.
+                warnings.push(format!("where pull request #{number} of {} stands: {error}", request.repo));
+                as_known(request)
+            }
+        };
+        let mut all = Vec::new();
+        if now.state.is_open() {
+            let gh = self.gh();
+            for comment in gh.api(host, &format!("{base}/comments"), true)? {
+                all.extend(comment_of(&comment).map(|remark| judged(remark, false, review)));
+            }
+            for said in gh.api(host, &format!("{base}/reviews"), true)? {
+                all.extend(review_of(&said).map(|(remark, dismissed)| judged(remark, dismissed, review)));
+            }
+        }
+        all.sort_by(|a, b| (&a.remark.said_at, a.remark.source_id).cmp(&(&b.remark.said_at, b.remark.source_id)));
+        let fetched = all.iter().filter(|heard| heard.status == FeedbackStatus::Queued).count();
+        let (mut heard, mut left) = (Vec::new(), 0);
+        let (mut added, mut updated) = (0, 0);
+        for item in news(known, number, &all) {
+            match known(&item.remark.id(number)) {
+                // What is known costs nothing (D19).
+                Some(_) => updated += 1,
+                None if *most == 0 => {
+                    left += 1;
+                    continue;
+                }
+                None => {
+                    *most -= 1;
+                    added += 1;
+                }
+            }
+            heard.push(item);
+        }
+        let (workspace, repo) = (request.workspace.clone(), request.repo.clone());
+        let tally = Tally { workspace, repo, number, state: now.state, fetched, added, updated, left };
+        Ok(Fetched { request: request.clone(), now, heard, tally })
+    }
+
+    fn gh(&self) -> Gh<'_> {
+        Gh { dir: self.dir, cancel: self.cancel }
+    }
+
+    /// Where it stands.
+    fn now(&self, host: &str, path: &str) -> Result<PullRequestFact, EngineError> {
+        let found = self.gh().api(host, path, false)?;
+        let unknown = || EngineError::outside("gh told nothing of it", "update gh");
+        let found = found.into_iter().find(Value::is_object).ok_or_else(unknown)?;
+        let state = match (found["state"].as_str(), found["merged_at"].is_string()) {
+            (_, true) => PullRequestState::Merged,
+            (Some("closed"), _) => PullRequestState::Closed,
+            (Some("open"), _) => PullRequestState::Open,
+            _ => return Err(unknown()),
+        };
+        let known = as_known(self.request);
+        let title = found["title"].as_str().map(clean).filter(|title| !title.is_empty()).unwrap_or(known.title.clone());
+        Ok(PullRequestFact { state, title, draft: found["draft"].as_bool().unwrap_or(known.draft), ..known })
+    }
+}
+
+fn as_known(request: &PullRequest) -> PullRequestFact {
+    PullRequestFact {
+        repo: request.repo.clone(),
+        number: request.number,
+        url: request.url.clone(),
+        branch: request.branch.clone(),
+        base: request.base.clone(),
+        head: request.head.clone(),
+        title: request.title.clone(),
+        draft: request.draft,
+        state: request.state,
+    }
+}
+
+/// Whether it is listened to.
+fn judged(remark: Remark, dismissed: bool, review: &ReviewFeedbackPolicy) -> Heard {
+    let ignored =
+        dismissed || review.ignore_authors.iter().any(|name| name.trim().eq_ignore_ascii_case(&remark.author));
+    let status = if ignored { FeedbackStatus::Ignored } else { FeedbackStatus::Queued };
+    Heard { remark: remark.bounded(), status }
+}
+
+/// Words without what acts on a terminal.
+fn clean(text: &str) -> String {
+    let unix = text.replace("\r\n", "\n");
+    unix.chars().filter(|c| matches!(c, '\n' | '\t') || !c.is_control()).collect::<String>().trim().to_owned()
+}
+
+fn author_of(said: &Value) -> String {
+    let login = said["user"]["login"].as_str().map(clean).filter(|login| !login.is_empty());
+    // GitHub's own name for who has left.
+    login.unwrap_or_else(|| "ghost".to_owned())
+}
+
+fn text_of(said: &Value, name: &str) -> Option<String> {
+    said[name].as_str().map(clean).filter(|text| !text.is_empty())
+}
+
+/// A comment on a line; none where it has no number or no words.
+fn comment_of(said: &Value) -> Option<Remark> {
+    Some(Remark {
+        source: Source::PrReviewComment,
+        source_id: said["id"].as_u64()?,
+        author: author_of(said),
+        body: text_of(said, "body")?,
+        path: text_of(said, "path"),
+        line: said["line"].as_u64().or_else(|| said["original_line"].as_u64()),
+        url: text_of(said, "html_url"),
+        said_at: text_of(said, "created_at"),
+    })
+}
+
+/// A review as a whole, and whether it was taken back; none where it has no words or was not sent yet.
+fn review_of(said: &Value) -> Option<(Remark, bool)> {
+    let state = said["state"].as_str().unwrap_or("COMMENTED");
+    if state == "PENDING" {
+        return None;
+    }
+    let at = text_of(said, "submitted_at");
+    let prefix = format!("[state={state} submitted_at={}]", at.as_deref().unwrap_or("unknown"));
+    let remark = Remark {
+        source: Source::PrReview,
+        source_id: said["id"].as_u64()?,
+        author: author_of(said),
+        body: format!("{prefix}\n{}", text_of(said, "body")?),
+        path: None,
+        line: None,
+        url: text_of(said, "html_url"),
+        said_at: at,
+    };
+    Some((remark, state == "DISMISSED"))
+}
