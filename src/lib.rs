@@ -45,7 +45,8 @@
 //! What agents left uncommitted is committed by `services/committing.rs`, its checks in `committing/checks.rs`, and handed
 //! on by `services/pull_requests.rs`, which asks `services/gh.rs`; what the
 //! rules make of it is in `domain/operator/work.rs`, who looks into worktrees in `services/worktrees.rs`, and who does
-//! what the rules want there in `services/operator/work.rs`.
+//! what the rules want there in `services/operator/work.rs`; by key both are wished through `services/handle/work.rs`, which
+//! looks ahead for the console as it does for merge and close.
 //! The supervisor's look is in `services/supervisor/`: what should be in `standing`, one agent in `observe`, its screen in
 //! `screens`, whether it was stopped in `stops`, its end in `farewell`, unfinished work in `carry`, what a clock that is
 //! set changes in `steady`; who ended is told by `services/process/ends.rs`, who moves on by `services/progress.rs`. What is made of an agent's signals is in `domain/health.rs`, of its screen in

@@ -183,7 +183,10 @@ fn settle(desk: &mut Desk) {
             Effect::Preview(token, _) => {
                 let gates =
                     vec![Gate { name: "clean", ok: false, reason: HOSTILE.to_owned(), mend: None }; token as usize % 2];
-                desk.tell(Msg::Previewed(token, Ok(Preview { would: vec![HOSTILE.to_owned(); 30], gates })))
+                desk.tell(Msg::Previewed(
+                    token,
+                    Ok(Preview { would: vec![HOSTILE.to_owned(); 30], gates, notes: vec![HOSTILE.to_owned()] }),
+                ))
             }
             Effect::Edit(name, text) if text.len() % 2 == 0 => desk.tell(Msg::Edited(name, Ok(HOSTILE.repeat(3)))),
             Effect::Edit(name, _) => desk.tell(Msg::Edited(name, Err(trouble()))),
@@ -296,9 +299,19 @@ fn the_storm_comes_to_every_view_and_every_question() {
         }
     }
     let picks = ["picks State", "picks Priority", "picks Assign", "messages", "looks for something", "since one left"];
-    for view in ["asks stop", "asks restart", "asks close", "asks merge", "asks drop", "picks Mode", "help Run"]
-        .into_iter()
-        .chain(picks)
+    for view in [
+        "asks stop",
+        "asks restart",
+        "asks close",
+        "asks merge",
+        "asks commit",
+        "asks push",
+        "asks drop",
+        "picks Mode",
+        "help Run",
+    ]
+    .into_iter()
+    .chain(picks)
     {
         assert!(all.contains(view), "never at {view}:\n{all}");
     }

@@ -25,6 +25,8 @@ mod console_seat;
 mod console_since;
 mod console_soon;
 mod console_trouble;
+mod console_work;
+mod console_work_e2e;
 mod console_world;
 mod conversations;
 mod core_world;

@@ -9,15 +9,15 @@ use crate::committing::left;
 use crate::world::{Live, Output, PATIENCE, World, merge, wait_for};
 
 /// A world with a bare `origin`, a `gh` on PATH, and what a run left.
-struct Hub {
-    world: World,
-    run: String,
+pub struct Hub {
+    pub world: World,
+    pub run: String,
     origin: PathBuf,
-    kept: PathBuf,
+    pub kept: PathBuf,
 }
 
 impl Hub {
-    fn new(more: Value) -> Self {
+    pub fn new(more: Value) -> Self {
         let mut policy = json!({
             "operator": { "interval_seconds": 1 },
             "git_pr": { "default_labels": ["agents"], "default_reviewers": ["ada"] },
@@ -32,7 +32,7 @@ impl Hub {
         Self { world, run, origin, kept }
     }
 
-    fn with_gh(&self, mut command: Command) -> Command {
+    pub fn with_gh(&self, mut command: Command) -> Command {
         let bin = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/bin");
         let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
         command.env("PATH", path).env("FAKE_GH", &self.kept);
@@ -43,7 +43,7 @@ impl Hub {
         self.world.output(self.with_gh(self.world.program(args)), "")
     }
 
-    fn ask(&self, args: &[&str]) -> Value {
+    pub fn ask(&self, args: &[&str]) -> Value {
         self.call(&[args, &["--json"]].concat()).is(0).json()
     }
 
@@ -51,19 +51,19 @@ impl Hub {
         Live::start(self.with_gh(self.world.program(&["--headless"])))
     }
 
-    fn calls(&self, what: &str) -> Vec<String> {
+    pub fn calls(&self, what: &str) -> Vec<String> {
         let all = std::fs::read_to_string(self.kept.join("calls")).unwrap_or_default();
         all.lines().filter(|line| line.starts_with(what)).map(str::to_owned).collect()
     }
 
     /// The commit of the branch on the other side.
-    fn pushed(&self) -> Option<String> {
+    pub fn pushed(&self) -> Option<String> {
         let branch = format!("refs/heads/T-1/shop/{}", self.run);
         let all = self.world.git(&self.origin, &["for-each-ref", "--format=%(objectname) %(refname)"]);
         all.lines().find_map(|line| line.strip_suffix(&format!(" {branch}")).map(str::to_owned))
     }
 
-    fn head(&self) -> String {
+    pub fn head(&self) -> String {
         self.world.git(&self.world.tree(&self.run), &["rev-parse", "HEAD"])
     }
 

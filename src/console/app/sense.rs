@@ -88,6 +88,7 @@ impl App {
             Action::Attach | Action::Type => agent(|agent| agent.may_live),
             Action::Pause => self.about_runs() && run(|run| run.status.at_work()),
             Action::Resume => self.about_runs() && run(resumable),
+            Action::Commit | Action::PullRequest => self.about_runs() && run(|run| run.status == RunStatus::Completed),
             Action::Merge | Action::CloseRun => run(|run| run.status == RunStatus::Completed),
             Action::Accept | Action::Dismiss => {
                 self.focus == Pane::Attention && matches!(self.item(), Some(Attention::Suggestion(_)))

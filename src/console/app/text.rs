@@ -1,6 +1,5 @@
 //! Writing: opening a form, sending it, keeping it.
 
-use super::act::under_way;
 use super::update::words;
 use super::{App, Page, Pending};
 use crate::console::msg::Effect;
@@ -117,7 +116,7 @@ impl App {
         let token = self.token();
         // A crash between here and the ledger's word must not lose it.
         self.keep_draft(effects);
-        self.pending.insert(token, Pending { words: under_way(&wish), since: self.time.up });
+        self.pending.insert(token, Pending::of(&wish, self.time.up));
         if let Some(composer) = &mut self.composer {
             composer.sending = Some(token);
         }
