@@ -98,6 +98,13 @@ pub enum Wish {
     Commit(String),
     /// Push the run's commits, and open pull requests for them or bring those up to date.
     PullRequest(String),
+    /// Start the run's agents again with feedback on what they did.
+    Iterate {
+        /// The run.
+        run_id: String,
+        /// The words.
+        feedback: String,
+    },
     /// Do what the operator proposes.
     AcceptSuggestion(String),
     /// Do not.
@@ -398,6 +405,7 @@ impl Handle {
             Wish::Merge(run_id) => self.merge(&run_id),
             Wish::Commit(run_id) => self.commit(&run_id),
             Wish::PullRequest(run_id) => self.pull_request(&run_id),
+            Wish::Iterate { run_id, feedback } => self.iterate(&run_id, &feedback),
             Wish::AcceptSuggestion(id) => {
                 let (accepted, done) = operator::accept(engine, caller, &id, Some(&self.ending))?;
                 let made: Vec<String> = done.iter().map(operator::Done::words).collect();

@@ -14,8 +14,8 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 
+use super::console_feedback::reviewed;
 use super::console_operator::concluded;
-use super::console_screens::run_page;
 use super::console_since::told;
 use super::console_world::{Desk, HOSTILE, page, snapshot};
 
@@ -192,7 +192,7 @@ fn settle(desk: &mut Desk) {
             Effect::Edit(name, _) => desk.tell(Msg::Edited(name, Err(trouble()))),
             Effect::LoadDraft(token, _) => desk.tell(Msg::Draft(token, Some(HOSTILE.to_owned()))),
             Effect::Page(run_id) => {
-                let page = RunPage { run_id, ..run_page() };
+                let page = RunPage { run_id, ..reviewed() };
                 desk.tell(Msg::Paged(if page.run_id.ends_with('3') { Err(trouble()) } else { Ok(Box::new(page)) }))
             }
             _ => desk,
@@ -315,7 +315,7 @@ fn the_storm_comes_to_every_view_and_every_question() {
     {
         assert!(all.contains(view), "never at {view}:\n{all}");
     }
-    for view in ["Answers", "New thread", "Resolve"] {
+    for view in ["Answers", "New thread", "Resolve", "Feedback for"] {
         assert!(all.contains(&format!("writes {view}")), "never at {view}:\n{all}");
     }
 }

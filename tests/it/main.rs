@@ -13,6 +13,8 @@ mod clock;
 mod committing;
 mod console_delivery;
 mod console_e2e;
+mod console_feedback;
+mod console_feedback_e2e;
 mod console_forum;
 mod console_fuzz;
 mod console_keys;

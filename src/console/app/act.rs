@@ -75,6 +75,11 @@ impl App {
             Action::Merge => self.ask_ahead("Merge", "merge", Wish::Merge, effects),
             Action::Commit => self.ask_ahead("Commit", "commit", Wish::Commit, effects),
             Action::PullRequest => self.ask_ahead("Pull request for", "push", Wish::PullRequest, effects),
+            Action::Iterate => {
+                if let Some(run_id) = self.target_run().map(|run| run.run_id.clone()) {
+                    self.compose(Purpose::Iterate(run_id), "", effects);
+                }
+            }
             Action::Mark => self.mark(),
             Action::Filter => self.filtering = true,
             Action::Operator => self.open_operator(None),
@@ -131,6 +136,10 @@ impl App {
             Action::Acknowledge if self.focus == Pane::Attention => self.say("acknowledged already"),
             Action::Merge | Action::CloseRun | Action::Commit | Action::PullRequest => {
                 self.say(format!("{name}: only a completed run"));
+            }
+            Action::Iterate if self.about_runs() => {
+                let status = self.target_run().map_or("gone", |run| run.status.word());
+                self.say(format!("{name}: not while it is {}", status.replace('_', " ")));
             }
             _ if self.means_marked() => self.say(format!("{name}: none of the marked")),
             _ => self.say(format!("{name}: nothing here to do that with")),
@@ -340,7 +349,7 @@ impl App {
     }
 }
 
-fn session_line(agent: &AgentRow) -> String {
+pub(super) fn session_line(agent: &AgentRow) -> String {
     format!("ends session {} of {} with everything it started", agent.session, agent.key.name)
 }
 
@@ -368,6 +377,7 @@ pub(super) fn under_way(wish: &Wish) -> String {
         Wish::Close { run_id, .. } => format!("closing {run_id}"),
         Wish::Merge(run_id) => format!("merging {run_id}"),
         Wish::Commit(run_id) => format!("committing {run_id}"),
+        Wish::Iterate { run_id, .. } => format!("starting the agents of {run_id} again"),
         Wish::PullRequest(run_id) => format!("handing on {run_id} in a pull request"),
         Wish::AcceptSuggestion(_) => "accepting the suggestion".to_owned(),
         Wish::DismissSuggestion(_) => "dismissing the suggestion".to_owned(),

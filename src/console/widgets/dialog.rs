@@ -18,6 +18,8 @@ pub enum Consequence {
     Wish(Wish),
     /// What is wished of all marked rows.
     Marked(Wish),
+    /// What is wished with what is being written.
+    Written(Wish),
     /// The end of the program.
     Quit,
 }

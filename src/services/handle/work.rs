@@ -1,4 +1,4 @@
-//! What is wished of a run's work in git: commit, pull request, merge, close; and what each of these would do.
+//! What is wished of a run's work: commit, pull request, merge, close, feedback on it; and what each of these would do.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -7,7 +7,7 @@ use super::{Handle, PATIENCE, Preview, Wish};
 use crate::domain::policy::Policy;
 use crate::services::committing::{self, Tests};
 use crate::services::error::{EngineError, Gate};
-use crate::services::{closing, gates, merging, pull_requests};
+use crate::services::{closing, gates, iterate, merging, pull_requests};
 
 /// What is said where every commit is handed on.
 const ALL_HANDED_ON: &str = "every commit is in its base or in a pull request";
@@ -55,6 +55,17 @@ impl Handle {
         let done = pull_requests::carry_out(engine, caller, run_id, &prepared, &options)?;
         let lines: Vec<String> = done.iter().map(|request| request.words()).collect();
         Ok(if lines.is_empty() { ALL_HANDED_ON.to_owned() } else { lines.join("; ") })
+    }
+
+    /// What is ordered here is begun by whoever supervises.
+    pub(super) fn iterate(&self, run_id: &str, feedback: &str) -> Result<String, EngineError> {
+        let (engine, caller) = (self.engine.as_ref(), &self.caller);
+        iterate::fits(feedback)?;
+        let _lease = engine.lease_run_within(run_id, "iterate", caller, PATIENCE)?;
+        let begun = iterate::carry_out(engine, caller, run_id, (feedback, Vec::new()), &[])?;
+        let mut words = vec![format!("the agents of {run_id} start again with your feedback")];
+        words.extend(begun.warnings);
+        Ok(words.join("; "))
     }
 
     /// Who has left meanwhile does not begin any more.
