@@ -47,7 +47,8 @@
 //! by `services/reviews.rs` (by itself, when `services/review_watch.rs` says so), and a run begins anew with feedback in
 //! `services/iterate.rs` and `domain/decide/feedback.rs`. What the
 //! rules make of it is in `domain/operator/work.rs`, who looks into worktrees in `services/worktrees.rs`, and who does
-//! what the rules want there in `services/operator/work.rs`, in `deeds.rs` beside it what is done.
+//! what the rules want there in `services/operator/work.rs`, in `deeds.rs` beside it what is done; by key all that is wished
+//! through `services/handle/work.rs`, which looks ahead for the console as it does for merge and close.
 //! The supervisor's look is in `services/supervisor/`: what should be in `standing`, one agent in `observe`, its screen in
 //! `screens`, whether it was stopped in `stops`, its end in `farewell`, unfinished work in `carry`, what a clock that is
 //! set changes in `steady`; who ended is told by `services/process/ends.rs`, who moves on by `services/progress.rs`. What is made of an agent's signals is in `domain/health.rs`, of its screen in

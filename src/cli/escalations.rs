@@ -123,7 +123,7 @@ pub fn suggestion_table(suggestions: &[Value], style: &Style) -> String {
 /// Accepts, and carries it out here: it does not matter whether anybody supervises.
 fn accept(session: &Session, id: &str) -> Result<Reply, Failure> {
     let engine = session.engine()?;
-    let (done, brought) = operator::accept(&engine, &session.caller(), id)?;
+    let (done, brought) = operator::accept(&engine, &session.caller(), id, None)?;
     let run_id = done.run_id.clone().unwrap_or_default();
     // Commits and pull requests are done when they are accepted; agents are to be started yet.
     let starts = matches!(done.intent, Intent::AutoRestart | Intent::ReviewFeedbackReady);

@@ -11,8 +11,6 @@ use super::reply::Reply;
 use super::select;
 use super::session::Session;
 use super::start::carry_out;
-use super::wrong;
-use crate::domain::thread::LONGEST_BODY;
 use crate::services::iterate::{self, Begun, Words};
 
 /// How long the command waits for another one on the same run that is about to end.
@@ -55,17 +53,6 @@ pub fn tell(reply: &mut Reply, begun: &Begun) {
 
 fn feedback(session: &Session, given: &str) -> Result<String, Failure> {
     let text = session.text(given)?;
-    if text.trim().is_empty() {
-        return Err(wrong("the feedback is empty", "say what is to be different: --feedback TEXT"));
-    }
-    if text.contains('\0') {
-        return Err(wrong("the feedback holds a NUL byte", "leave it out"));
-    }
-    if text.len() > LONGEST_BODY {
-        return Err(wrong(
-            format!("the feedback is longer than {LONGEST_BODY} bytes"),
-            "put the long text into a file of the repository and name it",
-        ));
-    }
+    iterate::fits(&text)?;
     Ok(text)
 }

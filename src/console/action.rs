@@ -69,6 +69,12 @@ pub enum Action {
     CloseRun,
     /// Merge a run.
     Merge,
+    /// Commit what a run's agents left uncommitted.
+    Commit,
+    /// Push a run's commits and open pull requests for them.
+    PullRequest,
+    /// Start a run's agents again with feedback.
+    Iterate,
     /// Mark a row, or take its mark away.
     Mark,
     /// Narrow a list.

@@ -18,6 +18,7 @@ use crate::domain::agent::AgentKey;
 use crate::domain::policy::{OperatorMode, RuleMode};
 use crate::domain::time::Moment;
 use crate::services::explain::Explanation;
+use crate::services::handle::Wish;
 use crate::services::live::Target;
 use crate::services::operator::Conduct;
 use crate::services::snapshot::{AgentRow, Asked, RunPage, RunRow, Snapshot, Tab, ThreadPage, ThreadRow, Want};
@@ -124,6 +125,14 @@ pub struct Pending {
     pub words: String,
     /// Since when.
     pub since: Duration,
+    /// Leaving ends it where it stands.
+    pub broken_off: bool,
+}
+
+impl Pending {
+    fn of(wish: &Wish, since: Duration) -> Self {
+        Self { words: act::under_way(wish), since, broken_off: wish.is_broken_off() }
+    }
 }
 
 /// What lies over the screen.
@@ -230,7 +239,7 @@ pub struct App {
     /// What was counted of the snapshot.
     pub digest: digest::Digest,
     /// What is to be said on the terminal once the screen is left.
-    pub parting: Option<String>,
+    parting: Option<String>,
     watched: Option<Target>,
     stirred: Option<Moment>,
     want: Want,
@@ -458,10 +467,15 @@ impl App {
         self.time.up.saturating_sub(self.began) < SETTLED_AFTER
     }
 
-    /// An action that has something in its way, in words.
+    /// An action that takes long, in words.
     pub fn held_up(&self) -> Option<&'static str> {
-        let slow = self.pending.values().any(|pending| self.time.up.saturating_sub(pending.since) >= SLOW);
-        slow.then_some("still waiting: the database or the run may be held by another process")
+        let slow = |pending: &&Pending| self.time.up.saturating_sub(pending.since) >= SLOW;
+        // What may take long by itself may do so without anybody being in its way.
+        match self.pending.values().filter(slow).map(|pending| pending.broken_off).min() {
+            Some(true) => Some("still at it: tests, hooks and the network take their time"),
+            Some(false) => Some("still waiting: the database or the run may be held by another process"),
+            None => None,
+        }
     }
 
     fn token(&mut self) -> u64 {

@@ -176,8 +176,11 @@ table! {
     Action::Type, [c('i')], "type", "Type a line to the agent; it goes in at the next quiet moment, never into a dialog", PAGES, false, 72, AGENT;
     Action::Pause, [c('P')], "pause", "Pause the run: its sessions live on, rules leave it alone", &[Home, Run], false, 55, RUNS;
     Action::Resume, [c('u')], "resume", "Resume the run, whatever it stopped at", &[Home, Run], false, 25, RUNS;
+    Action::Commit, [c('G')], "commit", "Commit what the run's agents left uncommitted", &[Home, Run], true, 31, RUNS;
+    Action::PullRequest, [c('U')], "pull request", "Push the run's commits and open or update a pull request", &[Home, Run], true, 32, RUNS;
     Action::Merge, [c('M')], "merge", "Merge the run's branches into their bases", &[Home, Run], true, 35, RUNS;
     Action::CloseRun, [c('C')], "close", "Close the run through its gates", &[Home, Run], true, 36, RUNS;
+    Action::Iterate, [c('I')], "iterate", "Write feedback on the run: its agents start again on it; asks first where they are at work", &[Home, Run], false, 37, RUNS;
     Action::Accept, [c('y')], "accept", "Accept the suggestion", &[Home], false, 15, CALLS;
     Action::Dismiss, [c('X')], "dismiss", "Dismiss the suggestion", &[Home], false, 16, CALLS;
     Action::Acknowledge, [c('K')], "acknowledge", "Acknowledge the escalation: you have seen it", &[Home], false, 17, CALLS;

@@ -88,12 +88,11 @@ pub fn open(engine: &Arc<Engine>, caller: &Caller, opening: Opening) -> Result<S
     let done = running.run(&mut screen);
     running.input.stop();
     drop(screen);
-    let parting = running.app.parting.take();
-    running.end();
+    let parting = running.end();
     signals.close();
     defect::report_no_more();
     done?;
-    Ok(parting.unwrap_or_default())
+    Ok(parting)
 }
 
 fn tell<T>(sender: &Sender<Msg>, make: fn(T) -> Msg) -> impl FnMut(T) -> bool + Send + use<T> {
@@ -288,13 +287,16 @@ impl Running {
         Ok(())
     }
 
-    /// What was begun comes to its end; then the right to supervise is given back.
-    fn end(mut self) {
+    /// What was begun comes to its end, or is broken off where that may take long; then the right to supervise is given
+    /// back. What is still to be said then, also of what came to nothing.
+    fn end(mut self) -> String {
+        self.handle.break_off();
         let deadline = Instant::now() + LAST_WISHES;
         while self.handle.busy() > 0 && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(10));
         }
         self.duty = None;
+        self.app.parting(self.messages.try_iter())
     }
 }
 

@@ -279,7 +279,7 @@ pub fn carry_out(
             sha: sha.clone(),
             message: message.clone(),
             own: false,
-            author: Some(git.author_of(path, &sha)?),
+            author: Some(engine.git.author_of(path, &sha)?),
         };
         engine.order_run(caller, run_id, wish)?;
         operator::handed_on(engine, run_id, &repo_target(&ready.workspace, &ready.tree.repo), Intent::CommitReady)?;

@@ -1,8 +1,7 @@
 //! What a screen holds of the engine: wishes go in, are carried out on threads of their own, and answer when done.
 
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
@@ -11,7 +10,6 @@ use super::duty::Duty;
 use super::engine::{Caller, Engine};
 use super::error::{EngineError, Gate};
 use super::explain::{Explanation, What, explain};
-use super::home::{make_dir, write_private};
 use super::log::Log;
 use super::operator::Conduct;
 use super::policy_file::set_mode;
@@ -20,20 +18,22 @@ use super::snapshot::{RunPage, run_page};
 use super::tmux::Attach;
 use super::view::View;
 use super::words::offer;
-use super::{closing, delivery, gates, merging, operator, outbox, stopping};
+use super::{delivery, operator, outbox, stopping};
 use crate::domain::actor::ActorType;
 use crate::domain::agent::{Agent, AgentKey};
 use crate::domain::command::{AgentWish, Command, DeliveryWish, OutboxWish, RunWish, ThreadWish};
 use crate::domain::delivery::Hold;
 use crate::domain::policy::OperatorMode;
-use crate::domain::run::Run;
 use crate::domain::thread::{Priority, ThreadState};
 use crate::domain::time::Moment;
 use crate::store::Order;
 use crate::store::read::forum::viewer_of;
 
+mod drafts;
 mod many;
+mod work;
 
+use drafts::Draft;
 pub use many::Named;
 
 /// How long a wish waits for another one on the same run that is about to end.
@@ -94,6 +94,17 @@ pub enum Wish {
     },
     /// Merge into the bases.
     Merge(String),
+    /// Commit what the run's agents left uncommitted.
+    Commit(String),
+    /// Push the run's commits, and open pull requests for them or bring those up to date.
+    PullRequest(String),
+    /// Start the run's agents again with feedback on what they did.
+    Iterate {
+        /// The run.
+        run_id: String,
+        /// The words.
+        feedback: String,
+    },
     /// Do what the operator proposes.
     AcceptSuggestion(String),
     /// Do not.
@@ -112,6 +123,17 @@ pub enum Wish {
     All(Vec<Named>),
 }
 
+impl Wish {
+    /// Whether leaving ends it where it stands: it may take long, and can be wished again.
+    pub fn is_broken_off(&self) -> bool {
+        match self {
+            Self::Commit(_) | Self::PullRequest(_) | Self::AcceptSuggestion(_) => true,
+            Self::All(wishes) => wishes.iter().any(|named| named.wish.is_broken_off()),
+            _ => false,
+        }
+    }
+}
+
 /// What can be changed of a thread.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
@@ -127,13 +149,15 @@ pub enum Change {
     Reopen,
 }
 
-/// What a destructive wish would do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a wish would do.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Preview {
     /// Line by line.
     pub would: Vec<String>,
     /// Gates that are in the way, with their mends.
     pub gates: Vec<Gate>,
+    /// What else is to be known; where nothing would be done, why not.
+    pub notes: Vec<String>,
 }
 
 /// Why a wish was not carried out.
@@ -153,14 +177,6 @@ impl From<EngineError> for Trouble {
     }
 }
 
-enum Draft {
-    Keep(PathBuf, String),
-    Drop(PathBuf),
-    /// Everything before it is written.
-    Settled(Sender<()>),
-    Fetch(PathBuf, Box<dyn FnOnce(Option<String>) + Send>),
-}
-
 /// The engine as a screen holds it.
 #[derive(Debug, Clone)]
 pub struct Handle {
@@ -168,6 +184,8 @@ pub struct Handle {
     caller: Caller,
     /// Wishes under way.
     busy: Arc<AtomicUsize>,
+    /// Once raised, what may take long ends where it stands.
+    ending: Arc<AtomicBool>,
     drafts: Sender<Draft>,
 }
 
@@ -181,14 +199,14 @@ impl Handle {
         // One thread reads and writes them all, in order.
         let writing = move || {
             for draft in written {
-                if let Err(error) = settle(draft) {
+                if let Err(error) = drafts::settle(draft) {
                     log.line("drafts", &error.to_string());
                 }
                 under_way.fetch_sub(1, Ordering::SeqCst);
             }
         };
         drop(std::thread::Builder::new().name("drafts".to_owned()).spawn(writing));
-        Self { engine, caller, busy, drafts }
+        Self { engine, caller, busy, ending: Arc::default(), drafts }
     }
 
     /// The engine.
@@ -298,6 +316,12 @@ impl Handle {
         self.beside(look, tell);
     }
 
+    /// Who wishes leaves: what may take long and can be wished again ends where it stands, with the tests, hooks and
+    /// pushes that it has started.
+    pub fn break_off(&self) {
+        self.ending.store(true, Ordering::SeqCst);
+    }
+
     /// How many wishes are under way.
     pub fn busy(&self) -> usize {
         self.busy.load(Ordering::SeqCst)
@@ -318,45 +342,6 @@ impl Handle {
             Ok(tmux.attach_command(&agent.spec.session)?)
         };
         find().map_err(Trouble::from)
-    }
-
-    /// The file of a draft.
-    fn draft_file(&self, name: &str) -> PathBuf {
-        let plain: String =
-            name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect();
-        self.engine.home.inside().join("drafts").join(format!("{}.md", plain.trim_start_matches('.')))
-    }
-
-    /// Keeps a draft, or removes it when it is empty.
-    pub fn keep_draft(&self, name: &str, text: String) {
-        let file = self.draft_file(name);
-        self.of_draft(if text.trim().is_empty() { Draft::Drop(file) } else { Draft::Keep(file, text) });
-    }
-
-    /// The file of a draft with `text` in it, for another program to write on.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn draft_to_edit(&self, name: &str, text: &str) -> Result<PathBuf, Trouble> {
-        let (settled, wait) = channel();
-        // What was typed before must not be written over what the other program makes of it.
-        self.of_draft(Draft::Settled(settled));
-        let _ = wait.recv_timeout(PATIENCE);
-        let file = self.draft_file(name);
-        settle(Draft::Keep(file.clone(), text.to_owned())).map_err(Trouble::from)?;
-        Ok(file)
-    }
-
-    /// Hands the draft that was kept to `tell`, if there is one.
-    pub fn draft(&self, name: &str, tell: impl FnOnce(Option<String>) + Send + 'static) {
-        self.of_draft(Draft::Fetch(self.draft_file(name), Box::new(tell)));
-    }
-
-    fn of_draft(&self, draft: Draft) {
-        self.busy.fetch_add(1, Ordering::SeqCst);
-        if self.drafts.send(draft).is_err() {
-            self.busy.fetch_sub(1, Ordering::SeqCst);
-        }
     }
 
     fn agent(&self, key: &AgentKey) -> Result<Agent, EngineError> {
@@ -416,20 +401,13 @@ impl Handle {
                 engine.order_run(caller, &run_id, RunWish::Resume)?;
                 Ok(format!("{run_id} goes on"))
             }
-            Wish::Close { run_id, merge } => {
-                let _lease = engine.lease_run_within(&run_id, "close", caller, PATIENCE)?;
-                closing::close(engine, caller, &run_id, &closing::Options { changelog_entry: None, merge })?;
-                Ok(format!("{run_id} is closed"))
-            }
-            Wish::Merge(run_id) => {
-                gates::settled(&*engine.reader()?, &engine.run(&run_id)?, "merged")?;
-                let _lease = engine.lease_run_within(&run_id, "merge", caller, PATIENCE)?;
-                let done = merging::merge(engine, caller, &run_id, false)?;
-                let lines: Vec<String> = done.iter().map(merging::Tried::describe).collect();
-                Ok(if lines.is_empty() { "nothing was left to merge".to_owned() } else { lines.join("; ") })
-            }
+            Wish::Close { run_id, merge } => self.close(&run_id, merge),
+            Wish::Merge(run_id) => self.merge(&run_id),
+            Wish::Commit(run_id) => self.commit(&run_id),
+            Wish::PullRequest(run_id) => self.pull_request(&run_id),
+            Wish::Iterate { run_id, feedback } => self.iterate(&run_id, &feedback),
             Wish::AcceptSuggestion(id) => {
-                let (accepted, done) = operator::accept(engine, caller, &id)?;
+                let (accepted, done) = operator::accept(engine, caller, &id, Some(&self.ending))?;
                 let made: Vec<String> = done.iter().map(operator::Done::words).collect();
                 Ok(format!("accepted: {}", if made.is_empty() { offer(&accepted) } else { made.join("; ") }))
             }
@@ -524,100 +502,5 @@ impl Handle {
         let reason = format!("restarted by {}", self.caller.actor);
         self.engine.order_agent(&self.caller, key, AgentWish::Restart { reason, by_rule: false })?;
         Ok(format!("{} is being restarted", key.name))
-    }
-
-    fn would(&self, wish: &Wish) -> Result<Preview, EngineError> {
-        match wish {
-            Wish::Close { run_id, merge } => self.would_close(run_id, *merge),
-            Wish::Merge(run_id) => {
-                let (reader, run) = (self.engine.reader()?, self.engine.run(run_id)?);
-                gates::settled(&reader, &run, "merged")?;
-                let mut would = merging::preview(&self.engine.git, &reader, &run, false)?;
-                if would.is_empty() {
-                    would.push("nothing is left to merge".to_owned());
-                }
-                Ok(Preview { would, gates: Vec::new() })
-            }
-            Wish::StopRun(run_id) => {
-                let agents = self.engine.reader()?.agents(run_id)?;
-                let would = agents
-                    .iter()
-                    .filter(|agent| agent.program_may_live())
-                    .map(|agent| format!("end session {} of {}", agent.spec.session, agent.key.name))
-                    .collect();
-                Ok(Preview { would, gates: Vec::new() })
-            }
-            Wish::Reply { .. }
-            | Wish::Ask { .. }
-            | Wish::Type { .. }
-            | Wish::Seen(_)
-            | Wish::Thread(_, _)
-            | Wish::Restart(_)
-            | Wish::StopAgent(_)
-            | Wish::Hold(_)
-            | Wish::Release(_)
-            | Wish::Pause(_)
-            | Wish::Resume(_)
-            | Wish::AcceptSuggestion(_)
-            | Wish::DismissSuggestion(_)
-            | Wish::AckEscalation(_)
-            | Wish::ResolveEscalation(_, _)
-            | Wish::SetMode(_)
-            | Wish::RetryLetter(_)
-            | Wish::DropLetter(_)
-            | Wish::All(_) => Ok(Preview { would: Vec::new(), gates: Vec::new() }),
-        }
-    }
-
-    fn would_close(&self, run_id: &str, merge: bool) -> Result<Preview, EngineError> {
-        let (reader, run): (_, Run) = (self.engine.reader()?, self.engine.run(run_id)?);
-        let policy = self.engine.policy_of(run_id)?;
-        let gates = gates::evaluate(&self.engine.git, &reader, &policy, &run, merge)?;
-        let mut would: Vec<String> = reader
-            .agents(run_id)?
-            .iter()
-            .filter(|agent| agent.program_may_live())
-            .map(|agent| format!("end session {} of {}", agent.spec.session, agent.key.name))
-            .collect();
-        if merge {
-            // What is in the way of a merge stands among the gates.
-            would.extend(merging::preview(&self.engine.git, &reader, &run, false).unwrap_or_default());
-        } else {
-            would.push("commit the ticket docs that metawsm wrote".to_owned());
-        }
-        would.push(format!("close {run_id}; its worktrees stay until cleanup"));
-        Ok(Preview { would, gates: gates.into_iter().filter(|gate| !gate.ok).collect() })
-    }
-}
-
-fn settle(draft: Draft) -> Result<(), EngineError> {
-    let absent = |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
-    match draft {
-        Draft::Settled(told) => {
-            let _ = told.send(());
-            Ok(())
-        }
-        Draft::Keep(file, text) => {
-            if let Some(dir) = file.parent() {
-                make_dir(dir)?;
-            }
-            write_private(&file, text.as_bytes())
-        }
-        Draft::Drop(file) => match std::fs::remove_file(&file) {
-            Err(source) if !absent(&source) => {
-                Err(EngineError::Io { what: format!("remove {}", file.display()), source })
-            }
-            Ok(()) | Err(_) => Ok(()),
-        },
-        Draft::Fetch(file, tell) => {
-            let read = std::fs::read_to_string(&file);
-            tell(read.as_ref().ok().cloned());
-            match read {
-                Err(source) if !absent(&source) => {
-                    Err(EngineError::Io { what: format!("read {}", file.display()), source })
-                }
-                Ok(_) | Err(_) => Ok(()),
-            }
-        }
     }
 }

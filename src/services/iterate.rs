@@ -17,6 +17,7 @@ use crate::domain::event::{OwnFile, Worktree};
 use crate::domain::feedback::Dispatch;
 use crate::domain::run::Run;
 use crate::domain::scene::Workspace;
+use crate::domain::thread::LONGEST_BODY;
 use crate::store::{Order, Reader};
 
 /// The file of feedback in a workspace, beside the worktrees.
@@ -89,6 +90,26 @@ pub fn workspaces_of(run: &Run, ticket: Option<&str>) -> Result<Vec<String>, Eng
         return Err(EngineError::usage(what, format!("its tickets: {tickets}")));
     }
     Ok(names)
+}
+
+/// Whether these words can be put to agents.
+///
+/// # Errors
+/// Says why not.
+pub fn fits(feedback: &str) -> Result<(), EngineError> {
+    if feedback.trim().is_empty() {
+        return Err(EngineError::usage("the feedback is empty", "say what is to be different: --feedback TEXT"));
+    }
+    if feedback.contains('\0') {
+        return Err(EngineError::usage("the feedback holds a NUL byte", "leave it out"));
+    }
+    if feedback.len() > LONGEST_BODY {
+        return Err(EngineError::usage(
+            format!("the feedback is longer than {LONGEST_BODY} bytes"),
+            "put the long text into a file of the repository and name it",
+        ));
+    }
+    Ok(())
 }
 
 /// Looks where the feedback is to go, and whether the run may begin anew. Nothing is changed.

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::adviser::Desk;
@@ -396,15 +397,20 @@ fn is_known(reader: &Reader, conclusion: &Conclusion) -> Result<bool, StoreError
 
 /// Accepts a suggestion: its rule is asked again, and carried out where its cause is still there.
 ///
-/// What was handed on by it comes along. The agent of an accepted restart is started by the supervisor, or by the next
-/// execution of the run.
+/// What was handed on by it comes along; that ends where it stands once `cancel` is raised. The agent of an accepted
+/// restart is started by the supervisor, or by the next execution of the run.
 ///
 /// # Errors
 /// A refusal: it is settled already, or its cause is gone, and then it is withdrawn.
-pub fn accept(engine: &Engine, caller: &Caller, suggestion_id: &str) -> Result<(Suggestion, Vec<Done>), EngineError> {
+pub fn accept(
+    engine: &Engine,
+    caller: &Caller,
+    suggestion_id: &str,
+    cancel: Option<&Arc<AtomicBool>>,
+) -> Result<(Suggestion, Vec<Done>), EngineError> {
     let suggestion = find_suggestion(engine, suggestion_id)?;
     if suggestion.intent.hands_on_work() {
-        return work::accept(engine, caller, &suggestion);
+        return work::accept(engine, caller, &suggestion, cancel);
     }
     let run_id = suggestion.run_id.clone().unwrap_or_default();
     let lease = engine.lease_run_within(&run_id, "accept", caller, PATIENCE)?;

@@ -6,8 +6,10 @@ use std::collections::BTreeSet;
 
 use crate::domain::agent::{AgentKey, AgentStatus, Health, Held, WaitingFor};
 use crate::domain::delivery::{Delivery, DeliveryState};
+use crate::domain::feedback::Feedback;
 use crate::domain::plan::Step;
 use crate::domain::policy::RuleMode;
+use crate::domain::pull_request::PullRequest;
 use crate::domain::run::{Brief, RunStatus};
 use crate::domain::thread::{Post, Priority, Thread, ThreadState};
 use crate::domain::time::Moment;
@@ -471,6 +473,10 @@ pub struct RunPage {
     pub brief: Option<Brief>,
     /// Repositories and their bases.
     pub repos: Vec<(String, String)>,
+    /// Its pull requests.
+    pub pull_requests: Vec<PullRequest>,
+    /// What reviewers said to them.
+    pub feedback: Vec<Feedback>,
     /// Ticket docs: ticket, place, whether they are there.
     pub docs: Vec<(String, String, bool)>,
     /// What happened lately: when, and in words.

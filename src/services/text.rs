@@ -54,6 +54,20 @@ pub fn cut(text: &str, width: usize) -> String {
     out
 }
 
+/// The end of the text in at most `width` columns, an ellipsis before it where more was there.
+pub fn cut_before(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let mut used = 1;
+    let kept = text.char_indices().rev().take_while(|(_, c)| {
+        used += c.width().unwrap_or(0);
+        used <= width
+    });
+    let from = kept.last().map_or(text.len(), |(at, _)| at);
+    format!("…{}", &text[from..])
+}
+
 /// The text in lines of at most `width` columns, broken at blanks where there are any.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let width = width.max(1);
@@ -107,5 +121,7 @@ mod tests {
         assert_eq!(wrap("abcdefgh", 3), ["abc", "def", "gh"]);
         assert_eq!(wrap("日", 1), ["日"]);
         assert_eq!(cut("日本語", 4), "日…");
+        let ends = [("日本語", 4), ("日本語", 5), ("src/main.rs:7", 9), ("ab", 2), ("abc", 1)];
+        assert_eq!(ends.map(|(text, width)| cut_before(text, width)), ["…語", "…本語", "…ain.rs:7", "ab", "…"]);
     }
 }

@@ -14,8 +14,8 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 
+use super::console_feedback::reviewed;
 use super::console_operator::concluded;
-use super::console_screens::run_page;
 use super::console_since::told;
 use super::console_world::{Desk, HOSTILE, page, snapshot};
 
@@ -183,13 +183,16 @@ fn settle(desk: &mut Desk) {
             Effect::Preview(token, _) => {
                 let gates =
                     vec![Gate { name: "clean", ok: false, reason: HOSTILE.to_owned(), mend: None }; token as usize % 2];
-                desk.tell(Msg::Previewed(token, Ok(Preview { would: vec![HOSTILE.to_owned(); 30], gates })))
+                desk.tell(Msg::Previewed(
+                    token,
+                    Ok(Preview { would: vec![HOSTILE.to_owned(); 30], gates, notes: vec![HOSTILE.to_owned()] }),
+                ))
             }
             Effect::Edit(name, text) if text.len() % 2 == 0 => desk.tell(Msg::Edited(name, Ok(HOSTILE.repeat(3)))),
             Effect::Edit(name, _) => desk.tell(Msg::Edited(name, Err(trouble()))),
             Effect::LoadDraft(token, _) => desk.tell(Msg::Draft(token, Some(HOSTILE.to_owned()))),
             Effect::Page(run_id) => {
-                let page = RunPage { run_id, ..run_page() };
+                let page = RunPage { run_id, ..reviewed() };
                 desk.tell(Msg::Paged(if page.run_id.ends_with('3') { Err(trouble()) } else { Ok(Box::new(page)) }))
             }
             _ => desk,
@@ -296,13 +299,23 @@ fn the_storm_comes_to_every_view_and_every_question() {
         }
     }
     let picks = ["picks State", "picks Priority", "picks Assign", "messages", "looks for something", "since one left"];
-    for view in ["asks stop", "asks restart", "asks close", "asks merge", "asks drop", "picks Mode", "help Run"]
-        .into_iter()
-        .chain(picks)
+    for view in [
+        "asks stop",
+        "asks restart",
+        "asks close",
+        "asks merge",
+        "asks commit",
+        "asks push",
+        "asks drop",
+        "picks Mode",
+        "help Run",
+    ]
+    .into_iter()
+    .chain(picks)
     {
         assert!(all.contains(view), "never at {view}:\n{all}");
     }
-    for view in ["Answers", "New thread", "Resolve"] {
+    for view in ["Answers", "New thread", "Resolve", "Feedback for"] {
         assert!(all.contains(&format!("writes {view}")), "never at {view}:\n{all}");
     }
 }

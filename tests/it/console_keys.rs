@@ -85,7 +85,7 @@ fn closing_looks_ahead_and_is_refused_where_gates_are_open() {
     assert_eq!(wish, Wish::Close { run_id: "run-3".to_owned(), merge: false });
     desk.keys("y");
     assert_eq!(wishes(&desk), [], "nothing is said yes to before it is known");
-    desk.tell(Msg::Previewed(token, Ok(Preview { would: vec!["close run-3".to_owned()], gates: vec![] })));
+    desk.tell(Msg::Previewed(token, Ok(Preview { would: vec!["close run-3".to_owned()], ..Preview::default() })));
     desk.keys("<enter>");
     assert_eq!(wishes(&desk), []);
 }

@@ -171,6 +171,8 @@ pub fn run_page() -> RunPage {
         ]),
         brief: None,
         repos: vec![("api".to_owned(), "main".to_owned())],
+        pull_requests: vec![],
+        feedback: vec![],
         docs: vec![("ACME-12".to_owned(), "acme-12/api/ttmp/2026/11/20/ACME-12--outbox".to_owned(), true)],
         events: vec![(before(300), "the run began".to_owned()), (before(60), HOSTILE.to_owned())],
     }

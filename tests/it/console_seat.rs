@@ -69,6 +69,19 @@ impl Seat {
     }
 }
 
+/// A command as a line of shell, with its environment and nothing else of ours.
+pub fn line_of(command: &Command) -> String {
+    let quoted = |text: &std::ffi::OsStr| format!("'{}'", text.to_str().unwrap().replace('\'', "'\\''"));
+    let set = |(name, value): (&std::ffi::OsStr, Option<&std::ffi::OsStr>)| {
+        Some(format!("{}={}", name.to_str().unwrap(), quoted(value?)))
+    };
+    let mut words = vec!["env -i".to_owned()];
+    words.extend(command.get_envs().filter_map(set));
+    words.push(quoted(command.get_program()));
+    words.extend(command.get_args().map(quoted));
+    format!("cd {} && {}", quoted(command.get_current_dir().unwrap().as_os_str()), words.join(" "))
+}
+
 pub fn bin() -> String {
     launcher().into_string().unwrap()
 }

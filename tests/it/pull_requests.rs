@@ -32,7 +32,7 @@ impl Hub {
         Self { world, run, origin, kept }
     }
 
-    fn with_gh(&self, mut command: Command) -> Command {
+    pub fn with_gh(&self, mut command: Command) -> Command {
         let bin = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/bin");
         let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
         command.env("PATH", path).env("FAKE_GH", &self.kept);

@@ -73,6 +73,13 @@ impl App {
                 self.ask_ahead("Close", "close", |run_id| Wish::Close { run_id, merge: false }, effects)
             }
             Action::Merge => self.ask_ahead("Merge", "merge", Wish::Merge, effects),
+            Action::Commit => self.ask_ahead("Commit", "commit", Wish::Commit, effects),
+            Action::PullRequest => self.ask_ahead("Pull request for", "push", Wish::PullRequest, effects),
+            Action::Iterate => {
+                if let Some(run_id) = self.target_run().map(|run| run.run_id.clone()) {
+                    self.compose(Purpose::Iterate(run_id), "", effects);
+                }
+            }
             Action::Mark => self.mark(),
             Action::Filter => self.filtering = true,
             Action::Operator => self.open_operator(None),
@@ -127,7 +134,13 @@ impl App {
             Action::NextWaiting => self.say("nothing waits for you"),
             Action::SinceLeft => self.say("you have not been away; metawsm report tells of any time"),
             Action::Acknowledge if self.focus == Pane::Attention => self.say("acknowledged already"),
-            Action::Merge | Action::CloseRun => self.say(format!("{name}: only a completed run")),
+            Action::Merge | Action::CloseRun | Action::Commit | Action::PullRequest => {
+                self.say(format!("{name}: only a completed run"));
+            }
+            Action::Iterate if self.about_runs() => {
+                let status = self.target_run().map_or("gone", |run| run.status.word());
+                self.say(format!("{name}: not while it is {}", status.replace('_', " ")));
+            }
             _ if self.means_marked() => self.say(format!("{name}: none of the marked")),
             _ => self.say(format!("{name}: nothing here to do that with")),
         }
@@ -331,12 +344,12 @@ impl App {
     /// A wish goes out; that it was taken shows at once.
     pub(super) fn wish(&mut self, wish: Wish, effects: &mut Vec<Effect>) {
         let token = self.token();
-        self.pending.insert(token, Pending { words: under_way(&wish), since: self.time.up });
+        self.pending.insert(token, Pending::of(&wish, self.time.up));
         effects.push(Effect::Do(token, wish));
     }
 }
 
-fn session_line(agent: &AgentRow) -> String {
+pub(super) fn session_line(agent: &AgentRow) -> String {
     format!("ends session {} of {} with everything it started", agent.session, agent.key.name)
 }
 
@@ -363,6 +376,9 @@ pub(super) fn under_way(wish: &Wish) -> String {
         Wish::Resume(run_id) => format!("resuming {run_id}"),
         Wish::Close { run_id, .. } => format!("closing {run_id}"),
         Wish::Merge(run_id) => format!("merging {run_id}"),
+        Wish::Commit(run_id) => format!("committing {run_id}"),
+        Wish::Iterate { run_id, .. } => format!("starting the agents of {run_id} again"),
+        Wish::PullRequest(run_id) => format!("handing on {run_id} in a pull request"),
         Wish::AcceptSuggestion(_) => "accepting the suggestion".to_owned(),
         Wish::DismissSuggestion(_) => "dismissing the suggestion".to_owned(),
         Wish::AckEscalation(_) => "acknowledging".to_owned(),

@@ -88,6 +88,8 @@ impl App {
             Action::Attach | Action::Type => agent(|agent| agent.may_live),
             Action::Pause => self.about_runs() && run(|run| run.status.at_work()),
             Action::Resume => self.about_runs() && run(resumable),
+            Action::Commit | Action::PullRequest => self.about_runs() && run(|run| run.status == RunStatus::Completed),
+            Action::Iterate => self.about_runs() && run(iterable),
             Action::Merge | Action::CloseRun => run(|run| run.status == RunStatus::Completed),
             Action::Accept | Action::Dismiss => {
                 self.focus == Pane::Attention && matches!(self.item(), Some(Attention::Suggestion(_)))
@@ -204,6 +206,10 @@ pub(super) fn holdable(agent: &AgentRow) -> bool {
 
 pub(super) fn stoppable(run: &RunRow) -> bool {
     run.status.may_become(RunStatus::Stopping) || run.status == RunStatus::Stopping
+}
+
+fn iterable(run: &RunRow) -> bool {
+    run.status.next_commands().contains(&"iterate")
 }
 
 pub(super) fn resumable(run: &RunRow) -> bool {

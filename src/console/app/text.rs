@@ -1,10 +1,11 @@
 //! Writing: opening a form, sending it, keeping it.
 
-use super::act::under_way;
+use super::act::session_line;
 use super::update::words;
-use super::{App, Page, Pending};
+use super::{App, Overlay, Page, Pending};
 use crate::console::msg::Effect;
 use crate::console::widgets::composer::{Composer, Purpose};
+use crate::console::widgets::dialog::{Consequence, Dialog};
 use crate::console::widgets::list::Scroll;
 use crate::domain::thread::LONGEST_TITLE;
 use crate::services::handle::{Trouble, Wish};
@@ -100,6 +101,7 @@ impl App {
                 }
                 Wish::Ask { ticket, title, body: last }
             }
+            Purpose::Iterate(run_id) => return self.iterate(run_id.clone(), last, effects),
             Purpose::Note(ids) => match &ids.clone()[..] {
                 [id] if !composer.of_marked => Wish::ResolveEscalation(id.clone(), last),
                 ids => return self.ask_resolve(ids, &last),
@@ -112,12 +114,27 @@ impl App {
         self.send_off(wish, effects);
     }
 
+    /// Feedback ends what the run's agents are at: where any is at work, that is asked first.
+    fn iterate(&mut self, run_id: String, feedback: String, effects: &mut Vec<Effect>) {
+        let agents = || self.snapshot.agents.iter().filter(|agent| agent.key.run_id == run_id);
+        let at_work = agents().any(|agent| agent.status.alive() || agent.starting);
+        let hit = agents().filter(|agent| agent.may_live).map(session_line).collect();
+        let title = format!("Start the agents of {run_id} again?");
+        let wish = Wish::Iterate { run_id, feedback };
+        if !at_work {
+            return self.send_off(wish, effects);
+        }
+        let lines = vec!["they start again with your feedback".to_owned()];
+        let dialog = Dialog::new(title, lines, "start again", Consequence::Written(wish));
+        self.overlay = Some(Overlay::Dialog(Dialog { hit, ..dialog }));
+    }
+
     /// The wish goes out with what was written; the form waits for what comes of it.
     pub(super) fn send_off(&mut self, wish: Wish, effects: &mut Vec<Effect>) {
         let token = self.token();
         // A crash between here and the ledger's word must not lose it.
         self.keep_draft(effects);
-        self.pending.insert(token, Pending { words: under_way(&wish), since: self.time.up });
+        self.pending.insert(token, Pending::of(&wish, self.time.up));
         if let Some(composer) = &mut self.composer {
             composer.sending = Some(token);
         }

@@ -203,6 +203,7 @@ impl App {
                 }
                 self.wish(wish, effects);
             }
+            Consequence::Written(wish) => self.send_off(wish, effects),
             Consequence::Quit => self.leave(effects),
         }
     }
@@ -324,7 +325,9 @@ impl App {
                 if ours && let Some(composer) = self.composer.take() {
                     // Only now the text is given up.
                     effects.push(Effect::KeepDraft(composer.purpose.draft(), String::new()));
-                    self.scroll.edge(true);
+                    if matches!(self.page, Page::Thread(_)) {
+                        self.scroll.edge(true);
+                    }
                 }
                 if !text.is_empty() {
                     self.report(text);

@@ -4,15 +4,19 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
 
+use unicode_width::UnicodeWidthStr;
+
 use super::ago;
 use super::runs::{state, why};
 use crate::console::app::App;
 use crate::console::theme::{Mark, Theme};
 use crate::console::widgets::cells::Row;
 use crate::console::widgets::pane;
+use crate::domain::feedback::FeedbackStatus;
 use crate::domain::plan::Step;
+use crate::domain::pull_request::PullRequestState;
 use crate::services::snapshot::RunPage;
-use crate::services::text::{harmless, wrap};
+use crate::services::text::{cut_before, harmless, one_line, wrap};
 
 /// From this width on the timeline stands beside the plan.
 const BESIDE: u16 = 110;
@@ -69,6 +73,7 @@ fn plan(page: &RunPage, width: usize, theme: Theme) -> Vec<Line<'static>> {
     }
     lines.push(Line::default());
     gates(page, width, theme, &mut lines);
+    requests(page, width, theme, &mut lines);
     if !page.docs.is_empty() {
         lines.push(Line::default());
         lines.push(heading("Docs", theme));
@@ -138,6 +143,48 @@ fn gates(page: &RunPage, width: usize, theme: Theme, lines: &mut Vec<Line<'stati
             lines
                 .push(Row::new().text(&format!("             {arrow}"), theme.dim()).text(&text, theme.plain()).line());
         }
+    }
+}
+
+/// Where the work was handed on, and what reviewers said to it that no agent was told of yet.
+fn requests(page: &RunPage, width: usize, theme: Theme, lines: &mut Vec<Line<'static>>) {
+    if !page.pull_requests.is_empty() {
+        lines.push(Line::default());
+        lines.push(heading("Pull requests", theme));
+    }
+    for request in &page.pull_requests {
+        let mark = match request.state {
+            PullRequestState::Open => Mark::Running,
+            PullRequestState::Merged => Mark::Done,
+            PullRequestState::Closed => Mark::Stopped,
+        };
+        let state = if request.draft && request.state.is_open() { "draft" } else { request.state.word() };
+        let number = format!("#{}", request.number);
+        let row = Row::new().left(theme.sign(mark), 1, theme.tone(mark)).left(&request.repo, 12, theme.plain());
+        let row = row.right(&number, 6, theme.plain()).left(state, 6, theme.tone(mark));
+        lines.push(row.left(&one_line(&request.title), width.saturating_sub(30), theme.plain()).line());
+        lines.push(
+            Row::new().text("    ", theme.plain()).left(&request.url, width.saturating_sub(5), theme.dim()).line(),
+        );
+    }
+    if page.feedback.is_empty() {
+        return;
+    }
+    let count = |status| page.feedback.iter().filter(|item| item.status == status).count();
+    let counts = FeedbackStatus::ALL.map(|status| (count(status), status));
+    let counts = counts.iter().filter(|(count, _)| *count > 0);
+    let counts: Vec<String> = counts.map(|(count, status)| format!("{count} {}", status.word())).collect();
+    lines.push(Line::default());
+    lines.push(heading(&format!("Reviews {}", counts.join(", ")), theme));
+    for item in page.feedback.iter().filter(|item| item.status == FeedbackStatus::Queued) {
+        let remark = &item.remark;
+        let row = Row::new().left(theme.sign(Mark::Idle), 1, theme.warn());
+        let row = row.left(&one_line(&remark.author), 12, theme.plain());
+        let first = remark.body.trim().lines().next().unwrap_or_default();
+        let room = width.saturating_sub(16);
+        let place = cut_before(&one_line(&remark.place()), room / 2);
+        let row = row.text(&place, theme.dim()).text("  ", theme.plain());
+        lines.push(row.left(&one_line(first), room.saturating_sub(place.width() + 2), theme.plain()).line());
     }
 }
 

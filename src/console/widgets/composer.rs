@@ -1,4 +1,4 @@
-//! Where a person writes: a reply, a new thread, a note. The text is given up only when it was taken.
+//! Where a person writes: a reply, a new thread, a note, feedback. The text is given up only when it was taken.
 
 use crossterm::event::KeyEvent;
 use ratatui::buffer::Buffer;
@@ -42,6 +42,8 @@ pub enum Purpose {
     Note(Vec<String>),
     /// A line for agents' sessions.
     Type(Vec<AgentKey>),
+    /// Feedback on a run.
+    Iterate(String),
 }
 
 impl Purpose {
@@ -50,6 +52,7 @@ impl Purpose {
         match self {
             Self::Reply { thread_id, .. } => thread_id.clone(),
             Self::Ask => "new-thread".to_owned(),
+            Self::Iterate(run_id) => format!("feedback-{run_id}"),
             Self::Note(ids) => match &ids[..] {
                 [id] => format!("note-{id}"),
                 ids => format!("note-marked-{}", set_of(ids)),
@@ -73,7 +76,7 @@ impl Purpose {
                 let wanted = |of: &&String| still(&|wish| matches!(wish, Wish::ResolveEscalation(id, _) if id == *of));
                 Self::Note(ids.iter().filter(wanted).cloned().collect())
             }
-            Self::Reply { .. } | Self::Ask => self.clone(),
+            Self::Reply { .. } | Self::Ask | Self::Iterate(_) => self.clone(),
         }
     }
 
@@ -83,6 +86,7 @@ impl Purpose {
             Self::Reply { answers: Some(name), .. } => format!("Answers {name}'s question"),
             Self::Reply { answers: None, .. } => "Reply".to_owned(),
             Self::Ask => "New thread".to_owned(),
+            Self::Iterate(run_id) => format!("Feedback for {run_id}: its agents start again on it"),
             Self::Note(ids) if ids.len() > 1 => format!("Resolve {}, with a note", ids.len()),
             Self::Note(_) => "Resolve, with a note".to_owned(),
             Self::Type(keys) => match &keys[..] {
@@ -145,7 +149,7 @@ impl Composer {
             Field { label, area, one_line }
         };
         let fields = match &purpose {
-            Purpose::Reply { .. } | Purpose::Note(_) => vec![field("", "", false)],
+            Purpose::Reply { .. } | Purpose::Note(_) | Purpose::Iterate(_) => vec![field("", "", false)],
             Purpose::Type(_) => vec![field("", "", true)],
             Purpose::Ask => vec![field("ticket", first, true), field("title", "", true), field("body", "", false)],
         };
@@ -301,7 +305,9 @@ impl Composer {
     /// How many lines it would like to have, frame and all.
     pub fn height(&self) -> u16 {
         match self.purpose {
-            Purpose::Reply { .. } => u16::try_from(self.fields[0].area.lines().len().clamp(3, 10)).unwrap_or(3) + 2,
+            Purpose::Reply { .. } | Purpose::Iterate(_) => {
+                u16::try_from(self.fields[0].area.lines().len().clamp(3, 10)).unwrap_or(3) + 2
+            }
             Purpose::Ask => 14,
             Purpose::Note(_) => 8,
             Purpose::Type(_) => 3,

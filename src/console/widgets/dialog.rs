@@ -1,4 +1,4 @@
-//! A question before something that cannot be undone: small, over a dimmed screen, the safe answer in focus.
+//! A question before something that is not easily undone: small, over a dimmed screen, the safe answer in focus.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -18,6 +18,8 @@ pub enum Consequence {
     Wish(Wish),
     /// What is wished of all marked rows.
     Marked(Wish),
+    /// What is wished with what is being written.
+    Written(Wish),
     /// The end of the program.
     Quit,
 }
@@ -96,8 +98,10 @@ impl Dialog {
     pub fn found(&mut self, done: Result<Preview, crate::services::handle::Trouble>) {
         match done {
             Ok(preview) if preview.gates.is_empty() => {
-                self.hit = preview.would;
-                self.ahead = Ahead::Known;
+                // There is no yes to nothing.
+                let nothing = preview.would.is_empty() && !preview.notes.is_empty();
+                self.ahead = if nothing { Ahead::Blocked } else { Ahead::Known };
+                (self.hit, self.lines) = (preview.would, preview.notes);
             }
             Ok(preview) => {
                 self.lines.clear();
@@ -107,7 +111,8 @@ impl Dialog {
                         self.lines.push(format!("   {mend}"));
                     }
                 }
-                self.merge_helps = preview.gates.iter().all(|gate| gate.name == "merged");
+                let closes = matches!(self.then, Consequence::Wish(Wish::Close { .. }));
+                self.merge_helps = closes && preview.gates.iter().all(|gate| gate.name == "merged");
                 if self.merge_helps {
                     self.lines.push("m merges first, then closes".to_owned());
                 }

@@ -64,6 +64,11 @@ impl Git {
         self
     }
 
+    /// The same, which nothing cuts off.
+    fn to_the_end(&self) -> Self {
+        Self { cancel: None, ..self.clone() }
+    }
+
     /// Sets one variable in the environment of every call, after the inherited `GIT_*` were dropped.
     pub fn with_env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.env.push((name.into(), value.into()));

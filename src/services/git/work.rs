@@ -84,14 +84,16 @@ impl Git {
         }
         let staged = self.staged(&top)?;
         let done = call.args(["commit", "--quiet", "--no-gpg-sign", "-F", "-"]).stdin(message.as_bytes()).ok();
+        // Also who was told to end sees that it is as it was, or notes what is done.
+        let after = self.to_the_end();
         if let (Err(_), Some(before)) = (&done, before)
-            && self.staged(&top).is_ok_and(|now| now == staged)
+            && after.staged(&top).is_ok_and(|now| now == staged)
         {
             // Where it cannot be put back it stays staged, which loses nothing.
             let _ = put_back(&index, &before);
         }
         done?;
-        self.rev_parse(&top, "HEAD").map(Some)
+        after.rev_parse(&top, "HEAD").map(Some)
     }
 
     fn staged(&self, top: &Path) -> Result<Vec<u8>, GitError> {

@@ -387,13 +387,17 @@ pub(super) fn accept(
     engine: &Engine,
     caller: &Caller,
     suggestion: &Suggestion,
+    cancel: Option<&Arc<AtomicBool>>,
 ) -> Result<(Suggestion, Vec<Done>), EngineError> {
     let run_id = suggestion.run_id.clone().unwrap_or_default();
     let _lease = engine.lease_run_within(&run_id, "accept", caller, PATIENCE)?;
+    if cancel.is_some_and(|flag| flag.load(Ordering::SeqCst)) {
+        return Err(EngineError::Interrupted("it was not begun".to_owned()));
+    }
     let id = &suggestion.suggestion_id;
     let wanted = Wanted { run_id: &run_id, intent: suggestion.intent, only: only(&suggestion.target) };
     let work = match find_suggestion(engine, id)?.state {
-        SuggestionState::Open => Some(Work::ready(engine, caller, &wanted, None)?),
+        SuggestionState::Open => Some(Work::ready(engine, caller, &wanted, cancel)?),
         SuggestionState::Accepted | SuggestionState::Dismissed | SuggestionState::Withdrawn => None,
     };
     if work.as_ref().is_some_and(Work::is_nothing) {
@@ -407,6 +411,8 @@ pub(super) fn accept(
         (SuggestionState::Withdrawn, _) => Err(withdrawn(id, &run_id)),
         (_, Some(work)) => match work.carry_out(engine, caller, &run_id) {
             Ok(done) => Ok((settled, done)),
+            // Who broke it off knows: it is offered again.
+            Err(error) if error.is_interruption() => Err(error),
             Err(error) => {
                 call_to_failure(engine, &settled, &error)?;
                 Err(error)

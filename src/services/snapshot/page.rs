@@ -51,6 +51,8 @@ pub fn run_page(engine: &Engine, run_id: &str) -> Result<RunPage, EngineError> {
         gates,
         brief: run.brief.clone(),
         repos: run.spec.repos.iter().map(|repo| (repo.name.clone(), repo.base.clone())).collect(),
+        pull_requests: reader.pull_requests(run_id)?,
+        feedback: reader.feedback(run_id)?,
         docs,
         events,
     })
