@@ -198,7 +198,10 @@ pub fn dispatches(items: &[Feedback]) -> Vec<Dispatch> {
 /// The words with which remarks are put to agents: a list, each with who, where, and what was said.
 pub fn as_text(items: &[Feedback]) -> String {
     let count = if items.len() == 1 { "one remark".to_owned() } else { format!("{} remarks", items.len()) };
-    let mut text = format!("Reviewers made {count} on your pull request. Answer each with a change or a reason.\n");
+    let mut text = format!(
+        "Reviewers made {count} on your pull request. Answer each with a change, or say why there is none when you report \
+         that you are done; write nothing to the pull request yourself.\n"
+    );
     for item in items {
         let remark = &item.remark;
         let _ = write!(text, "\n- {} on {}", remark.author, remark.place());

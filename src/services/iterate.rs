@@ -32,6 +32,8 @@ pub struct Prepared {
     pub places: Vec<Place>,
     /// The agents.
     pub agents: Vec<Agent>,
+    /// The names of those who were stopped and stay so.
+    pub stopped: Vec<String>,
 }
 
 /// Where feedback is written in one workspace.
@@ -72,6 +74,7 @@ impl Prepared {
             let (launch, epoch) = (launch + 1, epoch + 1);
             format!("end session {} of agent {} and start launch {launch} in epoch {epoch}", spec.session, key.name)
         }));
+        would.extend(self.stopped.iter().map(|name| format!("leave agent {name} stopped")));
         would
     }
 }
@@ -117,8 +120,11 @@ pub fn fits(feedback: &str) -> Result<(), EngineError> {
 /// # Errors
 /// A refusal, or what the store says.
 pub fn prepare(reader: &Reader, run: &Run, workspaces: &[String]) -> Result<Prepared, EngineError> {
-    let agents = reader.agents(run.id())?;
-    let agents: Vec<Agent> = begin_anew(run, &agents, workspaces)?.into_iter().cloned().collect();
+    let all = reader.agents(run.id())?;
+    let agents: Vec<Agent> = begin_anew(run, &all, workspaces)?.into_iter().cloned().collect();
+    let place = |agent: &&Agent| agents.iter().any(|other| other.key.workspace == agent.key.workspace);
+    let others = all.iter().filter(place).filter(|agent| agent.launch > 0 && !agents.contains(agent));
+    let stopped: Vec<String> = others.map(|agent| agent.key.name.clone()).collect();
     let seedings = reader.seedings(run.id())?;
     let mut places = Vec::new();
     for workspace in reader.workspaces(run.id())?.into_iter().filter(|workspace| !workspace.removed) {
@@ -142,7 +148,7 @@ pub fn prepare(reader: &Reader, run: &Run, workspaces: &[String]) -> Result<Prep
         };
         places.push(Place { ticket: spec.ticket.clone(), workspace, docs });
     }
-    Ok(Prepared { places, agents })
+    Ok(Prepared { places, agents, stopped })
 }
 
 /// The feedback.

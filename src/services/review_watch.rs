@@ -1,7 +1,7 @@
 //! Asks for reviews of completed runs by itself, each so often as its policy says: beside the loop, for GitHub takes its
 //! time. Nothing of it matters to who comes after: what was said is kept, and asked for again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -47,9 +47,9 @@ impl ReviewWatch {
     /// Has the run asked about that has been due for longest. A run that was just completed is due at once.
     pub fn look<'a>(&mut self, runs: impl Iterator<Item = &'a Run>, engine: &Arc<Engine>, ending: &Arc<AtomicBool>) {
         let completed = runs.filter(|run| run.status == RunStatus::Completed && !run.spec.dry_run);
-        let there: Vec<&str> = completed.map(Run::id).collect();
+        let there: BTreeSet<&str> = completed.map(Run::id).collect();
         let mut shared = locked(&self.shared);
-        shared.turns.retain(|run_id, _| there.contains(&run_id.as_str()));
+        shared.turns.retain(|run_id, _| there.contains(run_id.as_str()));
         if shared.pending {
             return;
         }

@@ -1,7 +1,7 @@
 //! What reviewers say to the pull requests of a run: fetched by `gh`, kept until the agents are told of it, and put to
 //! them by beginning anew (original §4.7, without D16, D18 and D19).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -152,13 +152,19 @@ pub fn fetch(
     let review = &policy.git_pr.review_feedback;
     let mut most = options.most(review);
     let mut synced = Synced::default();
-    let known: BTreeMap<_, _> = reader.feedback(run.id())?.into_iter().map(|item| (key_of(&item), item)).collect();
+    let known: BTreeMap<(String, String, String), Feedback> =
+        reader.feedback(run.id())?.into_iter().map(|item| (key_of(&item), item)).collect();
     for request in reader.pull_requests(run.id())? {
         let meant = workspaces.is_empty() || workspaces.contains(&request.workspace);
         if !meant || request.state == PullRequestState::Merged {
             continue;
         }
-        let asked = Asked { dir, request: &request, cancel: options.cancel.as_deref() };
+        let waits = |item: &&Feedback| {
+            let of = (&item.workspace, &item.repo, item.number);
+            of == (&request.workspace, &request.repo, request.number) && item.status == FeedbackStatus::Queued
+        };
+        let queued = known.values().filter(waits).collect();
+        let asked = Asked { dir, request: &request, queued, cancel: options.cancel.as_deref() };
         let before = |id: &str| {
             let key = (request.workspace.clone(), request.repo.clone(), id.to_owned());
             known.get(&key).map(|known: &Feedback| (known.status, known.remark.body.clone()))
@@ -231,10 +237,15 @@ pub fn dispatch(engine: &Engine, caller: &Caller, run_id: &str, items: &[Feedbac
     iterate::carry_out(engine, caller, run_id, &words, dispatches(items))
 }
 
+/// Where a remark stands and its words, by its name.
+type Known<'a> = dyn Fn(&str) -> Option<(FeedbackStatus, String)> + 'a;
+
 /// One pull request that is asked about.
 struct Asked<'a> {
     dir: &'a Path,
     request: &'a PullRequest,
+    /// What was said to it and nobody was told of.
+    queued: Vec<&'a Feedback>,
     cancel: Option<&'a AtomicBool>,
 }
 
@@ -242,7 +253,7 @@ impl Asked<'_> {
     fn fetch(
         &self,
         review: &ReviewFeedbackPolicy,
-        known: &dyn Fn(&str) -> Option<(FeedbackStatus, String)>,
+        known: &Known<'_>,
         most: &mut usize,
         warnings: &mut Vec<String>,
     ) -> Result<Fetched, EngineError> {
@@ -261,38 +272,42 @@ impl Asked<'_> {
                 as_known(request)
             }
         };
-        let mut all = Vec::new();
+        let (mut all, mut bots) = (Vec::new(), BTreeSet::new());
         if now.state.is_open() {
-            let gh = self.gh();
-            for comment in gh.api(host, &format!("{base}/comments"), true)? {
-                all.extend(comment_of(&comment).map(|remark| judged(remark, false, review)));
+            for (heard, bot) in self.remarks(host, &base, review)? {
+                bots.extend(bot.then(|| heard.remark.id(number)));
+                all.push(heard);
             }
-            for said in gh.api(host, &format!("{base}/reviews"), true)? {
-                all.extend(review_of(&said).map(|(remark, dismissed)| judged(remark, dismissed, review)));
-            }
+        } else {
+            // What nobody was told of is of no concern any more, unless it is opened again.
+            all.extend(
+                self.queued.iter().map(|item| Heard { remark: item.remark.clone(), status: FeedbackStatus::Ignored }),
+            );
         }
         all.sort_by(|a, b| (&a.remark.said_at, a.remark.source_id).cmp(&(&b.remark.said_at, b.remark.source_id)));
         let fetched = all.iter().filter(|heard| heard.status == FeedbackStatus::Queued).count();
-        let (mut heard, mut left) = (Vec::new(), 0);
-        let (mut added, mut updated) = (0, 0);
-        for item in news(known, number, &all) {
-            match known(&item.remark.id(number)) {
-                // What is known costs nothing (D19).
-                Some(_) => updated += 1,
-                None if *most == 0 => {
-                    left += 1;
-                    continue;
-                }
-                None => {
-                    *most -= 1;
-                    added += 1;
-                }
-            }
-            heard.push(item);
-        }
         let (workspace, repo) = (request.workspace.clone(), request.repo.clone());
-        let tally = Tally { workspace, repo, number, state: now.state, fetched, added, updated, left };
+        let mut tally = Tally { workspace, repo, number, state: now.state, fetched, added: 0, updated: 0, left: 0 };
+        let heard = pick(news(known, number, &all), known, &bots, (most, &mut tally));
         Ok(Fetched { request: request.clone(), now, heard, tally })
+    }
+
+    /// What was said to it with what is to be made of that, and whether a program said it.
+    fn remarks(
+        &self,
+        host: &str,
+        base: &str,
+        review: &ReviewFeedbackPolicy,
+    ) -> Result<Vec<(Heard, bool)>, EngineError> {
+        let mut all = Vec::new();
+        let gh = self.gh();
+        for comment in gh.api(host, &format!("{base}/comments"), true)? {
+            all.extend(comment_of(&comment).map(|remark| (judged(remark, false, review), is_bot(&comment))));
+        }
+        for said in gh.api(host, &format!("{base}/reviews"), true)? {
+            all.extend(review_of(&said).map(|(remark, back)| (judged(remark, back, review), is_bot(&said))));
+        }
+        Ok(all)
     }
 
     fn gh(&self) -> Gh<'_> {
@@ -314,6 +329,35 @@ impl Asked<'_> {
         let title = found["title"].as_str().map(clean).filter(|title| !title.is_empty()).unwrap_or(known.title.clone());
         Ok(PullRequestFact { state, title, draft: found["draft"].as_bool().unwrap_or(known.draft), ..known })
     }
+}
+
+/// What of the news is kept: as many new remarks as may be taken, and for nothing what is known (D19).
+fn pick(
+    news: Vec<Heard>,
+    known: &Known<'_>,
+    bots: &BTreeSet<String>,
+    (most, tally): (&mut usize, &mut Tally),
+) -> Vec<Heard> {
+    use FeedbackStatus::{Ignored, Queued};
+    let mut kept = Vec::new();
+    for item in news {
+        let id = item.remark.id(tally.number);
+        match known(&id) {
+            // Programs rewrite what they said at each push: agents that answer by pushing would never come to an end.
+            Some((was, _)) if bots.contains(&id) && was != Ignored && item.status == Queued => continue,
+            Some(_) => tally.updated += 1,
+            None if *most == 0 => {
+                tally.left += 1;
+                continue;
+            }
+            None => {
+                *most -= 1;
+                tally.added += 1;
+            }
+        }
+        kept.push(item);
+    }
+    kept
 }
 
 fn as_known(request: &PullRequest) -> PullRequestFact {
@@ -348,6 +392,10 @@ fn author_of(said: &Value) -> String {
     let login = said["user"]["login"].as_str().map(clean).filter(|login| !login.is_empty());
     // GitHub's own name for who has left.
     login.unwrap_or_else(|| "ghost".to_owned())
+}
+
+fn is_bot(said: &Value) -> bool {
+    said["user"]["type"] == "Bot"
 }
 
 fn text_of(said: &Value, name: &str) -> Option<String> {

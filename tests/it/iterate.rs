@@ -96,6 +96,14 @@ fn feedback_to_agents_at_work_ends_what_runs_and_to_who_is_paused_is_refused() {
     }
     let epochs = answer["agents"].as_array().unwrap().iter().map(|agent| (&agent["status"], &agent["epoch"]));
     assert!(epochs.clone().all(|(status, epoch)| status == "running" && *epoch == 2), "{answer}");
+    // Who was stopped stays so where others begin.
+    world.ask(&["stop", "--agent", "coder-2", "--yes"]);
+    let dry = world.ask(&["iterate", "--feedback", "again", "--dry-run"]);
+    assert!(dry["would"].as_array().unwrap().contains(&json!("leave agent coder-2 stopped")), "{dry}");
+    world.ask(&["iterate", "--feedback", "again"]);
+    let stands = |name: &str| (world.agent(&run, name)["status"].clone(), world.agent(&run, name)["epoch"].clone());
+    assert_eq!(stands("coder"), (json!("running"), json!(3)));
+    assert_eq!(stands("coder-2"), (json!("stopped"), json!(2)));
     world.ask(&["pause"]);
     let error = world.metawsm(&["iterate", "--feedback", "more", "--json"]).is(4).error();
     assert_eq!(error["details"]["state"], "paused", "{error}");

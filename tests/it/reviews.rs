@@ -133,6 +133,24 @@ fn d19_what_was_dispatched_is_not_dispatched_again_and_d3_a_push_addresses_it() 
 }
 
 #[test]
+fn what_programs_rewrite_is_no_news_and_who_was_stopped_stays_so() {
+    let hub = opened(json!({}));
+    let robot = |words: &str| {
+        let mut said = comment(9, "coverage", words);
+        said["user"]["type"] = json!("Bot");
+        json!([said, comment(1, "ada", words)])
+    };
+    says(&hub, "_comments", &[robot("81 %")]);
+    assert_eq!(counts(&hub.ask(&["review", "sync"])), [2, 2, 0, 0]);
+    says(&hub, "_comments", &[robot("82 %")]);
+    assert_eq!(counts(&hub.ask(&["review", "sync"])), [2, 0, 1, 0], "what a human rewrites is");
+    // Nobody else is there who could begin.
+    hub.ask(&["stop", "--agent", "coder", "--yes"]);
+    let told = hub.ask(&["review", "sync", "--dispatch"]);
+    assert_eq!((&told["agents"][0]["epoch"], told["dispatched"].as_array().unwrap().len()), (&json!(2), 2));
+}
+
+#[test]
 fn where_a_pull_request_stands_is_seen_and_what_github_does_not_say_is_told() {
     let hub = opened(json!({}));
     std::fs::write(hub.kept.join("fails"), "HTTP 502\n").unwrap();
@@ -152,10 +170,12 @@ fn where_a_pull_request_stands_is_seen_and_what_github_does_not_say_is_told() {
     assert_eq!(counts(&warned), [1, 1, 0, 0]);
     says(&hub, "", &[json!({ "state": "closed", "merged_at": "2026-11-21T10:00:00Z", "title": "A table" })]);
     let merged = hub.ask(&["review", "sync"]);
-    assert_eq!((&merged["synced"][0]["state"], counts(&merged)), (&json!("merged"), vec![0, 0, 0, 0]));
+    assert_eq!((&merged["synced"][0]["state"], counts(&merged)), (&json!("merged"), vec![0, 0, 1, 0]));
     assert_eq!(hub.world.ask(&["status"])["pull_requests"][0]["state"], "merged");
     let asked = hub.calls("api").len();
     assert_eq!((&hub.ask(&["review", "sync"])["synced"], hub.calls("api").len()), (&json!([]), asked), "it is over");
+    // What nobody was told of is of no concern any more.
+    assert_eq!(statuses(&hub), ["41/pr_review_comment/1 ignored"]);
     hub.world.verified();
     // Who listens to no reviews says so.
     let deaf = Hub::new(json!({}));

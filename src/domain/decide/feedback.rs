@@ -2,7 +2,7 @@
 
 use super::agent::ending;
 use super::{agent_subject, hold, run_subject, shortened};
-use crate::domain::agent::Agent;
+use crate::domain::agent::{Agent, AgentStatus};
 use crate::domain::event::{Draft, Fact, LARGEST_PAYLOAD, Subject};
 use crate::domain::feedback::{Dispatch, FeedbackStatus, Heard, ITERATED, news};
 use crate::domain::refusal::Refusal;
@@ -12,7 +12,8 @@ use crate::domain::scene::Scene;
 /// Remarks named in one `review.dispatched` event, so that its payload stays below the limit.
 const NAMES_PER_EVENT: usize = 500;
 
-/// The agents that begin anew: of a run that has worked, those that were ever started, in these workspaces or in all.
+/// The agents that begin anew: of a run that has worked, those that were ever started, in these workspaces or in all. Who
+/// was stopped stays so where another agent of his workspace begins.
 ///
 /// # Errors
 /// A refusal where the run is in nobody's hands to begin anew, or nobody was ever started.
@@ -44,7 +45,11 @@ pub fn begin_anew<'a>(
         .hint(format!("legal now: {}", allowed.join(", "))));
     }
     let meant = |agent: &&Agent| workspaces.is_empty() || workspaces.contains(&agent.key.workspace);
-    let meant: Vec<&Agent> = agents.into_iter().filter(meant).filter(|agent| agent.launch > 0).collect();
+    let all: Vec<&Agent> = agents.into_iter().filter(meant).filter(|agent| agent.launch > 0).collect();
+    let stays = |agent: &Agent| agent.status == AgentStatus::Stopped && !agent.start_due();
+    let goes_on = |place: &str| all.iter().any(|other| other.key.workspace == place && !stays(other));
+    let begins = |agent: &&Agent| !stays(agent) || !goes_on(&agent.key.workspace);
+    let meant: Vec<&Agent> = all.iter().copied().filter(begins).collect();
     if meant.is_empty() {
         return Err(Refusal::illegal(
             format!("no agent of run {} was ever started", run.id()),
@@ -67,7 +72,9 @@ pub(super) fn iterate(
     super::run::not_cleaned_up(scene, run)?;
     let agents = begin_anew(run, scene.agents_of(run.id()), workspaces)?;
     let reason = shortened(&format!("{ITERATED}{words}"));
-    let mut drafts = dispatched(scene, run, dispatches)?;
+    // Nobody is told of what is said in a workspace where nobody begins.
+    let begins = |one: &&Dispatch| agents.iter().any(|agent| agent.key.workspace == one.workspace);
+    let mut drafts = dispatched(scene, run, &dispatches.iter().filter(begins).collect::<Vec<_>>())?;
     if !run.status.at_work() {
         let fact = Fact::RunTransitioned { from: run.status, to: RunStatus::Running, reason: reason.clone() };
         drafts.push(Draft::new(run_subject(run.id()), fact));
@@ -89,7 +96,7 @@ pub(super) fn iterate(
 }
 
 /// What is queued of these remarks. Where none is, somebody else has dispatches the agents.
-fn dispatched(scene: &Scene, run: &Run, dispatches: &[Dispatch]) -> Result<Vec<Draft>, Refusal> {
+fn dispatched(scene: &Scene, run: &Run, dispatches: &[&Dispatch]) -> Result<Vec<Draft>, Refusal> {
     let mut drafts = Vec::new();
     for one in dispatches {
         let key = |id: &String| (run.id().to_owned(), one.workspace.clone(), one.repo.clone(), id.clone());

@@ -48,19 +48,24 @@ impl Scene {
         self.feedback.put(key, row);
     }
 
-    /// What agents were told of and something was pushed after is addressed (D3: only then).
-    pub(super) fn addressed(&mut self, run_id: &str, workspace: &str, repo: &str, at: Moment) {
+    /// What agents were told of and something was pushed after is addressed (D3: only then). What was said to another
+    /// pull request before, and nobody was told of, is of no concern any more.
+    pub(super) fn pushed(&mut self, (run_id, workspace, repo): (&str, &str, &str), number: u64, at: Moment) {
         let first = (run_id.to_owned(), workspace.to_owned(), repo.to_owned(), String::new());
         let mine = |key: &WorktreeKey| (key.0.as_str(), key.1.as_str(), key.2.as_str()) == (run_id, workspace, repo);
-        let told: Vec<WorktreeKey> = self
+        let after = |feedback: &Feedback| match feedback.status {
+            FeedbackStatus::Dispatched => Some(FeedbackStatus::Addressed),
+            FeedbackStatus::Queued if feedback.number != number => Some(FeedbackStatus::Ignored),
+            FeedbackStatus::Queued | FeedbackStatus::Addressed | FeedbackStatus::Ignored => None,
+        };
+        let turned: Vec<(WorktreeKey, FeedbackStatus)> = self
             .feedback
             .from(first, mine)
-            .filter(|(_, feedback)| feedback.status == FeedbackStatus::Dispatched)
-            .map(|(key, _)| key.clone())
+            .filter_map(|(key, feedback)| Some((key.clone(), after(feedback)?)))
             .collect();
-        for key in told {
+        for (key, status) in turned {
             if let Some(feedback) = self.feedback.touch(&key) {
-                stands(feedback, FeedbackStatus::Addressed, at);
+                stands(feedback, status, at);
             }
         }
     }

@@ -179,7 +179,7 @@ impl Scene {
         let known = self.pull_requests.get(&key).filter(|known| known.number == request.number);
         let opened_at = known.map_or(event.occurred_at, |known| known.opened_at);
         if known.is_none_or(|known| known.head != request.head) {
-            self.addressed(&run_id, &workspace, &request.repo, event.occurred_at);
+            self.pushed((&run_id, &workspace, &request.repo), request.number, event.occurred_at);
         }
         let row = PullRequest {
             ticket: event.subject.ticket.clone(),
