@@ -107,12 +107,26 @@ impl Remark {
         format!("{number}/{}/{}", self.source.word(), self.source_id)
     }
 
+    /// Its first line; of a review, what became of it goes before.
+    pub fn first_line(&self) -> String {
+        let mut lines = self.body.trim().lines().map(str::trim);
+        let first = lines.next().unwrap_or_default();
+        let state = first.strip_prefix("[state=").and_then(|rest| rest.split([' ', ']']).next());
+        match state.filter(|_| self.source == Source::PrReview) {
+            Some(state) => {
+                let words = lines.find(|line| !line.is_empty()).unwrap_or_default();
+                format!("{}: {words}", state.to_lowercase().replace('_', " "))
+            }
+            None => first.to_owned(),
+        }
+    }
+
     /// The place it is about, in words: file and line, or the pull request as a whole.
     pub fn place(&self) -> String {
         match (&self.path, self.line) {
             (Some(path), Some(line)) => format!("{path}:{line}"),
             (Some(path), None) => path.clone(),
-            (None, _) => "as a whole".to_owned(),
+            (None, _) => "the whole change".to_owned(),
         }
     }
 }
@@ -279,6 +293,19 @@ mod tests {
         assert!(text.contains("- ada on src/main.rs:7 (shop #41):\n  Rename it.\n\n  To what it is.\n"), "{text}");
         let told = dispatches(&items);
         assert_eq!((told.len(), told[0].items.len(), told[0].repo.as_str()), (1, 2, "shop"));
+    }
+
+    #[test]
+    fn the_first_line_of_a_review_says_what_became_of_it() {
+        let plain = heard(1, "\n Why?\nSo.", FeedbackStatus::Queued).remark;
+        assert_eq!(plain.first_line(), "Why?");
+        let body = "[state=CHANGES_REQUESTED submitted_at=2026-11-21T09:00:00Z]\n\nNot yet.\nMore".to_owned();
+        assert_eq!(
+            Remark { body: body.clone(), ..plain.clone() }.first_line(),
+            body.lines().next().unwrap_or_default()
+        );
+        let review = Remark { source: Source::PrReview, body, ..plain };
+        assert_eq!(review.first_line(), "changes requested: Not yet.");
     }
 
     #[test]

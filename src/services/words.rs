@@ -37,13 +37,19 @@ pub fn words_of(event: &Event) -> String {
         Fact::GitPrOpened { request, .. } => {
             format!("pull request #{} of {} was opened: {}", request.number, request.repo, request.title)
         }
+        Fact::GitPrUpdated { request, .. } if !request.state.is_open() => {
+            format!("pull request #{} of {} was {}", request.number, request.repo, request.state.word())
+        }
         Fact::GitPrUpdated { request, .. } => {
             format!("pull request #{} of {} was brought up to date", request.number, request.repo)
         }
         Fact::ReviewSynced { repo, number, items } => match items.as_slice() {
             [one] => {
                 let (who, place) = (&one.remark.author, one.remark.place());
-                format!("{who} said something to pull request #{number} of {repo}, {place}: {}", one.remark.body)
+                format!(
+                    "{who} said something to pull request #{number} of {repo}, {place}: {}",
+                    one.remark.first_line()
+                )
             }
             many => format!("reviewers said {} things to pull request #{number} of {repo}", many.len()),
         },

@@ -180,11 +180,11 @@ fn requests(page: &RunPage, width: usize, theme: Theme, lines: &mut Vec<Line<'st
         let remark = &item.remark;
         let row = Row::new().left(theme.sign(Mark::Idle), 1, theme.warn());
         let row = row.left(&one_line(&remark.author), 12, theme.plain());
-        let first = remark.body.trim().lines().next().unwrap_or_default();
+        let first = remark.first_line();
         let room = width.saturating_sub(16);
         let place = cut_before(&one_line(&remark.place()), room / 2);
         let row = row.text(&place, theme.dim()).text("  ", theme.plain());
-        lines.push(row.left(&one_line(first), room.saturating_sub(place.width() + 2), theme.plain()).line());
+        lines.push(row.left(&one_line(&first), room.saturating_sub(place.width() + 2), theme.plain()).line());
     }
 }
 
