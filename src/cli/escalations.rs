@@ -8,7 +8,7 @@ use super::print::{Style, Table, one_line};
 use super::reply::Reply;
 use super::select;
 use super::session::Session;
-use super::start::carry_out;
+use super::start::start_agents;
 use crate::domain::escalation::{Escalation, Suggestion};
 use crate::domain::operator::Intent;
 use crate::domain::time::Moment;
@@ -127,13 +127,8 @@ fn accept(session: &Session, id: &str) -> Result<Reply, Failure> {
     let run_id = done.run_id.clone().unwrap_or_default();
     // Commits and pull requests are done when they are accepted; agents are to be started yet.
     let starts = matches!(done.intent, Intent::AutoRestart | Intent::ReviewFeedbackReady);
-    let mut reply = match starts.then(|| carry_out(session, &engine, &run_id, "accept")) {
-        None => settled(session, &done, None)?,
-        Some(Ok(reply)) => settled(session, &done, Some(reply))?,
-        // The supervisor was quicker and starts it already.
-        Some(Err(failure)) if failure.status == super::exit::BUSY => settled(session, &done, None)?,
-        Some(Err(failure)) => return Err(failure),
-    };
+    let carried = starts.then(|| start_agents(session, &engine, &run_id, "accept")).transpose()?;
+    let mut reply = settled(session, &done, carried)?;
     if done.intent.hands_on_work() {
         tell(&mut reply, &brought);
     }

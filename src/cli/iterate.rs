@@ -1,7 +1,5 @@
 //! `iterate`: a run begins anew with feedback.
 
-use std::time::Duration;
-
 use serde_json::json;
 
 use super::args::IterateArgs;
@@ -10,11 +8,10 @@ use super::print;
 use super::reply::Reply;
 use super::select;
 use super::session::Session;
-use super::start::carry_out;
+use super::start::start_agents;
+use super::work::dry;
+use crate::services::engine::PATIENCE;
 use crate::services::iterate::{self, Begun, Words};
-
-/// How long the command waits for another one on the same run that is about to end.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 pub fn run(session: &Session, args: &IterateArgs) -> Result<Reply, Failure> {
     session.may_act_on_runs()?;
@@ -26,9 +23,8 @@ pub fn run(session: &Session, args: &IterateArgs) -> Result<Reply, Failure> {
     let prepared = iterate::prepare(&reader, &run, &workspaces)?;
     if args.dry_run {
         let (view, would) = (session.view(&home, &reader), prepared.would());
-        let mut text = format!("Run ID: {} (dry run, nothing was changed)\n", run.id());
-        would.iter().for_each(|line| text.push_str(&format!("  would {}\n", print::one_line(line))));
-        return Ok(Reply::new(json!({ "run": view.run(&run)?, "would": would, "gates": [] }), text));
+        let shape = json!({ "run": view.run(&run)?, "would": would, "gates": [] });
+        return Ok(dry(run.id(), &would, &[], shape));
     }
     let engine = session.engine()?;
     let caller = session.caller();
@@ -36,7 +32,7 @@ pub fn run(session: &Session, args: &IterateArgs) -> Result<Reply, Failure> {
     let words = Words::same(&run, &workspaces, &feedback);
     let begun = iterate::carry_out(&engine, &caller, run.id(), &words, Vec::new())?;
     drop(lease);
-    let mut reply = carry_out(session, &engine, run.id(), "iterate")?;
+    let mut reply = start_agents(session, &engine, run.id(), "iterate")?;
     tell(&mut reply, &begun);
     Ok(reply)
 }

@@ -1,7 +1,6 @@
 //! Commands on a run's life: resume, pause, stop, restart, close, merge, cleanup.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -11,18 +10,15 @@ use super::print;
 use super::reply::Reply;
 use super::select;
 use super::session::Session;
-use super::start::{carry_out, changed};
+use super::start::{carry_out, changed, start_agents};
 use crate::domain::agent::{Agent, AgentStatus};
 use crate::domain::command::{AgentWish, RunWish};
 use crate::domain::refusal::Refusal;
 use crate::domain::run::{Run, RunStatus};
-use crate::services::engine::Engine;
+use crate::services::engine::{Engine, PATIENCE};
 use crate::services::error::EngineError;
 use crate::services::{cleanup as removal, closing, gates, merging, own_work, stopping};
 use crate::store::Reader;
-
-/// How long a command waits for another one on the same run that is about to end.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 fn chosen(
     session: &Session,
@@ -191,7 +187,7 @@ pub fn restart(session: &Session, args: &RestartArgs) -> Result<Reply, Failure> 
         engine.order_agent(&caller, &agent.key, wish)?;
     }
     drop(lease);
-    carry_out(session, &engine, run.id(), "restart")
+    start_agents(session, &engine, run.id(), "restart")
 }
 
 fn restart_line(agent: &Agent) -> String {

@@ -142,6 +142,14 @@ pub fn carry_out(session: &Session, engine: &Arc<Engine>, run_id: &str, operatio
     }
 }
 
+/// The same for agents whose start is ordered already: where somebody was quicker, he starts them.
+pub fn start_agents(session: &Session, engine: &Arc<Engine>, run_id: &str, operation: &str) -> Result<Reply, Failure> {
+    match carry_out(session, engine, run_id, operation) {
+        Err(failure) if failure.status == exit::BUSY => changed(session, engine, run_id),
+        done => done,
+    }
+}
+
 /// `{"run","steps","agents","seq"}`: the answer of everything that changes a run.
 pub fn changed(session: &Session, engine: &Engine, run_id: &str) -> Result<Reply, Failure> {
     let reader = engine.reader()?;

@@ -10,7 +10,7 @@ use super::print::{Style, Table, one_line};
 use super::reply::Reply;
 use super::select;
 use super::session::Session;
-use crate::domain::feedback::FeedbackStatus;
+use crate::domain::feedback::{FeedbackStatus, tally};
 
 pub fn run(session: &Session, selector: &Selector) -> Result<Reply, Failure> {
     let (home, reader) = session.reader()?;
@@ -75,14 +75,11 @@ fn picture(status: &Value, style: &Style) -> String {
 
 /// How much reviewers said, by where it stands.
 fn feedback(items: &[Value]) -> String {
-    let count = |status: &FeedbackStatus| items.iter().filter(|item| item["status"] == status.word()).count();
-    let counts: Vec<String> = FeedbackStatus::ALL
-        .iter()
-        .map(|status| (count(status), status.word()))
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, word)| format!("{count} {word}"))
-        .collect();
-    if counts.is_empty() { String::new() } else { format!("  review feedback: {}\n", counts.join(", ")) }
+    let status = |item: &Value| serde_json::from_value::<FeedbackStatus>(item["status"].clone()).ok();
+    match tally(items.iter().filter_map(status)).as_str() {
+        "" => String::new(),
+        counts => format!("  review feedback: {counts}\n"),
+    }
 }
 
 fn array(value: &Value) -> &[Value] {

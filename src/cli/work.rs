@@ -1,7 +1,5 @@
 //! Commands on a run's work: commit, pr.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use super::args::{CommitArgs, PrArgs};
@@ -13,13 +11,11 @@ use super::session::Session;
 use super::start::changed;
 use super::wrong;
 use crate::services::committing::{self, Options, Tests};
+use crate::services::engine::PATIENCE;
 use crate::services::error::Gate;
 use crate::services::gates;
 use crate::services::git::Author;
 use crate::services::pull_requests;
-
-/// How long a command waits for another one on the same run that is about to end.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 pub fn commit(session: &Session, args: &CommitArgs) -> Result<Reply, Failure> {
     session.may_act_on_runs()?;
@@ -117,7 +113,7 @@ fn title(given: Option<&str>) -> Result<Option<String>, Failure> {
 }
 
 /// What would be done, and the gates; refused where one is in the way.
-fn dry(run_id: &str, would: &[String], gates: &[Gate], shape: Value) -> Reply {
+pub fn dry(run_id: &str, would: &[String], gates: &[Gate], shape: Value) -> Reply {
     let mut text = format!("Run ID: {run_id} (dry run, nothing was changed)\n");
     for line in would {
         text.push_str(&format!("  would {}\n", print::one_line(line)));

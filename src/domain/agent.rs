@@ -297,6 +297,14 @@ pub struct Restarts {
     /// No restart that is not counted before this: a tmux server may have gone because of the agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub free_until: Option<Moment>,
+    /// How often it began anew by rule since a human did something about it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub anew: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+const fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// An agent as planned.

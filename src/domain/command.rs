@@ -7,7 +7,7 @@ use super::actor::{Actor, ActorType};
 use super::adviser::{Advice, Asked, Rejection, RuleSays};
 use super::agent::{AgentKey, AgentSpec, Exit, Health, WaitingFor};
 use super::event::{OwnFile, PullRequestFact, Worktree};
-use super::feedback::{Dispatch, Heard};
+use super::feedback::{Dispatch, Reviewed};
 use super::operator::Conclusion;
 use super::plan::StepSpec;
 use super::policy::OperatorMode;
@@ -433,25 +433,9 @@ pub enum RunWish {
         on_behalf_of: Option<String>,
     },
     /// Begin anew with feedback on what was done: the next epoch of its agents.
-    Iterate {
-        /// Only the agents of these workspaces; of all where none is named.
-        workspaces: Vec<String>,
-        /// The feedback, shortened to a line.
-        words: String,
-        /// What reviewers said that is among it.
-        dispatches: Vec<Dispatch>,
-    },
+    Iterate(Iterate),
     /// What reviewers said to a pull request was asked for.
-    ReviewSynced {
-        /// The workspace.
-        workspace: String,
-        /// The repository.
-        repo: String,
-        /// The pull request.
-        number: u64,
-        /// What they said.
-        heard: Vec<Heard>,
-    },
+    ReviewSynced(Reviewed),
     /// A branch was merged into its base.
     Merged {
         /// The workspace.
@@ -469,6 +453,17 @@ pub enum RunWish {
         /// How.
         how: String,
     },
+}
+
+/// What a run begins anew with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Iterate {
+    /// Only the agents of these workspaces; of all where none is named.
+    pub workspaces: Vec<String>,
+    /// The feedback, shortened to a line.
+    pub words: String,
+    /// What reviewers said that is among it.
+    pub dispatches: Vec<Dispatch>,
 }
 
 /// How a step ended.

@@ -24,6 +24,7 @@ mod thread;
 pub mod tmux;
 
 pub use feedback::begin_anew;
+pub use run::there;
 
 /// Who wishes it, and when.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,7 +86,7 @@ fn decide_any(scene: &Scene, command: &Command, context: &Context) -> Result<Dec
     match command {
         Command::Run { run_id, wish } => {
             may_run(scene, context)?;
-            run::decide(scene, run_id, wish).map(Decided::from)
+            run::decide(scene, run_id, wish, context).map(Decided::from)
         }
         Command::Agent { key, wish } => agent::decide(scene, key, wish, context).map(Decided::from),
         Command::Thread { thread_id, run_id, wish } => {

@@ -11,7 +11,7 @@ use super::feedback::Heard;
 use super::operator::{Decision, Intent};
 use super::plan::{StepSpec, StepStatus};
 use super::policy::OperatorMode;
-use super::pull_request::PullRequestState;
+use super::pull_request::{PullRequest, PullRequestState};
 use super::run::{Brief, RunSpec, RunStatus};
 use super::thread::{Priority, ThreadState};
 use super::time::Moment;
@@ -113,6 +113,23 @@ pub struct OwnFile {
     pub path: String,
     /// git's hash of the content.
     pub blob: String,
+}
+
+impl PullRequestFact {
+    /// One as it is known.
+    pub fn of(known: &PullRequest) -> Self {
+        Self {
+            repo: known.repo.clone(),
+            number: known.number,
+            url: known.url.clone(),
+            branch: known.branch.clone(),
+            base: known.base.clone(),
+            head: known.head.clone(),
+            title: known.title.clone(),
+            draft: known.draft,
+            state: known.state,
+        }
+    }
 }
 
 /// A pull request, as events tell of it.
@@ -260,6 +277,9 @@ pub enum Fact {
         /// Whether it went with the tmux server: then the restarts it has used stay as they are.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         server_lost: bool,
+        /// Whether it begins anew with feedback: by rule that is counted apart, and costs nothing of the budget.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        anew: bool,
         /// No other restart by rule before then; with `server_lost`, no other that costs nothing.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cooldown_until: Option<Moment>,

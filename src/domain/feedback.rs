@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 
+use super::pull_request::PullRequestState;
 use super::time::Moment;
 
 /// Reasons begin with it where a run began anew with feedback.
@@ -39,7 +40,7 @@ pub enum FeedbackStatus {
     Dispatched,
     /// Something was pushed since.
     Addressed,
-    /// It is of nobody who is listened to, or was taken back.
+    /// It is of nobody who is listened to, was taken back, or its pull request is over.
     Ignored,
 }
 
@@ -81,12 +82,24 @@ pub struct Remark {
     /// When it was said, as GitHub writes it.
     #[serde(default)]
     pub said_at: Option<String>,
+    /// What its author is to the repository, as GitHub writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub association: Option<String>,
 }
+
+/// Those whose word counts without a human reading it first: GitHub's names for who may write to the repository.
+const TRUSTED: [&str; 3] = ["OWNER", "MEMBER", "COLLABORATOR"];
 
 /// The longest words that are kept of one remark, in bytes; the rest is read where it was said.
 const LONGEST_BODY: usize = 16 * 1024;
 
 impl Remark {
+    /// Whether rules may put it to agents: on a public repository anybody may say something. Where nobody tells what its
+    /// author is, it is somebody known.
+    pub fn is_trusted(&self) -> bool {
+        self.association.as_deref().is_none_or(|word| TRUSTED.contains(&word))
+    }
+
     /// With words that fit into an event.
     #[must_use]
     pub fn bounded(mut self) -> Self {
@@ -181,6 +194,25 @@ pub fn news(known: &dyn Fn(&str) -> Option<(FeedbackStatus, String)>, number: u6
     heard.iter().filter(is_news).cloned().collect()
 }
 
+/// A pull request as it was just seen on the other side, with what was said to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Reviewed {
+    /// The workspace.
+    pub workspace: String,
+    /// The repository.
+    pub repo: String,
+    /// Its number.
+    pub number: u64,
+    /// Where it stands; none where that could not be asked for.
+    pub state: Option<PullRequestState>,
+    /// Its title.
+    pub title: Option<String>,
+    /// Whether it is a draft.
+    pub draft: Option<bool>,
+    /// What was said.
+    pub heard: Vec<Heard>,
+}
+
 /// Remarks of one repository that agents are told of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Dispatch {
@@ -209,9 +241,21 @@ pub fn dispatches(items: &[Feedback]) -> Vec<Dispatch> {
     all
 }
 
+/// So many remarks, in words.
+pub fn remarks(count: usize) -> String {
+    if count == 1 { "one remark".to_owned() } else { format!("{count} remarks") }
+}
+
+/// How many stand where, those left out of which there are none.
+pub fn tally(statuses: impl Iterator<Item = FeedbackStatus> + Clone) -> String {
+    let count = |status| (statuses.clone().filter(|one| *one == status).count(), status);
+    let counts = FeedbackStatus::ALL.into_iter().map(count).filter(|(count, _)| *count > 0);
+    counts.map(|(count, status)| format!("{count} {}", status.word())).collect::<Vec<_>>().join(", ")
+}
+
 /// The words with which remarks are put to agents: a list, each with who, where, and what was said.
 pub fn as_text(items: &[Feedback]) -> String {
-    let count = if items.len() == 1 { "one remark".to_owned() } else { format!("{} remarks", items.len()) };
+    let count = remarks(items.len());
     let mut text = format!(
         "Reviewers made {count} on your pull request. Answer each with a change, or say why there is none when you report \
          that you are done; write nothing to the pull request yourself.\n"
@@ -245,6 +289,7 @@ mod tests {
             line: Some(7),
             url: None,
             said_at: None,
+            association: None,
         };
         Heard { remark, status }
     }
@@ -306,6 +351,18 @@ mod tests {
         );
         let review = Remark { source: Source::PrReview, body, ..plain };
         assert_eq!(review.first_line(), "changes requested: Not yet.");
+    }
+
+    #[test]
+    fn on_a_public_repository_not_everybody_is_trusted() {
+        let by = |word: Option<&str>| {
+            let association = word.map(str::to_owned);
+            Remark { association, ..heard(1, "a", FeedbackStatus::Queued).remark }.is_trusted()
+        };
+        assert!([None, Some("OWNER"), Some("MEMBER"), Some("COLLABORATOR")].into_iter().all(by));
+        assert!(![Some("NONE"), Some("CONTRIBUTOR"), Some("FIRST_TIMER"), Some("")].into_iter().any(by));
+        let statuses = [FeedbackStatus::Queued, FeedbackStatus::Ignored, FeedbackStatus::Queued];
+        assert_eq!(tally(statuses.into_iter()), "2 queued, 1 ignored");
     }
 
     #[test]

@@ -96,8 +96,8 @@ fn feedback(path: &str) -> String {
         return String::new();
     }
     format!(
-        "You have worked on this before, and there is feedback on it in the file {path}. Its last section is the newest: \
-         read it first, and do what it asks."
+        "You have worked on this before, and there is feedback on it in the file {path}. The newest stands at its \
+         end, under the last heading that is a time: read it first, and do what it asks."
     )
 }
 

@@ -63,7 +63,7 @@ pub struct PullRequest {
     pub state: PullRequestState,
     /// When it was opened.
     pub opened_at: Moment,
-    /// When something was pushed to it last.
+    /// When it was seen to change last.
     pub updated_at: Moment,
 }
 

@@ -70,6 +70,8 @@ pub struct Restarted {
     pub by_human: u32,
     /// By a human who accepted a suggestion, at the cost of its budget.
     pub accepted: u32,
+    /// With feedback on what it had done.
+    pub anew: u32,
     /// The last time.
     pub last_at: Moment,
     /// Why, the last time.
@@ -154,11 +156,12 @@ impl Report {
             // What ended and goes on is not finished.
             Fact::RunTransitioned { .. } => self.goes_on(&event.subject),
             Fact::AgentTransitioned { to: to @ AgentStatus::Done, reason, .. } => self.finish(event, to.word(), reason),
-            Fact::AgentRestarted { free, server_lost, reason, .. } => {
+            Fact::AgentRestarted { free, server_lost, anew, reason, .. } => {
                 let by_rule = event.actor.kind == ActorType::Operator;
                 let accepted = event.correlation_id == self.accepted;
                 let Some(one) = self.restart(event, reason) else { return };
                 let times = match (by_rule, accepted) {
+                    _ if *anew => &mut one.anew,
                     _ if *server_lost || (by_rule && *free) => &mut one.free,
                     (true, _) => &mut one.by_rule,
                     (false, true) => &mut one.accepted,

@@ -36,7 +36,7 @@ const HEIGHT: u16 = 45;
 const GO_ON: &str = "You were started again, and this conversation goes on. Do what is left to do.";
 /// The same where there is feedback on what it did.
 const GO_ON_WITH: &str = "You were started again, and this conversation goes on. Do what is left to do of the feedback \
-                          in the last section of the file";
+                          under the last time in the file";
 /// Where it reads the rest.
 const TOLD: &str = "What you were told is in the file";
 /// The longest kept screen, in bytes; the tail counts.
@@ -136,7 +136,8 @@ pub fn start(
     let wish = match &record.continuation {
         Some(continuation) => {
             let told = matches!(continuation, Continuation::GoesOn { prompted: false, .. });
-            let feedback = run.workspace(&agent.key.workspace).and_then(|spec| feedback_file(Path::new(&spec.path)));
+            let feedback =
+                run.workspace(&agent.key.workspace).and_then(|spec| feedback_file(agent, Path::new(&spec.path)));
             let text = || match feedback {
                 Some(path) => format!("{GO_ON_WITH} {}. {TOLD} {}.", path.display(), files.prompt.display()),
                 None => format!("{GO_ON} {TOLD} {}.", files.prompt.display()),
@@ -287,7 +288,7 @@ fn prompt(
     }
     let skills: Vec<Skill<'_>> = found.iter().map(|(name, path)| Skill { name, path }).collect();
     let brief = workspace.join("brief.md");
-    let feedback = feedback_file(workspace);
+    let feedback = feedback_file(agent, workspace);
     let criteria = run.brief.as_ref().map(|brief| brief.done_criteria.clone()).unwrap_or_default();
     Ok(agent_prompt(&PromptInputs {
         agent: &agent.key.name,
@@ -307,9 +308,9 @@ fn prompt(
     }))
 }
 
-/// The feedback on what was done in a workspace, where there is any.
-fn feedback_file(workspace: &Path) -> Option<PathBuf> {
-    Some(workspace.join(iterate::FILE)).filter(|path| path.is_file())
+/// The feedback on what an agent has done, where it begins anew: another run may have left some in the same workspace.
+fn feedback_file(agent: &Agent, workspace: &Path) -> Option<PathBuf> {
+    Some(workspace.join(iterate::FILE)).filter(|path| agent.epoch > 1 && path.is_file())
 }
 
 /// The conversation of a launch: a second life goes on with that of the first, where it is known.

@@ -126,6 +126,9 @@ impl std::fmt::Debug for Engine {
     }
 }
 
+/// How long a command waits for another one on the same run that is about to end.
+pub const PATIENCE: Duration = Duration::from_secs(2);
+
 impl Engine {
     /// Opens a home to write, making it where it is not there.
     ///

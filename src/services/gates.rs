@@ -11,6 +11,7 @@ use crate::domain::agent::Agent;
 use crate::domain::event::Worktree;
 use crate::domain::outbox::DOCS_SYNC;
 use crate::domain::policy::Policy;
+use crate::domain::pull_request::PullRequestState;
 use crate::domain::refusal::Refusal;
 use crate::domain::run::{Run, RunMode, RunStatus};
 use crate::domain::scene::Workspace;
@@ -211,8 +212,9 @@ pub fn unmerged(
         .filter(|base| git.rev_parse(Path::new(repo), base).is_ok())
         .collect();
     let own = reader.own_commits(run.id(), &workspace.name, &tree.repo)?;
-    // What is in a pull request is handed on.
+    // What is in a pull request is handed on, unless that was closed without merging it.
     let request = reader.pull_request(run.id(), &workspace.name, &tree.repo)?;
+    let request = request.filter(|request| request.state != PullRequestState::Closed);
     let bases: Vec<&str> = bases.into_iter().chain(request.as_ref().map(|request| request.head.as_str())).collect();
     let commits = git.commits_between(Path::new(repo), &bases, &head)?;
     Ok(commits.iter().filter(|commit| !own.contains(&commit.sha)).count())

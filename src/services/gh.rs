@@ -12,6 +12,8 @@ use super::process::exec::{Exec, ExecError, Output};
 
 /// The longest a call may take.
 const LIMIT: Duration = Duration::from_secs(60);
+/// The same for what may have many pages.
+const LONG_LIMIT: Duration = Duration::from_secs(300);
 /// Bytes kept of what it says.
 const KEPT: usize = 256 * 1024;
 
@@ -66,9 +68,8 @@ impl Gh<'_> {
     pub fn open_from(&self, branch: &str) -> Result<Option<Found>, EngineError> {
         let fields = "number,url,title,isDraft";
         let out = self.call(&["pr", "list", "--state", "open", "--head", branch, "--limit", "1", "--json", fields])?;
-        let mut found: Vec<Found> = serde_json::from_str(out.trim()).map_err(|error| {
-            EngineError::outside(format!("gh answered in a form that is not understood: {error}"), "update gh")
-        })?;
+        let mut found: Vec<Found> =
+            serde_json::from_str(out.trim()).map_err(|error| not_understood(&error.to_string()))?;
         Ok(found.pop())
     }
 
@@ -103,30 +104,37 @@ impl Gh<'_> {
         self.call(&args).map(drop)
     }
 
-    /// Asks GitHub's API for what stands at a path, all pages of it.
+    /// Asks GitHub's API for what stands at a path.
     ///
     /// # Errors
     /// What `gh` says, or that it does not answer with JSON.
-    pub fn api(&self, host: &str, path: &str, all: bool) -> Result<Vec<Value>, EngineError> {
-        let mut args = vec!["api", path];
-        if all {
-            args.push("--paginate");
-        }
+    pub fn api(&self, host: &str, path: &str) -> Result<Value, EngineError> {
+        let out = self.ask(&["api", path], host)?;
+        serde_json::from_str(out.trim()).map_err(|error| not_understood(&error.to_string()))
+    }
+
+    /// The same for a list, all pages of it.
+    ///
+    /// # Errors
+    /// What `gh` says, or that it does not answer with lists.
+    pub fn api_all(&self, host: &str, path: &str) -> Result<Vec<Value>, EngineError> {
+        pages(&self.ask(&["api", path, "--paginate"], host)?).map_err(|error| not_understood(&error))
+    }
+
+    /// What is asked for is wanted whole, and many pages take their time.
+    fn ask(&self, args: &[&str], host: &str) -> Result<String, EngineError> {
+        let mut args = args.to_vec();
         if host != "github.com" {
             args.extend(["--hostname", host]);
         }
-        // What is asked for is wanted whole.
-        let out = self.call_keeping(&args, None)?;
-        pages(&out).map_err(|error| {
-            EngineError::outside(format!("gh answered in a form that is not understood: {error}"), "update gh")
-        })
+        self.call_keeping(&args, None, LONG_LIMIT)
     }
 
     fn call(&self, args: &[&str]) -> Result<String, EngineError> {
-        self.call_keeping(args, Some(KEPT))
+        self.call_keeping(args, Some(KEPT), LIMIT)
     }
 
-    fn call_keeping(&self, args: &[&str], tail: Option<usize>) -> Result<String, EngineError> {
+    fn call_keeping(&self, args: &[&str], tail: Option<usize>, limit: Duration) -> Result<String, EngineError> {
         let mut exec = Exec::new("gh")
             .args(args.iter().copied())
             .cwd(self.dir)
@@ -136,7 +144,7 @@ impl Gh<'_> {
             .env("GH_NO_UPDATE_NOTIFIER", "1")
             .env("NO_COLOR", "1")
             .env("GH_PAGER", "cat")
-            .timeout(LIMIT);
+            .timeout(limit);
         if let Some(bytes) = tail {
             exec = exec.keep_tail(bytes);
         }
@@ -157,15 +165,19 @@ impl Gh<'_> {
 }
 
 /// The values of all pages: each is a list, and several follow each other without anything between them (D19).
-fn pages(text: &str) -> Result<Vec<Value>, serde_json::Error> {
+fn pages(text: &str) -> Result<Vec<Value>, String> {
     let mut all = Vec::new();
     for page in serde_json::Deserializer::from_str(text).into_iter::<Value>() {
-        match page? {
+        match page.map_err(|error| error.to_string())? {
             Value::Array(items) => all.extend(items),
-            one => all.push(one),
+            other => return Err(format!("no list: {}", other.to_string().chars().take(200).collect::<String>())),
         }
     }
     Ok(all)
+}
+
+fn not_understood(why: &str) -> EngineError {
+    EngineError::outside(format!("gh answered in a form that is not understood: {why}"), "update gh")
 }
 
 fn failed(args: &[&str], output: &Output) -> EngineError {
@@ -198,8 +210,9 @@ mod tests {
 
     #[test]
     fn d19_pages_that_follow_each_other_are_one_list() {
-        let all = pages("[1,2][3]\n[]\n{\"id\":4}").unwrap();
+        let all = pages("[1,2][3]\n[]\n[{\"id\":4}]").unwrap();
         assert_eq!(Value::from(all).to_string(), r#"[1,2,3,{"id":4}]"#);
+        assert!(pages("{\"message\":\"Not Found\"}").unwrap_err().contains("Not Found"));
         assert!(pages("[1,2").is_err() && pages("no").is_err() && pages("").unwrap().is_empty());
     }
 

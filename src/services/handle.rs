@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::time::Duration;
 
 use super::behind::{self, Left};
 use super::duty::Duty;
@@ -35,9 +34,6 @@ mod work;
 
 use drafts::Draft;
 pub use many::Named;
-
-/// How long a wish waits for another one on the same run that is about to end.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Something a person wishes from a screen.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,8 +11,8 @@ use super::error::EngineError;
 use super::git::{blob_of, blob_of_bytes};
 use super::{own_work, tickets};
 use crate::domain::agent::Agent;
-use crate::domain::command::{Command, RunWish};
-use crate::domain::decide::begin_anew;
+use crate::domain::command::{Command, Iterate, RunWish};
+use crate::domain::decide::{begin_anew, there};
 use crate::domain::event::{OwnFile, Worktree};
 use crate::domain::feedback::Dispatch;
 use crate::domain::run::Run;
@@ -120,6 +120,8 @@ pub fn fits(feedback: &str) -> Result<(), EngineError> {
 /// # Errors
 /// A refusal, or what the store says.
 pub fn prepare(reader: &Reader, run: &Run, workspaces: &[String]) -> Result<Prepared, EngineError> {
+    let known = reader.workspaces(run.id())?;
+    there(run, |name| known.iter().all(|workspace| workspace.name != name || !workspace.removed))?;
     let all = reader.agents(run.id())?;
     let agents: Vec<Agent> = begin_anew(run, &all, workspaces)?.into_iter().cloned().collect();
     let place = |agent: &&Agent| agents.iter().any(|other| other.key.workspace == agent.key.workspace);
@@ -127,7 +129,7 @@ pub fn prepare(reader: &Reader, run: &Run, workspaces: &[String]) -> Result<Prep
     let stopped: Vec<String> = others.map(|agent| agent.key.name.clone()).collect();
     let seedings = reader.seedings(run.id())?;
     let mut places = Vec::new();
-    for workspace in reader.workspaces(run.id())?.into_iter().filter(|workspace| !workspace.removed) {
+    for workspace in known {
         if !agents.iter().any(|agent| agent.key.workspace == workspace.name) {
             continue;
         }
@@ -209,7 +211,7 @@ pub fn carry_out(
             Err(error) => begun.warnings.push(format!("not written into the docs of {}: {error}", place.ticket)),
         }
     }
-    let wish = RunWish::Iterate { workspaces, words: words.short.clone(), dispatches };
+    let wish = RunWish::Iterate(Iterate { workspaces, words: words.short.clone(), dispatches });
     engine.order_run(caller, run_id, wish)?;
     Ok(begun)
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::adviser::Desk;
-use super::engine::{Caller, Engine};
+use super::engine::{Caller, Engine, PATIENCE};
 use super::error::EngineError;
 use super::progress::{Progress, Standstill};
 use super::stopping;
@@ -37,8 +37,6 @@ use busy::InTheWay;
 pub use busy::{busy_by, patience};
 pub use sight::{conclude, conclude_limits, conclude_outside, questions};
 
-/// How long a command waits for another one on the same run that is about to end.
-const PATIENCE: Duration = Duration::from_secs(2);
 /// git is asked about a worktree in which nobody works any more at most this often, unless the rules are evaluated more
 /// often than they are by default.
 const LOOK_EVERY: Duration = Duration::from_secs(60);

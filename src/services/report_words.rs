@@ -6,7 +6,13 @@ use crate::domain::time::age;
 
 /// How often an agent was started again, and how.
 pub fn ways(one: &Restarted) -> String {
-    let ways = [(one.by_rule, "by rule"), (one.free, "with the tmux server"), (one.by_human, "by hand")];
+    let ways = [
+        (one.by_rule, "by rule"),
+        (one.accepted, "as suggested"),
+        (one.free, "with the tmux server"),
+        (one.by_human, "by hand"),
+        (one.anew, "anew with feedback"),
+    ];
     let ways: Vec<String> =
         ways.iter().filter(|(times, _)| *times > 0).map(|(times, how)| format!("{times}× {how}")).collect();
     ways.join(", ")

@@ -5,18 +5,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::engine::{Caller, Engine};
 use super::error::EngineError;
 use super::log::Log;
+use super::outbox::leave;
 use super::reviews::{self, Options};
+use crate::domain::pull_request::PullRequestState;
 use crate::domain::run::{Run, RunStatus};
 
 /// Whoever has no pull request yet is looked at again after this.
 const LATER: Duration = Duration::from_secs(60);
 /// What could not be asked for is asked for ever more seldom, down to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+/// How long a question may take that is told to end.
+const LEAVE: Duration = Duration::from_secs(5);
 
 /// What is known of a run.
 #[derive(Debug, Clone)]
@@ -40,7 +45,7 @@ struct Shared {
 #[derive(Debug, Default)]
 pub struct ReviewWatch {
     shared: Arc<Mutex<Shared>>,
-    asker: Option<Sender<String>>,
+    asker: Option<(Sender<String>, JoinHandle<()>)>,
 }
 
 impl ReviewWatch {
@@ -67,13 +72,22 @@ impl ReviewWatch {
             let (sender, questions) = channel();
             let (engine, shared, ending) = (Arc::clone(engine), Arc::clone(&self.shared), Arc::clone(ending));
             let thread = std::thread::Builder::new().name("reviews".to_owned());
-            if thread.spawn(move || answer(&engine, &questions, &shared, &ending)).is_ok() {
-                self.asker = Some(sender);
-            }
+            let thread = thread.spawn(move || answer(&engine, &questions, &shared, &ending));
+            self.asker = thread.ok().map(|thread| (sender, thread));
         }
-        if self.asker.as_ref().is_none_or(|asker| asker.send(run_id).is_err()) {
+        if self.asker.as_ref().is_none_or(|(asker, _)| asker.send(run_id).is_err()) {
             self.asker = None;
             locked(&self.shared).pending = false;
+        }
+    }
+}
+
+impl ReviewWatch {
+    /// Waits until nobody is asked any more; that it is to end was said before.
+    pub fn end(&mut self) {
+        if let Some((asker, thread)) = self.asker.take() {
+            drop(asker);
+            leave(Some(thread), LEAVE);
         }
     }
 }
@@ -90,7 +104,11 @@ fn answer(engine: &Engine, questions: &Receiver<String>, shared: &Mutex<Shared>,
         }
         let before = locked(shared).turns.get(&run_id).cloned();
         let (in_vain, told) = before.map_or((0, None), |turn| (turn.in_vain, turn.trouble));
-        let (pause, in_vain, trouble) = match ask_one(engine, &run_id, ending) {
+        let asked = ask_one(engine, &run_id, ending);
+        if ending.load(Ordering::SeqCst) {
+            return;
+        }
+        let (pause, in_vain, trouble) = match asked {
             Ok(pause) => (pause, 0, None),
             Err(error) => {
                 let pause = LATER.saturating_mul(1 << in_vain.min(6)).min(LONGEST_PAUSE);
@@ -116,7 +134,8 @@ fn ask_one(engine: &Engine, run_id: &str, ending: &Arc<AtomicBool>) -> Result<Du
         // A run keeps the policy it was started with.
         return Ok(LONGEST_PAUSE);
     }
-    let has_request = engine.reader()?.pull_requests(run_id)?.iter().any(|request| request.state.is_open());
+    let has_request =
+        engine.reader()?.pull_requests(run_id)?.iter().any(|request| request.state != PullRequestState::Merged);
     if !has_request {
         return Ok(LATER);
     }
@@ -124,6 +143,12 @@ fn ask_one(engine: &Engine, run_id: &str, ending: &Arc<AtomicBool>) -> Result<Du
     match reviews::sync(engine, &Caller::system("reviews"), run_id, &options) {
         // Its agents have just begun anew: there is nothing to ask about.
         Err(error) if error.refusal().is_some() => Ok(LATER),
-        synced => synced?.complete().map(|()| every),
+        synced => {
+            let synced = synced?;
+            for warning in &synced.warnings {
+                Log::new(&engine.home).line("reviews", &format!("run {run_id}: {warning}"));
+            }
+            synced.complete().map(|()| every)
+        }
     }
 }

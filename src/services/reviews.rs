@@ -15,12 +15,14 @@ use super::gates;
 use super::gh::Gh;
 use super::iterate::{self, Begun, Words};
 use crate::domain::command::RunWish;
-use crate::domain::event::PullRequestFact;
-use crate::domain::feedback::{Feedback, FeedbackStatus, Heard, Remark, Source, as_text, dispatches, news};
+use crate::domain::feedback::{
+    Feedback, FeedbackStatus, Heard, Remark, Reviewed, Source, as_text, dispatches, news, remarks,
+};
 use crate::domain::policy::{OperatorMode, Policy, ReviewFeedbackPolicy};
 use crate::domain::pull_request::{PullRequest, PullRequestState};
 use crate::domain::refusal::Refusal;
 use crate::domain::run::Run;
+use crate::domain::thread::LONGEST_BODY;
 use crate::store::Reader;
 
 /// What is to be fetched.
@@ -45,18 +47,14 @@ impl Options {
 /// What was fetched of one pull request, and what of it is news.
 #[derive(Debug, Clone)]
 pub struct Fetched {
-    /// The pull request as it was known.
-    request: PullRequest,
-    /// As it is now.
-    now: PullRequestFact,
-    /// What is to be kept of what was said.
-    heard: Vec<Heard>,
+    /// What is to be kept of it.
+    seen: Reviewed,
     /// In numbers.
     pub tally: Tally,
 }
 
 /// One pull request in numbers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Tally {
     /// The workspace.
     pub workspace: String,
@@ -70,7 +68,7 @@ pub struct Tally {
     pub fetched: usize,
     /// Those that were not known.
     pub added: usize,
-    /// Those whose words were changed.
+    /// Those whose words were changed, or who are not listened to any more.
     pub updated: usize,
     /// Those that are left for the next time.
     pub left: usize,
@@ -100,6 +98,21 @@ impl Synced {
     /// In numbers.
     pub fn tallies(&self) -> Vec<Tally> {
         self.fetched.iter().map(|one| one.tally.clone()).collect()
+    }
+
+    /// The workspaces in which something would wait for agents once this is kept, `queued` being what waits now.
+    pub fn would_wait(&self, queued: &[Feedback]) -> BTreeSet<String> {
+        let over = |item: &Feedback| {
+            let mine = |seen: &Reviewed| {
+                (&seen.workspace, &seen.repo, seen.number) == (&item.workspace, &item.repo, item.number)
+            };
+            let now = self.fetched.iter().filter(|one| mine(&one.seen)).flat_map(|one| &one.seen.heard);
+            let mut same = now.filter(|heard| heard.remark.id(item.number) == item.feedback_id);
+            same.any(|heard| heard.status == FeedbackStatus::Ignored)
+        };
+        let waits = queued.iter().filter(|item| !over(item)).map(|item| &item.workspace);
+        let comes = |one: &&Fetched| one.seen.heard.iter().any(|heard| heard.status == FeedbackStatus::Queued);
+        waits.chain(self.fetched.iter().filter(comes).map(|one| &one.seen.workspace)).cloned().collect()
     }
 
     /// An error where something could not be asked for; what could be is kept all the same.
@@ -192,14 +205,8 @@ pub fn sync(engine: &Engine, caller: &Caller, run_id: &str, options: &Options) -
     let (run, policy) = (engine.run(run_id)?, engine.policy_of(run_id)?);
     may_sync(&*engine.reader()?, &policy, &run)?;
     let synced = fetch(&engine.home.root, &*engine.reader()?, &policy, &run, options)?;
-    for Fetched { request, now, heard, .. } in &synced.fetched {
-        let (workspace, repo) = (request.workspace.clone(), request.repo.clone());
-        let wish = RunWish::PullRequest { workspace: workspace.clone(), request: now.clone(), on_behalf_of: None };
-        engine.order_run(caller, run_id, wish)?;
-        if !heard.is_empty() {
-            let wish = RunWish::ReviewSynced { workspace, repo, number: request.number, heard: heard.clone() };
-            engine.order_run(caller, run_id, wish)?;
-        }
+    for one in &synced.fetched {
+        engine.order_run(caller, run_id, RunWish::ReviewSynced(one.seen.clone()))?;
     }
     Ok(synced)
 }
@@ -214,12 +221,22 @@ pub fn queued(reader: &Reader, run_id: &str, workspaces: &[String]) -> Result<Ve
         item.status == FeedbackStatus::Queued && (workspaces.is_empty() || workspaces.contains(&item.workspace))
     });
     // By time within each repository: its numbers are no order of what was said.
-    let order = |item: &Feedback| {
-        let Feedback { workspace, repo, number, remark, .. } = item.clone();
-        (workspace, repo, number, remark.said_at, remark.source_id)
-    };
-    items.sort_by_cached_key(order);
+    let key = |item: &Feedback| (item.workspace.clone(), item.repo.clone(), item.number);
+    let said = |item: &Feedback| (item.remark.said_at.clone(), item.remark.source_id);
+    items.sort_by_cached_key(|item| (key(item), said(item)));
     Ok(items)
+}
+
+/// As many of them as agents can be told of at once; the others stay queued.
+pub fn at_once(items: Vec<Feedback>, review: &ReviewFeedbackPolicy, options: &Options) -> Vec<Feedback> {
+    let mut room = LONGEST_BODY / 2;
+    let fits = |item: &Feedback| {
+        // Each line is set in, and who said it where stands before.
+        let size = item.remark.body.len() * 2 + 1024;
+        room = room.saturating_sub(size);
+        room > 0
+    };
+    items.into_iter().take(options.most(review)).take_while(fits).collect()
 }
 
 /// Begins anew with what was said: each workspace with its own. The caller holds the run's lease.
@@ -231,9 +248,8 @@ pub fn dispatch(engine: &Engine, caller: &Caller, run_id: &str, items: &[Feedbac
     for item in items {
         by_workspace.entry(item.workspace.clone()).or_default().push(item.clone());
     }
-    let count = if items.len() == 1 { "one remark".to_owned() } else { format!("{} remarks", items.len()) };
     let texts = by_workspace.iter().map(|(workspace, items)| (workspace.clone(), as_text(items))).collect();
-    let words = Words { short: format!("{count} of reviewers"), texts };
+    let words = Words { short: format!("{} of reviewers", remarks(items.len())), texts };
     iterate::carry_out(engine, caller, run_id, &words, dispatches(items))
 }
 
@@ -263,33 +279,35 @@ impl Asked<'_> {
             EngineError::outside(format!("{} is no address of a pull request", request.url), "metawsm pr makes another")
         })?;
         let base = format!("repos/{full}/pulls/{number}");
+        let (workspace, repo) = (request.workspace.clone(), request.repo.clone());
         let now = match self.now(host, &base) {
             Ok(now) => now,
             Err(error) if error.is_interruption() => return Err(error),
             Err(error) => {
                 // What was said can be had all the same.
-                warnings.push(format!("where pull request #{number} of {} stands: {error}", request.repo));
-                as_known(request)
+                warnings.push(format!("where pull request #{number} of {repo} stands: {error}"));
+                Now::default()
             }
         };
+        let state = now.state.unwrap_or(request.state);
         let (mut all, mut bots) = (Vec::new(), BTreeSet::new());
-        if now.state.is_open() {
+        if state.is_open() {
             for (heard, bot) in self.remarks(host, &base, review)? {
                 bots.extend(bot.then(|| heard.remark.id(number)));
                 all.push(heard);
             }
         } else {
             // What nobody was told of is of no concern any more, unless it is opened again.
-            all.extend(
-                self.queued.iter().map(|item| Heard { remark: item.remark.clone(), status: FeedbackStatus::Ignored }),
-            );
+            let over = |item: &&Feedback| Heard { remark: item.remark.clone(), status: FeedbackStatus::Ignored };
+            all.extend(self.queued.iter().map(over));
         }
         all.sort_by(|a, b| (&a.remark.said_at, a.remark.source_id).cmp(&(&b.remark.said_at, b.remark.source_id)));
         let fetched = all.iter().filter(|heard| heard.status == FeedbackStatus::Queued).count();
-        let (workspace, repo) = (request.workspace.clone(), request.repo.clone());
-        let mut tally = Tally { workspace, repo, number, state: now.state, fetched, added: 0, updated: 0, left: 0 };
+        let mut tally = Tally { workspace, repo, number, state, fetched, ..Tally::default() };
         let heard = pick(news(known, number, &all), known, &bots, (most, &mut tally));
-        Ok(Fetched { request: request.clone(), now, heard, tally })
+        let (workspace, repo) = (request.workspace.clone(), request.repo.clone());
+        let Now { state, title, draft } = now;
+        Ok(Fetched { seen: Reviewed { workspace, repo, number, state, title, draft, heard }, tally })
     }
 
     /// What was said to it with what is to be made of that, and whether a program said it.
@@ -301,10 +319,10 @@ impl Asked<'_> {
     ) -> Result<Vec<(Heard, bool)>, EngineError> {
         let mut all = Vec::new();
         let gh = self.gh();
-        for comment in gh.api(host, &format!("{base}/comments"), true)? {
+        for comment in gh.api_all(host, &format!("{base}/comments"))? {
             all.extend(comment_of(&comment).map(|remark| (judged(remark, false, review), is_bot(&comment))));
         }
-        for said in gh.api(host, &format!("{base}/reviews"), true)? {
+        for said in gh.api_all(host, &format!("{base}/reviews"))? {
             all.extend(review_of(&said).map(|(remark, back)| (judged(remark, back, review), is_bot(&said))));
         }
         Ok(all)
@@ -315,20 +333,26 @@ impl Asked<'_> {
     }
 
     /// Where it stands.
-    fn now(&self, host: &str, path: &str) -> Result<PullRequestFact, EngineError> {
-        let found = self.gh().api(host, path, false)?;
+    fn now(&self, host: &str, path: &str) -> Result<Now, EngineError> {
+        let found = self.gh().api(host, path)?;
         let unknown = || EngineError::outside("gh told nothing of it", "update gh");
-        let found = found.into_iter().find(Value::is_object).ok_or_else(unknown)?;
         let state = match (found["state"].as_str(), found["merged_at"].is_string()) {
             (_, true) => PullRequestState::Merged,
             (Some("closed"), _) => PullRequestState::Closed,
             (Some("open"), _) => PullRequestState::Open,
             _ => return Err(unknown()),
         };
-        let known = as_known(self.request);
-        let title = found["title"].as_str().map(clean).filter(|title| !title.is_empty()).unwrap_or(known.title.clone());
-        Ok(PullRequestFact { state, title, draft: found["draft"].as_bool().unwrap_or(known.draft), ..known })
+        let title = text_of(&found, "title");
+        Ok(Now { state: Some(state), title, draft: found["draft"].as_bool() })
     }
+}
+
+/// What GitHub tells of a pull request.
+#[derive(Debug, Default)]
+struct Now {
+    state: Option<PullRequestState>,
+    title: Option<String>,
+    draft: Option<bool>,
 }
 
 /// What of the news is kept: as many new remarks as may be taken, and for nothing what is known (D19).
@@ -358,20 +382,6 @@ fn pick(
         kept.push(item);
     }
     kept
-}
-
-fn as_known(request: &PullRequest) -> PullRequestFact {
-    PullRequestFact {
-        repo: request.repo.clone(),
-        number: request.number,
-        url: request.url.clone(),
-        branch: request.branch.clone(),
-        base: request.base.clone(),
-        head: request.head.clone(),
-        title: request.title.clone(),
-        draft: request.draft,
-        state: request.state,
-    }
 }
 
 /// Whether it is listened to.
@@ -413,6 +423,7 @@ fn comment_of(said: &Value) -> Option<Remark> {
         line: said["line"].as_u64().or_else(|| said["original_line"].as_u64()),
         url: text_of(said, "html_url"),
         said_at: text_of(said, "created_at"),
+        association: text_of(said, "author_association"),
     })
 }
 
@@ -433,6 +444,7 @@ fn review_of(said: &Value) -> Option<(Remark, bool)> {
         line: None,
         url: text_of(said, "html_url"),
         said_at: at,
+        association: text_of(said, "author_association"),
     };
     Some((remark, state == "DISMISSED"))
 }

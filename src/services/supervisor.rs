@@ -169,6 +169,7 @@ impl Supervisor {
         if let Some(thread) = self.indexing.take() {
             let _ = thread.join();
         }
+        self.reviews.end();
         let lost = Command::Lease { acquired: false, pid: self.lease.holder().pid, host: String::new() };
         // The lock is what counts; the event is for readers of the journal.
         let _ = self.engine.order(&self.caller, &lost);

@@ -17,6 +17,7 @@ use super::{gh, own_work, reviews};
 use crate::domain::event::Worktree;
 use crate::domain::operator::{Ahead, Queued, RepoSeen, repo_target};
 use crate::domain::policy::Policy;
+use crate::domain::pull_request::PullRequestState;
 use crate::domain::run::{Run, RunStatus};
 use crate::domain::scene::Workspace;
 use crate::domain::time::Moment;
@@ -162,8 +163,13 @@ fn ahead(
     if commits == 0 || git.origin(repo)?.is_none() {
         return Ok(None);
     }
-    let request = reader.pull_request(run.id(), &workspace.name, &tree.repo)?.map(|request| request.number);
-    Ok(Some(Ahead { commits, head: git.tip_of(repo, &tree.branch)?, request }))
+    let (request, head) =
+        (reader.pull_request(run.id(), &workspace.name, &tree.repo)?, git.tip_of(repo, &tree.branch)?);
+    // Whoever closed it wants no other one of the same.
+    if request.as_ref().is_some_and(|request| request.state == PullRequestState::Closed && request.head == head) {
+        return Ok(None);
+    }
+    Ok(Some(Ahead { commits, head, request: request.map(|request| request.number) }))
 }
 
 /// So many remarks are named where all are counted.
@@ -175,7 +181,16 @@ fn queued(reader: &Reader, workspace: &Workspace, tree: &Worktree) -> Result<Opt
     items.retain(|item| item.repo == tree.repo);
     let Some(newest) = items.iter().map(|item| item.since).max() else { return Ok(None) };
     let first = items.iter().take(NAMED).map(|item| format!("{} on {}", item.remark.author, item.remark.place()));
-    Ok(Some(Queued { count: items.len(), first: first.collect(), print: format!("{} until {newest}", items.len()) }))
+    let agents = reader.agents(&workspace.run_id)?;
+    let restarts = agents.iter().filter(|agent| agent.key.workspace == workspace.name).map(|agent| &agent.restarts);
+    let anew = restarts.map(|restarts| (restarts.anew, restarts.budget)).max().unwrap_or_default();
+    Ok(Some(Queued {
+        count: items.len(),
+        trusted: items.iter().filter(|item| item.remark.is_trusted()).count(),
+        anew,
+        first: first.collect(),
+        print: format!("{} until {newest}", items.len()),
+    }))
 }
 
 /// What the repositories of a workspace hold now, those left out that nothing may be committed in. Whether something is

@@ -88,14 +88,19 @@ pub fn scene(conn: &Connection, command: &Command, identity: Option<&AgentKey>) 
                 merge(conn, &mut scene, run_id, workspace, repo)?;
             }
             // What is pushed addresses what reviewers said.
-            if matches!(wish, RunWish::Iterate { .. } | RunWish::ReviewSynced { .. } | RunWish::PullRequest { .. }) {
+            if matches!(wish, RunWish::Iterate(_) | RunWish::ReviewSynced(_) | RunWish::PullRequest { .. }) {
                 for row in docs::<Feedback>(conn, "review_feedback", FEEDBACK, &[(":run", run_id)])? {
                     let key = (row.run_id.clone(), row.workspace.clone(), row.repo.clone(), row.feedback_id.clone());
                     scene.feedback.load(key, row);
                 }
             }
-            if let RunWish::PullRequest { workspace, request, .. } = wish {
-                let key = (run_id.clone(), workspace.clone(), request.repo.clone());
+            let request = match wish {
+                RunWish::PullRequest { workspace, request, .. } => Some((workspace, &request.repo)),
+                RunWish::ReviewSynced(seen) => Some((&seen.workspace, &seen.repo)),
+                _ => None,
+            };
+            if let Some((workspace, repo)) = request {
+                let key = (run_id.clone(), workspace.clone(), repo.clone());
                 for row in docs::<PullRequest>(conn, "pull_request", PULL_REQUESTS, &[(":run", run_id)])? {
                     if (&row.workspace, &row.repo) == (&key.1, &key.2) {
                         scene.pull_requests.load(key.clone(), row);

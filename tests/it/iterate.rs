@@ -4,6 +4,12 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use metawsm::domain::actor::Actor;
+use metawsm::domain::agent::AgentKey;
+use metawsm::services::engine::{Caller, Engine, Surroundings};
+use metawsm::services::home::{Home, HomeArgs};
+use metawsm::services::iterate::{Words, carry_out};
+
 use crate::committing::left;
 use crate::world::World;
 
@@ -181,4 +187,59 @@ fn walk(dir: &std::path::Path) -> Vec<PathBuf> {
         }
     }
     all
+}
+
+#[test]
+fn what_was_written_by_who_was_then_refused_is_not_written_again() {
+    let (world, run) = left(json!({}));
+    forget(&world);
+    let engine = Engine::open(Home::at(&world.home(), &HomeArgs::default()), Surroundings::default()).unwrap();
+    let known = engine.run(&run).unwrap();
+    let words = Words::same(&known, &[], "An index");
+    let agent = AgentKey::new(&run, &known.spec.workspaces[0].name, "coder");
+    let refused = Caller { actor: Actor::agent("coder"), identity: Some(agent) };
+    // It stops between writing and ordering, as one does that is killed there.
+    carry_out(&engine, &refused, &run, &words, Vec::new()).unwrap_err();
+    let sections = || std::fs::read_to_string(feedback(&world, &run)).unwrap().matches("\n## 20").count();
+    assert_eq!((sections(), world.run_status(&run)), (1, "completed".into()));
+    drop(engine);
+    world.ask(&["iterate", "--feedback", "An index"]);
+    assert_eq!((sections(), world.agent(&run, "coder")["epoch"].clone()), (1, json!(2)));
+    let docs = std::fs::read_to_string(reference(&world, &run)).unwrap();
+    assert_eq!(docs.matches("\n## 20").count(), 1, "{docs}");
+}
+
+#[test]
+fn what_was_cleaned_up_does_not_begin_anew_and_a_run_that_was_stopped_begins_whole() {
+    let world = World::new(&[("coder", "obeys.sh"), ("coder-2", "obeys.sh")]);
+    let run = world.run(&[]);
+    world.order("coder", 1, DONE);
+    world.until_agent(&run, "coder", "done");
+    forget(&world);
+    world.ask(&["stop", "--yes"]);
+    let answer = world.ask(&["iterate", "--feedback", "again"]);
+    let epochs: Vec<&Value> = answer["agents"].as_array().unwrap().iter().map(|agent| &agent["epoch"]).collect();
+    assert_eq!(epochs, [2, 2], "who was stopped with the run goes on with it: {answer}");
+    world.ask(&["stop", "--yes"]);
+    world.ask(&["cleanup", "--yes", "--force"]);
+    for more in [&[][..], &["--dry-run"]] {
+        let call = [&["iterate", "--feedback", "more", "--json"], more].concat();
+        let error = world.metawsm(&call).is(4).error();
+        assert!(error["message"].as_str().unwrap().contains("removed by cleanup"), "{error}");
+    }
+}
+
+#[test]
+fn a_run_in_a_workspace_of_another_is_not_told_of_that_ones_feedback() {
+    let (world, run) = left(json!({}));
+    forget(&world);
+    world.ask(&["commit"]);
+    world.ask(&["iterate", "--feedback", "An index"]);
+    finish(&world, &run);
+    world.ask(&["commit"]);
+    let workspace = world.agent(&run, "coder")["workspace"].as_str().unwrap().to_owned();
+    let second = world.run(&["--strategy", "reuse", "--workspace", &workspace]);
+    let session = world.agent(&second, "coder")["session"].as_str().unwrap().to_owned();
+    let prompt = world.home().join(".metawsm/agents").join(&session).join("prompt.md");
+    assert!(!std::fs::read_to_string(prompt).unwrap().contains("feedback"));
 }

@@ -134,7 +134,13 @@ fn rule_10_comes_last_and_goes_by_the_mode_of_reviews() {
     use OperatorMode::{Assist, Auto, Off};
     use RuleMode::{Act, Never, Suggest};
     let stage = completed();
-    let queued = Queued { count: 3, first: vec!["ada on a.rs:7".into(), "bo as a whole".into()], print: "3 x".into() };
+    let queued = Queued {
+        count: 3,
+        trusted: 2,
+        anew: (2, 3),
+        first: vec!["ada on a.rs:7".into(), "bo on the whole change".into()],
+        print: "3 x".into(),
+    };
     let seen = RepoSeen { dirt: None, queued: Some(queued), ..dirty("1") };
     for (rule, git, reviews, expected) in [
         (None, Auto, ReviewMode::Auto, Some(Action::Suggest)),
@@ -150,11 +156,22 @@ fn rule_10_comes_last_and_goes_by_the_mode_of_reviews() {
         assert_eq!(found.as_ref().map(|found| found.decision.action), expected, "{rule:?} {git:?} {reviews:?}");
         let Some(Conclusion { decision, call, .. }) = found else { continue };
         assert_eq!((decision.rule, decision.cause.as_str(), call), (10, "feedback 3 x", None));
-        let expected =
-            "reviewers made 3 remarks on repo that no agent was told of: ada on a.rs:7, bo as a whole and 1 more";
+        let expected = "reviewers made 3 remarks on repo that no agent was told of: ada on a.rs:7, bo on the whole change and 1 more";
         assert_eq!(decision.reason, expected);
     }
     let auto = git_pr(Auto, ReviewMode::Auto);
+    // Neither for ever nor for strangers, where nobody has looked.
+    let act = Measure { rules: [("review_feedback_ready".to_owned(), Act)].into(), ..measure(Off) };
+    let decision = |trusted, anew| {
+        let queued = seen.queued.clone().map(|queued| Queued { trusted, anew, ..queued });
+        conclude_by(&stage, &RepoSeen { queued, ..seen.clone() }, &auto, &act).map(|found| found.decision).unwrap()
+    };
+    assert_eq!(decision(1, (2, 3)).action, Action::Act);
+    for (trusted, anew, why) in [(1, (3, 3), "agents have begun anew 3 times"), (0, (0, 3), "of nobody who may write")]
+    {
+        let decision = decision(trusted, anew);
+        assert!(decision.action == Action::Suggest && decision.reason.contains(why), "{decision:?}");
+    }
     let ahead = Some(Ahead { commits: 2, head: "abc".into(), request: None });
     let rule = |seen: &RepoSeen| conclude_by(&stage, seen, &auto, &measure(Off)).map(|found| found.decision.rule);
     assert_eq!(rule(&RepoSeen { ahead: ahead.clone(), ..seen.clone() }), Some(9));

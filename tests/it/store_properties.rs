@@ -8,13 +8,13 @@ use metawsm::domain::actor::{Actor, ActorType, Side};
 use metawsm::domain::adviser::{Advice, Aim, Asked, Rejection, Summary, Why};
 use metawsm::domain::agent::{AgentKey, AgentStatus, Health, WaitingFor};
 use metawsm::domain::command::{
-    AdviserTold, AdviserWish, AgentWish, Command, DeliveryWish, EscalationWish, RunWish, StepEnd, SuggestionWish,
-    ThreadWish,
+    AdviserTold, AdviserWish, AgentWish, Command, DeliveryWish, EscalationWish, Iterate, RunWish, StepEnd,
+    SuggestionWish, ThreadWish,
 };
 use metawsm::domain::delivery::DeliveryState;
 use metawsm::domain::escalation::{Kind, SuggestionState};
 use metawsm::domain::event::{Event, Fact, OwnFile, PullRequestFact, Worktree};
-use metawsm::domain::feedback::{Dispatch, FeedbackStatus, Heard, Remark, Source};
+use metawsm::domain::feedback::{Dispatch, FeedbackStatus, Heard, Remark, Reviewed, Source};
 use metawsm::domain::operator::{Intent, agent_cause, agent_target};
 use metawsm::domain::plan::StepStatus;
 use metawsm::domain::policy::OperatorMode;
@@ -66,6 +66,7 @@ fn heard(id: u64, op: &Op) -> Heard {
         line: None,
         url: None,
         said_at: None,
+        association: None,
     };
     let status = if op.actor == 5 { FeedbackStatus::Ignored } else { FeedbackStatus::Queued };
     Heard { remark, status }
@@ -208,13 +209,16 @@ fn command(op: &Op) -> Command {
                 },
                 on_behalf_of: None,
             },
-            5 => RunWish::ReviewSynced {
+            5 => RunWish::ReviewSynced(Reviewed {
                 workspace: key.workspace.clone(),
                 repo: "repo".into(),
                 number: u64::from(op.actor % 2),
+                state: [None, Some(PullRequestState::Open), Some(PullRequestState::Closed)][usize::from(op.actor % 3)],
+                title: (op.actor > 4).then(|| "another".into()),
+                draft: None,
                 heard: (0..u64::from(op.actor % 4)).map(|id| heard(id, op)).collect(),
-            },
-            6 => RunWish::Iterate {
+            }),
+            6 => RunWish::Iterate(Iterate {
                 workspaces: vec![key.workspace.clone()].into_iter().take(usize::from(op.actor % 2)).collect(),
                 words: "again".into(),
                 dispatches: vec![Dispatch {
@@ -222,7 +226,7 @@ fn command(op: &Op) -> Command {
                     repo: "repo".into(),
                     items: (0..4).map(|id| heard(id, op).remark.id(u64::from(op.actor % 2))).collect(),
                 }],
-            },
+            }),
             _ => RunWish::Merged {
                 workspace: key.workspace.clone(),
                 repo: "repo".into(),

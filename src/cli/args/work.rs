@@ -75,7 +75,7 @@ pub struct ReviewSyncArgs {
     /// Take so many new remarks at most; 0: as many as the policy says
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub max_items: u32,
-    /// Start the agents again with all that is queued
+    /// Start the agents again with what is queued, as much as fits
     #[arg(long)]
     pub dispatch: bool,
     /// Fetch and show what is new; nothing is kept, nobody is started

@@ -12,7 +12,7 @@ use crate::console::app::App;
 use crate::console::theme::{Mark, Theme};
 use crate::console::widgets::cells::Row;
 use crate::console::widgets::pane;
-use crate::domain::feedback::FeedbackStatus;
+use crate::domain::feedback::{FeedbackStatus, tally};
 use crate::domain::plan::Step;
 use crate::domain::pull_request::PullRequestState;
 use crate::services::snapshot::RunPage;
@@ -170,12 +170,9 @@ fn requests(page: &RunPage, width: usize, theme: Theme, lines: &mut Vec<Line<'st
     if page.feedback.is_empty() {
         return;
     }
-    let count = |status| page.feedback.iter().filter(|item| item.status == status).count();
-    let counts = FeedbackStatus::ALL.map(|status| (count(status), status));
-    let counts = counts.iter().filter(|(count, _)| *count > 0);
-    let counts: Vec<String> = counts.map(|(count, status)| format!("{count} {}", status.word())).collect();
+    let counts = tally(page.feedback.iter().map(|item| item.status));
     lines.push(Line::default());
-    lines.push(heading(&format!("Reviews {}", counts.join(", ")), theme));
+    lines.push(heading(&format!("Reviews {counts}"), theme));
     for item in page.feedback.iter().filter(|item| item.status == FeedbackStatus::Queued) {
         let remark = &item.remark;
         let row = Row::new().left(theme.sign(Mark::Idle), 1, theme.warn());

@@ -393,6 +393,7 @@ pub(super) fn restart(
         reason: reason.to_owned(),
         free: !by_rule || server_lost,
         server_lost,
+        anew: false,
         cooldown_until,
     };
     drafts.push(Draft::new(agent_subject(&agent.key, &agent.spec.ticket), fact));

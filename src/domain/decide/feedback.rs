@@ -1,10 +1,12 @@
-//! Feedback: a run begins anew with it (`iterate`), and what reviewers say is kept until agents are dispatches of it.
+//! Feedback: a run begins anew with it (`iterate`), and what reviewers say is kept until agents are told of it.
 
 use super::agent::ending;
-use super::{agent_subject, hold, run_subject, shortened};
+use super::{Context, agent_subject, hold, run_subject, shortened};
+use crate::domain::actor::ActorType;
 use crate::domain::agent::{Agent, AgentStatus};
-use crate::domain::event::{Draft, Fact, LARGEST_PAYLOAD, Subject};
-use crate::domain::feedback::{Dispatch, FeedbackStatus, Heard, ITERATED, news};
+use crate::domain::command::Iterate;
+use crate::domain::event::{Draft, Fact, LARGEST_PAYLOAD, PullRequestFact, Subject};
+use crate::domain::feedback::{Dispatch, FeedbackStatus, Heard, ITERATED, Reviewed, news};
 use crate::domain::refusal::Refusal;
 use crate::domain::run::{Run, RunStatus};
 use crate::domain::scene::Scene;
@@ -46,7 +48,9 @@ pub fn begin_anew<'a>(
     }
     let meant = |agent: &&Agent| workspaces.is_empty() || workspaces.contains(&agent.key.workspace);
     let all: Vec<&Agent> = agents.into_iter().filter(meant).filter(|agent| agent.launch > 0).collect();
-    let stays = |agent: &Agent| agent.status == AgentStatus::Stopped && !agent.start_due();
+    // Who was stopped with his run was not stopped for himself.
+    let alone = run.status != RunStatus::Stopped;
+    let stays = |agent: &Agent| alone && agent.status == AgentStatus::Stopped && !agent.start_due();
     let goes_on = |place: &str| all.iter().any(|other| other.key.workspace == place && !stays(other));
     let begins = |agent: &&Agent| !stays(agent) || !goes_on(&agent.key.workspace);
     let meant: Vec<&Agent> = all.iter().copied().filter(begins).collect();
@@ -62,19 +66,13 @@ pub fn begin_anew<'a>(
 }
 
 /// The next epoch: agents are started again, and what they said and asked before does not count for it (D4).
-pub(super) fn iterate(
-    scene: &Scene,
-    run: &Run,
-    workspaces: &[String],
-    words: &str,
-    dispatches: &[Dispatch],
-) -> Result<Vec<Draft>, Refusal> {
+pub(super) fn iterate(scene: &Scene, run: &Run, wish: &Iterate, context: &Context) -> Result<Vec<Draft>, Refusal> {
     super::run::not_cleaned_up(scene, run)?;
-    let agents = begin_anew(run, scene.agents_of(run.id()), workspaces)?;
-    let reason = shortened(&format!("{ITERATED}{words}"));
+    let agents = begin_anew(run, scene.agents_of(run.id()), &wish.workspaces)?;
+    let reason = shortened(&format!("{ITERATED}{}", wish.words));
     // Nobody is told of what is said in a workspace where nobody begins.
     let begins = |one: &&Dispatch| agents.iter().any(|agent| agent.key.workspace == one.workspace);
-    let mut drafts = dispatched(scene, run, &dispatches.iter().filter(begins).collect::<Vec<_>>())?;
+    let mut drafts = dispatched(scene, run, &wish.dispatches.iter().filter(begins).collect::<Vec<_>>())?;
     if !run.status.at_work() {
         let fact = Fact::RunTransitioned { from: run.status, to: RunStatus::Running, reason: reason.clone() };
         drafts.push(Draft::new(run_subject(run.id()), fact));
@@ -85,8 +83,10 @@ pub(super) fn iterate(
             launch: agent.launch + 1,
             epoch: agent.epoch + 1,
             reason: reason.clone(),
-            free: true,
+            // Only a human forgives restarts.
+            free: context.actor.kind != ActorType::Operator,
             server_lost: false,
+            anew: true,
             cooldown_until: None,
         };
         drafts.push(Draft::new(agent_subject(&agent.key, &agent.spec.ticket), fact));
@@ -95,7 +95,7 @@ pub(super) fn iterate(
     Ok(drafts)
 }
 
-/// What is queued of these remarks. Where none is, somebody else has dispatches the agents.
+/// What is queued of these remarks. Where none is, somebody else has told the agents.
 fn dispatched(scene: &Scene, run: &Run, dispatches: &[&Dispatch]) -> Result<Vec<Draft>, Refusal> {
     let mut drafts = Vec::new();
     for one in dispatches {
@@ -121,21 +121,41 @@ fn dispatched(scene: &Scene, run: &Run, dispatches: &[&Dispatch]) -> Result<Vec<
     Ok(drafts)
 }
 
-/// What reviewers said that is news.
-pub(super) fn synced(
-    scene: &Scene,
-    run: &Run,
-    (workspace, repo): (&str, &str),
-    number: u64,
-    heard: &[Heard],
-) -> Vec<Draft> {
-    let known = |id: &str| {
-        let key = (run.id().to_owned(), workspace.to_owned(), repo.to_owned(), id.to_owned());
-        scene.feedback.get(&key).map(|known| (known.status, known.remark.body.clone()))
+/// What reviewers said that is news, and where their pull request stands. What was seen of another one than is known by
+/// now is of no concern: somebody has opened another meanwhile.
+pub(super) fn synced(scene: &Scene, run: &Run, seen: &Reviewed) -> Vec<Draft> {
+    let of = (run.id().to_owned(), seen.workspace.clone(), seen.repo.clone());
+    let Some(request) = scene.pull_requests.get(&of).filter(|known| known.number == seen.number) else {
+        return Vec::new();
     };
+    // Only what is asked for there: what was pushed meanwhile is known better here.
+    let now = PullRequestFact {
+        state: seen.state.unwrap_or(request.state),
+        title: seen.title.clone().unwrap_or_else(|| request.title.clone()),
+        draft: seen.draft.unwrap_or(request.draft),
+        ..PullRequestFact::of(request)
+    };
+    let mut drafts = Vec::new();
+    if now != PullRequestFact::of(request) {
+        let fact = Fact::GitPrUpdated { request: now, on_behalf_of: None };
+        drafts.push(Draft::new(subject(run, &seen.workspace), fact));
+    }
+    let known = |id: &str| {
+        let (run_id, workspace, repo) = of.clone();
+        let known = scene.feedback.get(&(run_id, workspace, repo, id.to_owned()))?;
+        Some((known.status, known.remark.body.clone()))
+    };
+    let fact = |items| Fact::ReviewSynced { repo: seen.repo.clone(), number: seen.number, items };
+    let parts = parts(news(&known, seen.number, &seen.heard));
+    drafts.extend(parts.into_iter().map(|items| Draft::new(subject(run, &seen.workspace), fact(items))));
+    drafts
+}
+
+/// Parts that each fit into an event.
+fn parts(items: Vec<Heard>) -> Vec<Vec<Heard>> {
     let mut parts: Vec<Vec<Heard>> = Vec::new();
     let mut size = usize::MAX;
-    for item in news(&known, number, heard) {
+    for item in items {
         let more = serde_json::to_string(&item).map_or(0, |text| text.len());
         // Some room is left for what stands around the remarks.
         if size.saturating_add(more) > LARGEST_PAYLOAD / 2 {
@@ -145,8 +165,7 @@ pub(super) fn synced(
         size += more;
         parts.last_mut().into_iter().for_each(|part| part.push(item.clone()));
     }
-    let fact = |items| Fact::ReviewSynced { repo: repo.to_owned(), number, items };
-    parts.into_iter().map(|items| Draft::new(subject(run, workspace), fact(items))).collect()
+    parts
 }
 
 fn subject(run: &Run, workspace: &str) -> Subject {

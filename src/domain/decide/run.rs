@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::{agent_subject, feedback, hold, run_subject, shortened};
+use super::{Context, agent_subject, feedback, hold, run_subject, shortened};
 use crate::domain::agent::{Agent, AgentStatus};
 use crate::domain::command::{RunWish, StepEnd};
 use crate::domain::event::{Draft, Fact, LARGEST_PAYLOAD, PullRequestFact, Subject};
 use crate::domain::name;
 use crate::domain::plan::{Step, StepStatus};
-use crate::domain::pull_request::PullRequest;
 use crate::domain::refusal::Refusal;
 use crate::domain::run::{Run, RunMode, RunStatus};
 use crate::domain::scene::Scene;
@@ -17,7 +16,7 @@ use crate::domain::thread::control_thread_id;
 /// Files named in one `docs.seeded` event, so that its payload stays below the limit.
 const FILES_PER_EVENT: usize = 200;
 
-pub(super) fn decide(scene: &Scene, run_id: &str, wish: &RunWish) -> Result<Vec<Draft>, Refusal> {
+pub(super) fn decide(scene: &Scene, run_id: &str, wish: &RunWish, context: &Context) -> Result<Vec<Draft>, Refusal> {
     let run = match wish {
         RunWish::Create { .. } => return create(scene, run_id, wish),
         _ => find(scene, run_id)?,
@@ -33,12 +32,8 @@ pub(super) fn decide(scene: &Scene, run_id: &str, wish: &RunWish) -> Result<Vec<
         RunWish::AbortClose { reason } => abort_close(run, reason),
         RunWish::BeginStep { index } => begin_step(scene, run, *index),
         RunWish::EndStep { index, end } => end_step(scene, run, *index, end),
-        RunWish::Iterate { workspaces, words, dispatches } => {
-            feedback::iterate(scene, run, workspaces, words, dispatches)
-        }
-        RunWish::ReviewSynced { workspace, repo, number, heard } => {
-            Ok(feedback::synced(scene, run, (workspace, repo), *number, heard))
-        }
+        RunWish::Iterate(wish) => feedback::iterate(scene, run, wish, context),
+        RunWish::ReviewSynced(seen) => Ok(feedback::synced(scene, run, seen)),
         RunWish::WorkspaceCreated { .. }
         | RunWish::WorkspaceRemoved { .. }
         | RunWish::DocsSeeded { .. }
@@ -185,10 +180,17 @@ fn resume(scene: &Scene, run: &Run) -> Result<Vec<Draft>, Refusal> {
 
 /// A run whose workspaces were removed has nothing left to go on in.
 pub(super) fn not_cleaned_up(scene: &Scene, run: &Run) -> Result<(), Refusal> {
-    let removed = |name: &str| {
-        scene.workspaces.get(&(run.id().to_owned(), name.to_owned())).is_some_and(|workspace| workspace.removed)
-    };
-    match run.spec.workspaces.iter().find(|workspace| removed(&workspace.name)) {
+    there(run, |name| {
+        scene.workspaces.get(&(run.id().to_owned(), name.to_owned())).is_none_or(|workspace| !workspace.removed)
+    })
+}
+
+/// The same, for whoever knows which workspaces are there.
+///
+/// # Errors
+/// A refusal naming the one that is not.
+pub fn there(run: &Run, is_there: impl Fn(&str) -> bool) -> Result<(), Refusal> {
+    match run.spec.workspaces.iter().find(|workspace| !is_there(&workspace.name)) {
         None => Ok(()),
         Some(workspace) => Err(Refusal::illegal(
             format!("workspace {} of run {} was removed by cleanup", workspace.name, run.id()),
@@ -206,6 +208,7 @@ fn restart(agent: &Agent, epoch: u32, reason: &str) -> Draft {
         reason: reason.to_owned(),
         free: true,
         server_lost: false,
+        anew: false,
         cooldown_until: None,
     };
     Draft::new(agent_subject(&agent.key, &agent.spec.ticket), fact)
@@ -422,7 +425,7 @@ fn work(scene: &Scene, run: &Run, wish: &RunWish) -> Result<Vec<Draft>, Refusal>
             let key = (run.id().to_owned(), workspace.clone(), request.repo.clone());
             let (request, on_behalf_of) = (request.clone(), on_behalf_of.clone());
             let fact = match scene.pull_requests.get(&key).filter(|known| known.number == request.number) {
-                Some(known) if same_request(known, &request) => return Ok(Vec::new()),
+                Some(known) if PullRequestFact::of(known) == request => return Ok(Vec::new()),
                 Some(_) => Fact::GitPrUpdated { request, on_behalf_of },
                 None => Fact::GitPrOpened { request, on_behalf_of },
             };
@@ -453,11 +456,7 @@ fn work(scene: &Scene, run: &Run, wish: &RunWish) -> Result<Vec<Draft>, Refusal>
         | RunWish::AbortClose { .. }
         | RunWish::BeginStep { .. }
         | RunWish::EndStep { .. }
-        | RunWish::Iterate { .. }
-        | RunWish::ReviewSynced { .. } => Vec::new(),
+        | RunWish::Iterate(_)
+        | RunWish::ReviewSynced(_) => Vec::new(),
     })
-}
-
-fn same_request(known: &PullRequest, now: &PullRequestFact) -> bool {
-    (&known.head, &known.title, known.draft, known.state) == (&now.head, &now.title, now.draft, now.state)
 }

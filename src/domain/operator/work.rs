@@ -9,6 +9,7 @@ use super::{
     Subject, Value, json,
 };
 use crate::domain::escalation::{Escalation, Suggestion, SuggestionState};
+use crate::domain::feedback::remarks;
 use crate::domain::policy::{GitPrPolicy, ReviewMode};
 use crate::domain::scene::LastDecision;
 
@@ -51,6 +52,10 @@ impl RepoSeen {
 pub struct Queued {
     /// How much.
     pub count: usize,
+    /// How much of it rules may put to agents.
+    pub trusted: usize,
+    /// How often agents there have begun anew by rule since a human did something about them, and may at most.
+    pub anew: (u32, u32),
     /// Who said the first of it, and where.
     pub first: Vec<String>,
     /// It is another one when something else is said.
@@ -118,7 +123,7 @@ impl Look<'_> {
     /// Rule 10.
     fn feedback(&self, seen: &RepoSeen) -> Option<Conclusion> {
         let queued = seen.queued.as_ref()?;
-        let count = if queued.count == 1 { "one remark".to_owned() } else { format!("{} remarks", queued.count) };
+        let count = remarks(queued.count);
         let more = queued.count.saturating_sub(queued.first.len());
         let tail = if more > 0 { format!(" and {more} more") } else { String::new() };
         let reason = format!(
@@ -126,9 +131,27 @@ impl Look<'_> {
             seen.repo,
             queued.first.join(", ")
         );
-        let evidence = json!({ "signal": "reviews", "source": "gh", "remarks": queued.count, "first": queued.first });
-        let intent = Intent::ReviewFeedbackReady;
-        self.conclude(seen, intent, cause(intent, &queued.print), reason, evidence)
+        let evidence =
+            json!({ "signal": "reviews", "source": "journal", "remarks": queued.count, "first": queued.first });
+        let (intent, (times, most)) = (Intent::ReviewFeedbackReady, queued.anew);
+        let why_not = if times >= most {
+            let times = if times == 1 { "once".to_owned() } else { format!("{times} times") };
+            Some(format!("agents have begun anew {times} by rule since a human did something about it"))
+        } else {
+            (queued.trusted == 0).then(|| "of nobody who may write to the repository".to_owned())
+        };
+        let cause = cause(intent, &queued.print);
+        let acts = self.measure.hands_on(intent, self.policy) == Some(Action::Act);
+        match why_not.filter(|_| acts) {
+            // Reviews by programs, or answers of the agents themselves, would have them begin anew for ever.
+            Some(why) => {
+                let (about, target) = (about(self.run, seen), repo_target(&seen.workspace, &seen.repo));
+                let reason = format!("{reason}; not done by rule: {why}");
+                let found = Found { about, target, cause, reason, evidence, considered: Vec::new() };
+                Some(found.decide(intent, Action::Suggest))
+            }
+            None => self.conclude(seen, intent, cause, reason, evidence),
+        }
     }
 
     fn conclude(

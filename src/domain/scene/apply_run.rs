@@ -240,14 +240,17 @@ impl Scene {
                 agent.evidence = evidence.clone();
             }
             Fact::AgentExited { launch, exit } => ended(agent, *launch, exit),
-            Fact::AgentRestarted { launch, epoch, free, server_lost, cooldown_until, .. } => {
+            Fact::AgentRestarted { launch, epoch, free, server_lost, anew, cooldown_until, .. } => {
                 agent.wanted = *launch;
                 agent.epoch = *epoch;
                 if *server_lost {
                     // Nothing it did: neither counted nor forgiven.
                     agent.restarts.free_until = *cooldown_until;
                 } else if *free {
+                    agent.restarts.anew = 0;
                     forget_restarts(agent);
+                } else if *anew {
+                    agent.restarts.anew += 1;
                 } else {
                     agent.restarts.used += 1;
                     agent.restarts.cooldown_until = *cooldown_until;

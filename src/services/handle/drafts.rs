@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
 
-use super::{Handle, PATIENCE, Trouble};
+use super::{Handle, Trouble};
+use crate::services::engine::PATIENCE;
 use crate::services::error::EngineError;
 use crate::services::home::{make_dir, write_private};
 

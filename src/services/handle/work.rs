@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{Handle, PATIENCE, Preview, Wish};
+use super::{Handle, Preview, Wish};
 use crate::domain::policy::Policy;
 use crate::services::committing::{self, Tests};
+use crate::services::engine::PATIENCE;
 use crate::services::error::{EngineError, Gate};
 use crate::services::{closing, gates, iterate, merging, pull_requests};
 

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
 
-use crate::domain::feedback::Feedback;
+use crate::domain::feedback::{Feedback, remarks};
 use crate::domain::operator::Intent;
 use crate::domain::pull_request::PullRequest;
 use crate::services::committing::{self, Made};
@@ -16,6 +17,8 @@ use crate::services::{pull_requests, reviews};
 pub(super) struct Wanted<'a> {
     pub run_id: &'a str,
     pub intent: Intent,
+    /// Whether nobody has said that it is to be done.
+    pub by_rule: bool,
     pub only: Option<(String, String)>,
 }
 
@@ -40,9 +43,10 @@ impl Work {
             let reader = engine.reader()?;
             iterate::prepare(&reader, &engine.run(wanted.run_id)?, &workspaces)?;
             let mut items = reviews::queued(&reader, wanted.run_id, &workspaces)?;
+            // A stranger's word is put to agents only by a human who has read it.
+            items.retain(|item| !wanted.by_rule || item.remark.is_trusted());
             let review = engine.policy_of(wanted.run_id)?.git_pr.review_feedback;
-            items.truncate(reviews::Options::default().most(&review));
-            return Ok(Self::Dispatch(items));
+            return Ok(Self::Dispatch(reviews::at_once(items, &review, &reviews::Options::default())));
         }
         if wanted.intent == Intent::PrReady {
             let options = pull_requests::Options { only, cancel, ..pull_requests::Options::default() };
@@ -96,8 +100,19 @@ impl Done {
         match self {
             Self::Commit(made) => made.words(),
             Self::Request(request) => request.words(),
-            Self::Dispatch(1, _) => "the agents begin anew with one remark".to_owned(),
-            Self::Dispatch(count, _) => format!("the agents begin anew with {count} remarks"),
+            Self::Dispatch(count, begun) => {
+                let mut words = vec![format!("the agents begin anew with {}", remarks(*count))];
+                words.extend(begun.warnings.clone());
+                words.join("; ")
+            }
+        }
+    }
+
+    /// What was tolerated.
+    pub fn warnings(&self) -> &[String] {
+        match self {
+            Self::Commit(_) | Self::Request(_) => &[],
+            Self::Dispatch(_, begun) => &begun.warnings,
         }
     }
 }
@@ -108,5 +123,40 @@ pub(super) const fn participle(intent: Intent) -> &'static str {
         Intent::PrReady => "handed on in a pull request",
         Intent::ReviewFeedbackReady => "begun anew with its review",
         _ => "committed",
+    }
+}
+
+/// How often something was done of late.
+#[derive(Debug, Default)]
+pub(super) struct Pace(Vec<Instant>);
+
+impl Pace {
+    /// Whether it may be done once more: at most so many times in a span.
+    pub(super) fn allows(&mut self, most: u32, span: Duration, now: Instant) -> bool {
+        self.0.retain(|at| now.saturating_duration_since(*at) < span);
+        self.0.len() < usize::try_from(most).unwrap_or(usize::MAX)
+    }
+
+    /// It was done.
+    pub(super) fn note(&mut self, now: Instant) {
+        self.0.push(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_times_in_a_span_and_then_again_when_it_is_over() {
+        let (begin, span) = (Instant::now(), Duration::from_secs(15));
+        let mut pace = Pace::default();
+        for at in [0, 5] {
+            assert!(pace.allows(2, span, begin + Duration::from_secs(at)));
+            pace.note(begin + Duration::from_secs(at));
+        }
+        assert!(!pace.allows(2, span, begin + Duration::from_secs(14)));
+        assert!(pace.allows(2, span, begin + Duration::from_secs(15)));
+        assert!(!pace.allows(1, span, begin + Duration::from_secs(15)), "the second counts still");
     }
 }

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::deeds::{self, Done, Wanted, Work};
-use super::{Conduct, Operator, PATIENCE, command, find_suggestion, patience, withdrawn};
+use super::deeds::{self, Done, Pace, Wanted, Work};
+use super::{Conduct, Operator, command, find_suggestion, patience, withdrawn};
 use crate::domain::actor::{Actor, ActorType};
 use crate::domain::command::{Command, EscalationWish, SuggestionWish};
 use crate::domain::escalation::{Kind, Suggestion, SuggestionState};
@@ -17,7 +17,7 @@ use crate::domain::operator::{
 };
 use crate::domain::run::Run;
 use crate::domain::time::Moment;
-use crate::services::engine::{Caller, Engine};
+use crate::services::engine::{Caller, Engine, PATIENCE};
 use crate::services::error::EngineError;
 use crate::services::log::Log;
 use crate::services::outbox::leave;
@@ -48,7 +48,7 @@ pub struct Hands {
     /// How often in a row something was tried in vain, by run and target, and when it may be tried again.
     in_vain: Mutex<BTreeMap<(String, String), (u32, Instant)>>,
     /// When agents were told of a review by rule, of late.
-    dispatched: Mutex<Vec<Instant>>,
+    pace: Mutex<Pace>,
     /// Who had the run when something was to be done in a workspace.
     held: Mutex<BTreeMap<Key, Option<Holder>>>,
 }
@@ -63,7 +63,7 @@ impl Committer {
             ending: Arc::default(),
             working: Mutex::default(),
             in_vain: Mutex::default(),
-            dispatched: Mutex::default(),
+            pace: Mutex::default(),
             held: Mutex::default(),
         }))
     }
@@ -124,16 +124,8 @@ impl Hands {
         self.tries().get(&of).is_some_and(|(_, until)| Instant::now() < *until)
     }
 
-    /// Whether the policy lets agents be told of a review now: so many times an interval at most.
-    fn may_dispatch(&self, run_id: &str, interval: Duration) -> Result<bool, EngineError> {
-        let cap = self.engine.policy_of(run_id)?.git_pr.review_feedback.auto_dispatch_cap_per_interval;
-        let mut dispatched = self.dispatched.lock().unwrap_or_else(PoisonError::into_inner);
-        dispatched.retain(|at| at.elapsed() < interval);
-        let may = dispatched.len() < usize::try_from(cap).unwrap_or(usize::MAX);
-        if may {
-            dispatched.push(Instant::now());
-        }
-        Ok(may)
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What changes by itself, again and again, is tried ever more seldom.
@@ -148,7 +140,7 @@ impl Hands {
         tries.insert(of, (times + 1, Instant::now() + pause));
     }
 
-    /// Commits one repository where the rule still wants it. What does not come through calls a human.
+    /// Does what the rule still wants with one repository. What does not come through calls a human.
     fn act(&self, run_id: &str, target: &str) -> Result<(), EngineError> {
         let (engine, caller) = (&self.engine, &self.caller);
         let _lease = match engine.lease_run(run_id, "hand on work", caller) {
@@ -164,8 +156,10 @@ impl Hands {
         let conclusion = conclude_now(engine, run_id, target, &measure)?;
         let wanted = conclusion.filter(|found| found.decision.action == Action::Act);
         let Some(mut conclusion) = wanted else { return Ok(()) };
-        let wanted = Wanted { run_id, intent: conclusion.decision.intent, only: only(target) };
-        if wanted.intent == Intent::ReviewFeedbackReady && !self.may_dispatch(run_id, measure.interval)? {
+        let wanted = Wanted { run_id, intent: conclusion.decision.intent, only: only(target), by_rule: true };
+        let dispatches = wanted.intent == Intent::ReviewFeedbackReady;
+        let cap = engine.policy_of(run_id)?.git_pr.review_feedback.auto_dispatch_cap_per_interval;
+        if dispatches && !self.pace().allows(cap, measure.interval, Instant::now()) {
             return Ok(());
         }
         let done = Work::ready(engine, caller, &wanted, Some(&self.ending)).and_then(|work| {
@@ -173,9 +167,16 @@ impl Hands {
             if work.is_nothing() || engine.order(caller, &command(engine, conclusion.clone()))?.events.is_empty() {
                 return Ok(());
             }
-            match work.carry_out(engine, caller, run_id)?.is_empty() {
+            if dispatches {
+                self.pace().note(Instant::now());
+            }
+            let brought = work.carry_out(engine, caller, run_id)?;
+            for warning in brought.iter().flat_map(Done::warnings) {
+                Log::new(&engine.home).line("operator", &format!("{target} of {run_id}: {warning}"));
+            }
+            match brought.is_empty() {
                 false => Ok(()),
-                true => Err(EngineError::refused("git saw nothing in it that it could commit", "look there")),
+                true => Err(EngineError::refused("nothing came of it", "look there")),
             }
         });
         let in_vain = done.as_ref().is_err_and(|error| !error.is_interruption());
@@ -395,7 +396,7 @@ pub(super) fn accept(
         return Err(EngineError::Interrupted("it was not begun".to_owned()));
     }
     let id = &suggestion.suggestion_id;
-    let wanted = Wanted { run_id: &run_id, intent: suggestion.intent, only: only(&suggestion.target) };
+    let wanted = Wanted { run_id: &run_id, intent: suggestion.intent, only: only(&suggestion.target), by_rule: false };
     let work = match find_suggestion(engine, id)?.state {
         SuggestionState::Open => Some(Work::ready(engine, caller, &wanted, cancel)?),
         SuggestionState::Accepted | SuggestionState::Dismissed | SuggestionState::Withdrawn => None,
