@@ -91,6 +91,14 @@ pub enum Done {
 }
 
 impl Done {
+    /// What was tolerated.
+    pub fn warnings(&self) -> &[String] {
+        match self {
+            Self::Dispatch(_, begun) => &begun.warnings,
+            Self::Commit(_) | Self::Request(_) => &[],
+        }
+    }
+
     /// In words.
     pub fn words(&self) -> String {
         match self {
