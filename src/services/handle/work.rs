@@ -1,14 +1,15 @@
-//! What is wished of a run's work: commit, pull request, merge, close, feedback on it; and what each of these would do.
+//! What is wished of a run's work: commit, pull request, reviews of it, feedback on it, merge, close; and what each of these would do.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::{Handle, Preview, Wish};
+use crate::domain::feedback::remarks;
 use crate::domain::policy::Policy;
 use crate::services::committing::{self, Tests};
 use crate::services::engine::PATIENCE;
 use crate::services::error::{EngineError, Gate};
-use crate::services::{closing, gates, iterate, merging, pull_requests};
+use crate::services::{closing, gates, iterate, merging, pull_requests, reviews};
 
 /// What is said where every commit is handed on.
 const ALL_HANDED_ON: &str = "every commit is in its base or in a pull request";
@@ -58,6 +59,23 @@ impl Handle {
         Ok(if lines.is_empty() { ALL_HANDED_ON.to_owned() } else { lines.join("; ") })
     }
 
+    /// What could be fetched is kept, also where not all could be.
+    pub(super) fn review_sync(&self, run_id: &str) -> Result<String, EngineError> {
+        let (engine, caller) = (self.engine.as_ref(), &self.caller);
+        let options = reviews::Options { cancel: Some(Arc::clone(&self.ending)), ..Default::default() };
+        let synced = reviews::sync(engine, caller, run_id, &options)?;
+        synced.complete()?;
+        let queued = reviews::queued(&*engine.reader()?, run_id, &[])?.len();
+        let mut words: Vec<String> = synced.tallies().iter().map(reviews::Tally::words).collect();
+        words.push(match (words.is_empty(), queued) {
+            (true, _) => "no pull request is open".to_owned(),
+            (false, 0) => "nothing waits for the agents".to_owned(),
+            (false, queued) => format!("{} not yet put to the agents", remarks(queued)),
+        });
+        words.extend(synced.warnings);
+        Ok(words.join("; "))
+    }
+
     /// What is ordered here is begun by whoever supervises.
     pub(super) fn iterate(&self, run_id: &str, feedback: &str) -> Result<String, EngineError> {
         let (engine, caller) = (self.engine.as_ref(), &self.caller);
@@ -86,7 +104,27 @@ impl Handle {
             Wish::Commit(run_id) => self.would_commit(run_id),
             Wish::PullRequest(run_id) => self.would_request(run_id),
             Wish::StopRun(run_id) => Ok(Preview { would: self.ends(run_id)?, ..Preview::default() }),
-            _ => Ok(Preview::default()),
+            Wish::Reply { .. }
+            | Wish::Ask { .. }
+            | Wish::Type { .. }
+            | Wish::Seen(_)
+            | Wish::Thread(..)
+            | Wish::Restart(_)
+            | Wish::Hold(_)
+            | Wish::Release(_)
+            | Wish::StopAgent(_)
+            | Wish::Pause(_)
+            | Wish::Resume(_)
+            | Wish::Iterate { .. }
+            | Wish::ReviewSync(_)
+            | Wish::AcceptSuggestion(_)
+            | Wish::DismissSuggestion(_)
+            | Wish::AckEscalation(_)
+            | Wish::ResolveEscalation(..)
+            | Wish::SetMode(_)
+            | Wish::RetryLetter(_)
+            | Wish::DropLetter(_)
+            | Wish::All(_) => Ok(Preview::default()),
         }
     }
 

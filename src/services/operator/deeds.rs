@@ -95,24 +95,20 @@ pub enum Done {
 }
 
 impl Done {
+    /// What was tolerated.
+    pub fn warnings(&self) -> &[String] {
+        match self {
+            Self::Dispatch(_, begun) => &begun.warnings,
+            Self::Commit(_) | Self::Request(_) => &[],
+        }
+    }
+
     /// In words.
     pub fn words(&self) -> String {
         match self {
             Self::Commit(made) => made.words(),
             Self::Request(request) => request.words(),
-            Self::Dispatch(count, begun) => {
-                let mut words = vec![format!("the agents begin anew with {}", remarks(*count))];
-                words.extend(begun.warnings.clone());
-                words.join("; ")
-            }
-        }
-    }
-
-    /// What was tolerated.
-    pub fn warnings(&self) -> &[String] {
-        match self {
-            Self::Commit(_) | Self::Request(_) => &[],
-            Self::Dispatch(_, begun) => &begun.warnings,
+            Self::Dispatch(count, _) => format!("the agents begin anew with {}", remarks(*count)),
         }
     }
 }
