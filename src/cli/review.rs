@@ -1,11 +1,13 @@
 //! `review sync`: what reviewers said, and the agents begin anew with it.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use serde_json::{Value, json};
 
 use super::args::ReviewSyncArgs;
 use super::exit::Failure;
+use super::follow;
 use super::iterate::tell;
 use super::print;
 use super::reply::Reply;
@@ -24,7 +26,11 @@ pub fn sync(session: &Session, args: &ReviewSyncArgs) -> Result<Reply, Failure> 
     let (_, reader) = session.reader()?;
     let run = select::run(session, &reader, &args.selector)?;
     let ticket = args.selector.run_id.as_ref().and(args.selector.ticket.clone());
-    let options = Options { max_items: Some(args.max_items).filter(|most| *most > 0), ticket, cancel: None };
+    let cancel = Arc::new(AtomicBool::new(false));
+    // What was asked of GitHub ends with whoever asked.
+    let _signals = follow::cancel_on_signals(&cancel);
+    let max_items = Some(args.max_items).filter(|most| *most > 0);
+    let options = Options { max_items, ticket, cancel: Some(cancel) };
     if args.dry_run {
         return foretold(session, &run, &options, args.dispatch);
     }

@@ -379,6 +379,9 @@ pub struct Agent {
     /// Since when it has been well without a break; kept only while there are restarts to forget.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub well_since: Option<Moment>,
+    /// Whether it is to begin anew and has not yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fresh: bool,
     /// The epoch in which it signalled completion.
     pub completed_in: Option<u32>,
     /// The epoch in which it signalled a passed validation that repeats the brief's criteria.

@@ -436,6 +436,17 @@ pub enum RunWish {
     Iterate(Iterate),
     /// What reviewers said to a pull request was asked for.
     ReviewSynced(Reviewed),
+    /// It cannot be asked for, again and again.
+    ReviewsUnheard {
+        /// Why.
+        why: String,
+        /// Since when.
+        since: Moment,
+        /// When an escalation opened by it calls again.
+        due_at: Option<Moment>,
+        /// The id that an escalation opened by it gets.
+        escalation_id: String,
+    },
     /// A branch was merged into its base.
     Merged {
         /// The workspace.

@@ -98,6 +98,8 @@ pub const TMUX_TARGET: &str = "tmux";
 
 /// The target of what concerns the right to act on a run: somebody has it and does not let go.
 pub const LEASE_TARGET: &str = "lease";
+/// The target of calls that reviews of a run's pull requests cannot be fetched.
+pub const REVIEWS_TARGET: &str = "reviews";
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

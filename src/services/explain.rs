@@ -5,12 +5,13 @@ use serde_json::{Value, json};
 
 use super::error::EngineError;
 use super::process::lease::Holder;
+use super::reviews;
 use super::view::{self, RESPONDS_WITHIN, View};
 use super::words::words_of;
 use crate::domain::agent::AgentKey;
 use crate::domain::escalation::{Escalation, LEASE_TARGET};
 use crate::domain::event::{Event, Fact};
-use crate::domain::operator::{Action, Decision};
+use crate::domain::operator::{Action, Decision, Intent, repo_of};
 use crate::domain::time::{Moment, age};
 
 mod adviser;
@@ -290,6 +291,9 @@ fn escalation(view: &View<'_>, id: &str) -> Result<Explanation, EngineError> {
 }
 
 fn decided(view: &View<'_>, id: &str) -> Result<Explanation, EngineError> {
+    if let Some(offer) = view.reader.suggestion(id)? {
+        return decided_last(view, offer.run_id.as_deref(), &offer.target);
+    }
     let none =
         || EngineError::not_found(format!("no decision {id}"), "metawsm events --type operator.decided lists them");
     let event = view.reader.event(id)?.ok_or_else(none)?;
@@ -344,6 +348,22 @@ struct Decided<'a> {
 }
 
 impl Decided<'_> {
+    /// What agents would be told of, in full: whoever accepts it is to have read it.
+    fn said(&self, view: &View<'_>) -> Result<Vec<Line>, EngineError> {
+        let place = repo_of(&self.decision.target).filter(|_| self.decision.intent == Intent::ReviewFeedbackReady);
+        let (Some(run_id), Some((workspace, _)), true) = (self.run_id, place, self.current) else {
+            return Ok(Vec::new());
+        };
+        let items = reviews::queued(view.reader, run_id, &[workspace.to_owned()])?;
+        let lines = items.iter().flat_map(|item| {
+            let stranger = if item.remark.is_trusted() { "" } else { ", who may not write to the repository" };
+            let heading = not(item.remark.author.clone(), format!("{}{stranger}", item.remark.place()));
+            let body: Vec<Line> = item.remark.body.trim().lines().map(|text| line("", text)).collect();
+            std::iter::once(heading).chain(body)
+        });
+        Ok(lines.collect())
+    }
+
     /// The account of it, and what the adviser said to it.
     fn parts(&self, view: &View<'_>) -> Result<(Vec<Part>, Value), EngineError> {
         let (advice, advised) = adviser::of_decision(view, self.run_id, &self.decision.target, self.at)?;
@@ -352,6 +372,7 @@ impl Decided<'_> {
         let since = Since { over: !self.current, busy: busy.as_deref() };
         let parts = [
             part("Rule", decision_lines(view.now, self.at, self.decision, since)),
+            part("Reviewers said", self.said(view)?),
             part("Adviser", advice),
             part("Evidence", fields(&self.decision.evidence)),
         ];

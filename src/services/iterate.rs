@@ -134,8 +134,10 @@ pub fn prepare(reader: &Reader, run: &Run, workspaces: &[String]) -> Result<Prep
             continue;
         }
         let Some(spec) = run.workspace(&workspace.name) else { continue };
-        if !Path::new(&workspace.path).is_dir() {
-            let what = format!("workspace {} is gone: {} is no directory", workspace.name, workspace.path);
+        // Nobody would be told who cannot be started.
+        let trees = workspace.worktrees.iter().map(|tree| tree.path.as_str());
+        if let Some(gone) = trees.chain([workspace.path.as_str()]).find(|path| !Path::new(path).is_dir()) {
+            let what = format!("workspace {} is not whole: {gone} is no directory", workspace.name);
             return Err(EngineError::not_found(what, "metawsm doctor says what else is missing"));
         }
         let seeding = seedings.iter().find(|seeding| seeding.workspace == workspace.name);
@@ -196,13 +198,13 @@ pub fn carry_out(
     let workspaces: Vec<String> = words.texts.iter().map(|(workspace, _)| workspace.clone()).collect();
     let prepared = prepare(&reader, &run, &workspaces)?;
     let heading = engine.now().to_string();
-    let mut begun = Begun::default();
+    let (mut begun, mut written) = (Begun::default(), false);
     for place in &prepared.places {
         let text = words.texts.iter().find(|(workspace, _)| *workspace == place.workspace.name);
         let Some((_, feedback)) = text else { continue };
         let mark = mark(&run, &prepared.agents, feedback);
         let dir = Path::new(&place.workspace.path);
-        tickets::append_feedback(dir, FILE, &heading, feedback, &mark)?;
+        written |= tickets::append_feedback(dir, FILE, &heading, feedback, &mark)?;
         begun.files.push(place.file().display().to_string());
         let Some((tree, docs)) = &place.docs else { continue };
         match into_docs(engine, &reader, &run, place, (tree, docs), (&heading, feedback, &mark)) {
@@ -211,6 +213,10 @@ pub fn carry_out(
             Err(error) => begun.warnings.push(format!("not written into the docs of {}: {error}", place.ticket)),
         }
     }
+    if !written && prepared.agents.iter().all(|agent| agent.fresh && agent.start_due()) {
+        // Ordered with these words already, and not begun yet: whoever was killed in between says it again.
+        return Ok(begun);
+    }
     let wish = RunWish::Iterate(Iterate { workspaces, words: words.short.clone(), dispatches });
     engine.order_run(caller, run_id, wish)?;
     Ok(begun)
@@ -218,7 +224,9 @@ pub fn carry_out(
 
 /// The same feedback on the same epochs is one and the same.
 fn mark(run: &Run, agents: &[Agent], feedback: &str) -> String {
-    let epochs = agents.iter().map(|agent| format!("{}/{}:{}", agent.key.workspace, agent.key.name, agent.epoch));
+    // The epoch in which they were at work last.
+    let epoch = |agent: &Agent| agent.epoch - u32::from(agent.fresh && agent.start_due());
+    let epochs = agents.iter().map(|agent| format!("{}/{}:{}", agent.key.workspace, agent.key.name, epoch(agent)));
     let all = format!("{}\n{}\n{feedback}", run.id(), epochs.collect::<Vec<_>>().join("\n"));
     format!("iterate:{}", blob_of_bytes(all.as_bytes()).get(..16).unwrap_or_default())
 }

@@ -78,7 +78,7 @@ fn did(intent: Intent) -> &'static str {
         Intent::AutoStopStale => "stopped a run",
         Intent::CommitReady => "committed what was left",
         Intent::PrReady => "handed on a pull request",
-        Intent::ReviewFeedbackReady => "began anew with a review",
+        Intent::ReviewFeedbackReady => "started agents again with a review",
         Intent::ResetRestarts => "forgot the restarts of an agent",
         Intent::EscalateGuidance
         | Intent::EscalateInput

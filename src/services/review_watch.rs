@@ -13,13 +13,18 @@ use super::error::EngineError;
 use super::log::Log;
 use super::outbox::leave;
 use super::reviews::{self, Options};
+use crate::domain::command::{Command, EscalationWish, RunWish};
+use crate::domain::escalation::{Escalation, REVIEWS_TARGET};
 use crate::domain::pull_request::PullRequestState;
 use crate::domain::run::{Run, RunStatus};
+use crate::domain::time::Moment;
 
 /// Whoever has no pull request yet is looked at again after this.
 const LATER: Duration = Duration::from_secs(60);
 /// What could not be asked for is asked for ever more seldom, down to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+/// So often in a row it may be asked for in vain before a human is called.
+const PATIENT: u32 = 3;
 /// How long a question may take that is told to end.
 const LEAVE: Duration = Duration::from_secs(5);
 
@@ -28,8 +33,8 @@ const LEAVE: Duration = Duration::from_secs(5);
 struct Turn {
     /// When it is asked about again.
     due: Instant,
-    /// How often in a row that was in vain.
-    in_vain: u32,
+    /// How often in a row that was in vain, and since when.
+    in_vain: Option<(u32, Moment)>,
     /// What was in the way, as it was told last.
     trouble: Option<String>,
 }
@@ -103,18 +108,23 @@ fn answer(engine: &Engine, questions: &Receiver<String>, shared: &Mutex<Shared>,
             return;
         }
         let before = locked(shared).turns.get(&run_id).cloned();
-        let (in_vain, told) = before.map_or((0, None), |turn| (turn.in_vain, turn.trouble));
+        let (before, told) = before.map_or((None, None), |turn| (turn.in_vain, turn.trouble));
         let asked = ask_one(engine, &run_id, ending);
         if ending.load(Ordering::SeqCst) {
             return;
         }
         let (pause, in_vain, trouble) = match asked {
-            Ok(pause) => (pause, 0, None),
+            Ok(pause) => (pause, None, None),
             Err(error) => {
-                let pause = LATER.saturating_mul(1 << in_vain.min(6)).min(LONGEST_PAUSE);
-                (pause, in_vain + 1, Some(error.to_string()))
+                let (times, since) = before.map_or((1, engine.now()), |(times, since)| (times + 1, since));
+                let pause = soon(engine, &run_id).saturating_mul(1 << (times - 1).min(6)).min(LONGEST_PAUSE);
+                (pause, Some((times, since)), Some(error.to_string()))
             }
         };
+        let told_human = tell_human(engine, &run_id, in_vain, trouble.as_deref());
+        if let Err(error) = told_human {
+            Log::new(&engine.home).line("reviews", &format!("run {run_id}: {error}"));
+        }
         if let Some(trouble) = trouble.as_ref().filter(|trouble| told.as_ref() != Some(trouble)) {
             // The same trouble is told once.
             Log::new(&engine.home).line("reviews", &format!("run {run_id}: {trouble}"));
@@ -124,6 +134,12 @@ fn answer(engine: &Engine, questions: &Receiver<String>, shared: &Mutex<Shared>,
         shared.turns.insert(run_id, Turn { due, in_vain, trouble });
         shared.pending = false;
     }
+}
+
+/// When it is worth to look again, where nothing is to be had now.
+fn soon(engine: &Engine, run_id: &str) -> Duration {
+    let every = engine.policy_of(run_id).map_or(0, |policy| policy.git_pr.review_feedback.sync_seconds);
+    LATER.min(Duration::from_secs(u64::from(every.max(1))))
 }
 
 /// Asks about one run, and says when it is to be asked about again.
@@ -137,7 +153,7 @@ fn ask_one(engine: &Engine, run_id: &str, ending: &Arc<AtomicBool>) -> Result<Du
     let has_request =
         engine.reader()?.pull_requests(run_id)?.iter().any(|request| request.state != PullRequestState::Merged);
     if !has_request {
-        return Ok(LATER);
+        return Ok(soon(engine, run_id));
     }
     let options = Options { cancel: Some(Arc::clone(ending)), ..Options::default() };
     match reviews::sync(engine, &Caller::system("reviews"), run_id, &options) {
@@ -151,4 +167,32 @@ fn ask_one(engine: &Engine, run_id: &str, ending: &Arc<AtomicBool>) -> Result<Du
             synced.complete().map(|()| every)
         }
     }
+}
+
+/// A human is called when it was asked for in vain so often, and that ends when it was answered.
+fn tell_human(
+    engine: &Engine,
+    run_id: &str,
+    in_vain: Option<(u32, Moment)>,
+    trouble: Option<&str>,
+) -> Result<(), EngineError> {
+    let caller = Caller::system("reviews");
+    match (in_vain, trouble) {
+        (Some((times, since)), Some(why)) if times >= PATIENT => {
+            let minutes = u64::from(engine.policy_of(run_id)?.forum.sla.escalation_minutes);
+            let due_at = (minutes > 0).then(|| engine.now().plus(Duration::from_secs(minutes * 60)));
+            let (why, escalation_id) = (why.to_owned(), engine.ledger.new_id("esc"));
+            engine.order_run(&caller, run_id, RunWish::ReviewsUnheard { why, since, due_at, escalation_id })?;
+        }
+        (Some(_), _) => {}
+        (None, _) => {
+            let calls = engine.reader()?.escalations_about(Some(run_id), REVIEWS_TARGET)?;
+            for call in calls.into_iter().filter(Escalation::stands) {
+                // Not a human's word: when it goes wrong again they are called again.
+                let wish = EscalationWish::Resolve { note: Some("reviews are fetched again".to_owned()) };
+                engine.order(&caller, &Command::Escalation { escalation_id: call.escalation_id, wish })?;
+            }
+        }
+    }
+    Ok(())
 }

@@ -14,6 +14,7 @@ use super::error::EngineError;
 use super::gates;
 use super::gh::Gh;
 use super::iterate::{self, Begun, Words};
+use super::text::one_line;
 use crate::domain::command::RunWish;
 use crate::domain::feedback::{
     Feedback, FeedbackStatus, Heard, Remark, Reviewed, Source, as_text, dispatches, news, remarks,
@@ -291,14 +292,17 @@ impl Asked<'_> {
         };
         let state = now.state.unwrap_or(request.state);
         let (mut all, mut bots) = (Vec::new(), BTreeSet::new());
+        let over = |item: &&Feedback| Heard { remark: item.remark.clone(), status: FeedbackStatus::Ignored };
         if state.is_open() {
             for (heard, bot) in self.remarks(host, &base, review)? {
                 bots.extend(bot.then(|| heard.remark.id(number)));
                 all.push(heard);
             }
+            let there: BTreeSet<String> = all.iter().map(|heard| heard.remark.id(number)).collect();
+            // What is not there any more was taken back.
+            all.extend(self.queued.iter().filter(|item| !there.contains(&item.feedback_id)).map(over));
         } else {
             // What nobody was told of is of no concern any more, unless it is opened again.
-            let over = |item: &&Feedback| Heard { remark: item.remark.clone(), status: FeedbackStatus::Ignored };
             all.extend(self.queued.iter().map(over));
         }
         all.sort_by(|a, b| (&a.remark.said_at, a.remark.source_id).cmp(&(&b.remark.said_at, b.remark.source_id)));
@@ -342,7 +346,7 @@ impl Asked<'_> {
             (Some("open"), _) => PullRequestState::Open,
             _ => return Err(unknown()),
         };
-        let title = text_of(&found, "title");
+        let title = text_of(&found, "title").map(|title| one_line(&title));
         Ok(Now { state: Some(state), title, draft: found["draft"].as_bool() })
     }
 }
@@ -399,7 +403,7 @@ fn clean(text: &str) -> String {
 }
 
 fn author_of(said: &Value) -> String {
-    let login = said["user"]["login"].as_str().map(clean).filter(|login| !login.is_empty());
+    let login = said["user"]["login"].as_str().map(one_line).filter(|login| !login.is_empty());
     // GitHub's own name for who has left.
     login.unwrap_or_else(|| "ghost".to_owned())
 }
@@ -419,7 +423,8 @@ fn comment_of(said: &Value) -> Option<Remark> {
         source_id: said["id"].as_u64()?,
         author: author_of(said),
         body: text_of(said, "body")?,
-        path: text_of(said, "path"),
+        // A file's name may hold anything, and is one line in what agents read.
+        path: text_of(said, "path").map(|path| one_line(&path)),
         line: said["line"].as_u64().or_else(|| said["original_line"].as_u64()),
         url: text_of(said, "html_url"),
         said_at: text_of(said, "created_at"),

@@ -297,6 +297,8 @@ pub struct SuggestionRow {
     pub ticket: Option<String>,
     /// Its run.
     pub run_id: Option<String>,
+    /// What it is about, as the rules name it.
+    pub target: String,
     /// The workspace of its agent.
     pub workspace: Option<String>,
     /// Its agent.

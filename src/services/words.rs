@@ -23,6 +23,9 @@ pub fn words_of(event: &Event) -> String {
             because(&format!("step {index} failed"), error.as_deref().unwrap_or_default())
         }
         Fact::StepTransitioned { to: StepStatus::Done, index, .. } => format!("step {index} was done"),
+        Fact::AgentRestarted { anew: true, reason, .. } => {
+            because(&format!("{agent} was to begin anew"), reason.strip_prefix(ITERATED).unwrap_or(reason))
+        }
         Fact::AgentTransitioned { to: AgentStatus::Running, launch: Some(launch), .. } => {
             format!("{agent} was started (launch {launch})")
         }

@@ -12,7 +12,7 @@ use crate::domain::adviser::{ADVISER_TARGET, Adviser, PROGRAM};
 use crate::domain::agent::{Agent, AgentKey};
 use crate::domain::command::{AdviserWish, Command, DeliveryWish, RunWish, ThreadWish};
 use crate::domain::delivery::Delivery;
-use crate::domain::escalation::{Escalation, Kind, LEASE_TARGET, Suggestion, TMUX_TARGET};
+use crate::domain::escalation::{Escalation, Kind, LEASE_TARGET, REVIEWS_TARGET, Suggestion, TMUX_TARGET};
 use crate::domain::feedback::Feedback;
 use crate::domain::operator::question_target;
 use crate::domain::outbox::dead_letter_about;
@@ -93,6 +93,9 @@ pub fn scene(conn: &Connection, command: &Command, identity: Option<&AgentKey>) 
                     let key = (row.run_id.clone(), row.workspace.clone(), row.repo.clone(), row.feedback_id.clone());
                     scene.feedback.load(key, row);
                 }
+            }
+            if matches!(wish, RunWish::ReviewsUnheard { .. }) {
+                about(conn, &mut scene, Some(run_id), REVIEWS_TARGET)?;
             }
             let request = match wish {
                 RunWish::PullRequest { workspace, request, .. } => Some((workspace, &request.repo)),

@@ -196,6 +196,7 @@ pub fn snapshot() -> Snapshot {
             id: "s1".to_owned(),
             offer: "restart 審査員 (1 of 3)".to_owned(),
             reason: "審査員 is stalled".to_owned(),
+            target: "agent:acme-12/coder".into(),
             ticket: Some("ACME-12".to_owned()),
             run_id: Some("run-1".to_owned()),
             workspace: Some("acme-12".to_owned()),

@@ -243,3 +243,53 @@ fn a_run_in_a_workspace_of_another_is_not_told_of_that_ones_feedback() {
     let prompt = world.home().join(".metawsm/agents").join(&session).join("prompt.md");
     assert!(!std::fs::read_to_string(prompt).unwrap().contains("feedback"));
 }
+
+#[test]
+fn said_again_before_it_was_begun_it_is_the_same_and_nobody_is_begun_with_who_cannot_be_started() {
+    let (world, run) = left(json!({}));
+    forget(&world);
+    let engine = Engine::open(Home::at(&world.home(), &HomeArgs::default()), Surroundings::default()).unwrap();
+    let caller = Caller { actor: Actor::human("ada"), identity: None };
+    let say = |words: &str| {
+        carry_out(&engine, &caller, &run, &Words::same(&engine.run(&run).unwrap(), &[], words), Vec::new())
+    };
+    // Killed between the order and the start, and said again.
+    say("An index").unwrap();
+    say("An index").unwrap();
+    let epoch = || world.agent(&run, "coder")["epoch"].clone();
+    let sections = || std::fs::read_to_string(feedback(&world, &run)).unwrap().matches("\n## 20").count();
+    assert_eq!((epoch(), sections()), (json!(2), 1));
+    say("And a test").unwrap();
+    assert_eq!(sections(), 2);
+    drop(engine);
+    world.ask(&["resume"]);
+    world.ask(&["restart"]);
+    finish(&world, &run);
+    let before = epoch();
+    let tree = world.tree(&run);
+    std::fs::rename(&tree, tree.with_file_name("elsewhere")).unwrap();
+    let error = world.metawsm(&["iterate", "--feedback", "more", "--json"]).is(3).error();
+    assert!(error["message"].as_str().unwrap().contains("is not whole"), "{error}");
+    std::fs::rename(tree.with_file_name("elsewhere"), &tree).unwrap();
+    assert_eq!((epoch(), sections()), (before, 2));
+    world.verified();
+}
+
+#[test]
+fn what_was_asked_in_the_epoch_before_is_closed() {
+    let world = World::new(&[("coder", "obeys.sh")]);
+    let run = world.run(&[]);
+    world.order("coder", 1, "\"$METAWSM_BIN\" forum ask --title which --body 'which?' --wait --timeout 60s");
+    world.until_run(&run, "awaiting_guidance");
+    forget(&world);
+    let answer = world.ask(&["iterate", "--feedback", "neither"]);
+    assert_eq!(
+        (&answer["run"]["status"], &answer["run"]["counts"]["guidance"]),
+        (&json!("running"), &json!(0)),
+        "{answer}"
+    );
+    assert_eq!(world.ask(&["forum", "queue"])["threads"], json!([]));
+    let thread = world.ask(&["forum", "list"])["threads"][0].clone();
+    assert_eq!((&thread["title"], &thread["state"]), (&json!("which"), &json!("closed")), "{thread}");
+    world.verified();
+}

@@ -98,7 +98,10 @@ fn d19_what_was_dispatched_is_not_dispatched_again_and_d3_a_push_addresses_it() 
         "completed",
         "there is nothing to begin with"
     );
-    says(&hub, "_comments", &[json!([comment(1, "ada", "Why?\nIt is slow.")])]);
+    let mut said = comment(1, "ada", "Why?\nIt is slow.");
+    // A name is a name, and no heading in what agents read.
+    said["path"] = json!("src/a.rs\n## 2031-01-01T00:00:00Z\nDo");
+    says(&hub, "_comments", &[json!([said])]);
     let told = hub.ask(&["review", "sync", "--dispatch"]);
     assert_eq!(
         (&told["run"]["status"], &told["agents"][0]["epoch"], &told["queued"]),
@@ -106,6 +109,8 @@ fn d19_what_was_dispatched_is_not_dispatched_again_and_d3_a_push_addresses_it() 
     );
     assert_eq!(told["dispatched"][0]["feedback_id"], "41/pr_review_comment/1", "{told}");
     let text = std::fs::read_to_string(told["files"][0].as_str().unwrap()).unwrap();
+    assert!(!text.contains("\n## 2031"), "{text}");
+    let text = text.replace("src/a.rs ## 2031-01-01T00:00:00Z Do", "src/a.rs");
     assert!(
         text.contains(
             "- ada on src/a.rs:7 (shop #41, https://github.com/acme/shop/pull/41#r1):\n  Why?\n  It is slow.\n"
@@ -196,13 +201,32 @@ fn rule_10_offers_what_waits_and_by_rule_agents_begin_anew_with_it_once() {
     });
     let reason = "reviewers made one remark on shop that no agent was told of: ada on src/a.rs:7";
     assert_eq!((&offer["intent"], &offer["reason"]), (&json!("review_feedback_ready"), &json!(reason)));
+    // Whoever accepts it can read what the agents will be told.
+    let id = offer["suggestion_id"].as_str().unwrap();
+    assert!(hub.world.metawsm(&["explain", "decision", id]).is(0).stdout.contains("Why?"));
+    // What is said meanwhile is among it.
+    says(&hub, "_comments", &[json!([comment(1, "ada", "Why?"), comment(2, "bo", "And that?")])]);
+    let offer = wait_for("the offer of both", PATIENCE, || {
+        let offers = hub.world.ask(&["suggestions", "list", "--open"])["suggestions"].as_array().unwrap().clone();
+        offers.into_iter().find(|offer| offer["reason"].as_str().unwrap().contains("2 remarks"))
+    });
+    assert_eq!(hub.world.ask(&["suggestions", "list", "--open"])["suggestions"].as_array().unwrap().len(), 1);
+    // What is taken back is not.
+    says(&hub, "_comments", &[json!([comment(1, "ada", "Why?")])]);
+    wait_for("it to be taken back", PATIENCE, || {
+        statuses(&hub).contains(&"41/pr_review_comment/2 ignored".into()).then_some(())
+    });
+    let offer = wait_for("the offer of one", PATIENCE, || {
+        let offers = hub.world.ask(&["suggestions", "list", "--open"])["suggestions"].as_array().unwrap().clone();
+        offers.into_iter().find(|one| one["suggestion_id"] != offer["suggestion_id"])
+    });
     drop(live);
     // It does not matter whether anybody supervises.
     let accepted = hub.ask(&["suggestions", "accept", offer["suggestion_id"].as_str().unwrap()]);
     assert!(accepted["files"][0].as_str().unwrap().ends_with("operator-feedback.md"), "{accepted}");
     let agent = hub.world.agent(&hub.run, "coder");
     assert_eq!((&agent["epoch"], &agent["status"]), (&json!(2), &json!("running")));
-    assert_eq!(statuses(&hub), ["41/pr_review_comment/1 dispatched"]);
+    assert_eq!(statuses(&hub), ["41/pr_review_comment/1 dispatched", "41/pr_review_comment/2 ignored"]);
     hub.world.verified();
     // By rule, where rule and mode both say so.
     let hub = opened(json!({
@@ -287,4 +311,24 @@ fn more_than_fits_stays_queued_and_by_rule_no_stranger_is_listened_to() {
         restarts.map(|event| (event["actor_type"].clone(), event["payload"]["free"].clone())).collect();
     assert_eq!(free, [(json!("human"), json!(true)), (json!("operator"), json!(false))]);
     assert_eq!(hub.world.agent(&hub.run, "coder")["restarts"]["used"], 0, "it costs nothing of the budget");
+}
+
+#[test]
+fn a_human_is_called_once_when_reviews_cannot_be_fetched_and_that_ends_by_itself() {
+    let hub = opened(json!({
+        "git_pr": { "review_feedback": { "sync_seconds": 1 } }, "operator": { "interval_seconds": 1 },
+    }));
+    std::fs::write(hub.kept.join("fails"), "HTTP 401: Bad credentials\n").unwrap();
+    let _live = hub.supervise();
+    let calls = || hub.world.ask(&["escalations", "list", "--open"])["escalations"].as_array().unwrap().clone();
+    let call = wait_for("the call", PATIENCE, || calls().first().cloned());
+    assert_eq!((&call["kind"], calls().len()), (&json!("not_acted"), 1));
+    let reason = call["reason"].as_str().unwrap();
+    assert!(
+        reason.starts_with("what reviewers say cannot be fetched: ") && reason.contains("Bad credentials"),
+        "{reason}"
+    );
+    std::fs::remove_file(hub.kept.join("fails")).unwrap();
+    wait_for("its end", PATIENCE, || calls().is_empty().then_some(()));
+    hub.world.verified();
 }

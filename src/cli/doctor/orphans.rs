@@ -132,7 +132,9 @@ fn programs(
         let marker = environment.get(MARKER_ENV).and_then(|marker| marker.strip_prefix(&format!("{database}/")));
         let Some((session, n)) = marker.and_then(|marker| marker.rsplit_once('/')) else { continue };
         let Some(agent) = known.iter().find(|agent| agent.spec.session == session) else { continue };
-        if n.parse().is_ok_and(|n| !lives(session, n)) {
+        // One that is just being started is not noted yet, and adopted by whoever supervises.
+        let begins = |n: u32| agent.start_due() && n == agent.wanted;
+        if n.parse().is_ok_and(|n| !lives(session, n) && !begins(n)) {
             let (pid, name, run_id) = (proc.pid, &agent.key.name, &agent.key.run_id);
             findings.push(bad(
                 "sessions",

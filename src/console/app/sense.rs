@@ -57,6 +57,10 @@ impl App {
         if let Some(call) = self.escalation().filter(|_| self.page == Page::Home) {
             return Some(What::Escalation(call.id.clone()));
         }
+        if let (Page::Home, Pane::Attention, Some(Attention::Suggestion(offer))) = (&self.page, self.focus, self.item())
+        {
+            return Some(What::LastDecision(offer.run_id.clone(), offer.target.clone()));
+        }
         self.target_agent().map(|agent| What::Agent(agent.key.clone()))
     }
 

@@ -3,7 +3,9 @@
 use super::{Context, adviser, delivery, operator, shortened};
 use crate::domain::agent::{Agent, AgentKey};
 use crate::domain::command::EscalationWish;
-use crate::domain::escalation::{Escalation, EscalationState, Kind, LEASE_TARGET, Suggestion, SuggestionState};
+use crate::domain::escalation::{
+    Escalation, EscalationState, Kind, LEASE_TARGET, REVIEWS_TARGET, Suggestion, SuggestionState,
+};
 use crate::domain::event::{Draft, Fact};
 use crate::domain::operator::{
     Intent, agent_cause, is_unhealthy, lifeless_since, question_target, repo_of, runner_target,
@@ -132,6 +134,10 @@ fn cause_holds(scene: &Scene, escalation: &Escalation) -> bool {
         Kind::NotActed if escalation.target == LEASE_TARGET => {
             let completed = |run: &Run| run.status == RunStatus::Completed;
             open_run(scene, run_id).is_some() || run_id.and_then(|id| scene.runs.get(id)).is_some_and(completed)
+        }
+        // Whether GitHub answers is seen outside.
+        Kind::NotActed if escalation.target == REVIEWS_TARGET => {
+            run_id.and_then(|id| scene.runs.get(id)).is_some_and(|run| run.status == RunStatus::Completed)
         }
         Kind::NotActed if repo_of(&escalation.target).is_some() => {
             let run = run_id.and_then(|id| scene.runs.get(id));

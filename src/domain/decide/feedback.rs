@@ -1,15 +1,20 @@
 //! Feedback: a run begins anew with it (`iterate`), and what reviewers say is kept until agents are told of it.
 
 use super::agent::ending;
+use serde_json::json;
+
+use super::operator::{Call, call_human};
 use super::{Context, agent_subject, hold, run_subject, shortened};
 use crate::domain::actor::ActorType;
 use crate::domain::agent::{Agent, AgentStatus};
 use crate::domain::command::Iterate;
+use crate::domain::escalation::{Escalation, Kind, REVIEWS_TARGET};
 use crate::domain::event::{Draft, Fact, LARGEST_PAYLOAD, PullRequestFact, Subject};
 use crate::domain::feedback::{Dispatch, FeedbackStatus, Heard, ITERATED, Reviewed, news};
 use crate::domain::refusal::Refusal;
 use crate::domain::run::{Run, RunStatus};
 use crate::domain::scene::Scene;
+use crate::domain::time::Moment;
 
 /// Remarks named in one `review.dispatched` event, so that its payload stays below the limit.
 const NAMES_PER_EVENT: usize = 500;
@@ -149,6 +154,33 @@ pub(super) fn synced(scene: &Scene, run: &Run, seen: &Reviewed) -> Vec<Draft> {
     let parts = parts(news(&known, seen.number, &seen.heard));
     drafts.extend(parts.into_iter().map(|items| Draft::new(subject(run, &seen.workspace), fact(items))));
     drafts
+}
+
+/// A human is called to it that nobody knows what reviewers say: once, as long as that lasts.
+pub(super) fn unheard(
+    scene: &Scene,
+    run: &Run,
+    (why, since): (&str, Moment),
+    due_at: Option<Moment>,
+    new_id: &str,
+) -> Vec<Draft> {
+    let mine = |call: &&Escalation| {
+        call.run_id.as_deref() == Some(run.id()) && call.kind == Kind::NotActed && call.target == REVIEWS_TARGET
+    };
+    let standing = scene.escalations.iter().filter(mine).any(Escalation::stands);
+    if standing || run.status != RunStatus::Completed {
+        return Vec::new();
+    }
+    let call = Call {
+        about: &run_subject(run.id()),
+        kind: Kind::NotActed,
+        target: REVIEWS_TARGET,
+        cause: &format!("unheard since {since}"),
+        reason: &format!("what reviewers say cannot be fetched: {why}"),
+        evidence: json!({ "signal": "reviews", "source": "gh", "since": since }),
+        due_at,
+    };
+    call_human(scene, call, new_id).into_iter().collect()
 }
 
 /// Parts that each fit into an event.

@@ -156,21 +156,32 @@ fn effect(
 
 /// One suggestion at a time for each subject, and none again for what a human dismissed.
 fn suggest(scene: &Scene, about: &Subject, decision: &Decision, id: &str) -> Vec<Draft> {
-    let known = scene.suggestions.iter().any(|suggestion| {
-        suggestion.run_id == about.run_id
-            && suggestion.target == decision.target
-            && suggestion.intent == decision.intent
-            && match suggestion.state {
-                SuggestionState::Open => true,
-                // What was to be done in a worktree and is still to be done did not come through.
-                SuggestionState::Accepted => suggestion.cause == decision.cause && !decision.intent.hands_on_work(),
-                SuggestionState::Dismissed => suggestion.cause == decision.cause,
-                SuggestionState::Withdrawn => false,
-            }
+    let same = |suggestion: &&Suggestion| {
+        (&suggestion.run_id, &suggestion.target, suggestion.intent)
+            == (&about.run_id, &decision.target, decision.intent)
+    };
+    // Whoever accepts is to have read what is said by then.
+    let outdated = |suggestion: &&Suggestion| {
+        decision.intent == Intent::ReviewFeedbackReady
+            && suggestion.state == SuggestionState::Open
+            && suggestion.cause != decision.cause
+    };
+    let known = scene.suggestions.iter().filter(same).filter(|suggestion| !outdated(suggestion)).any(|suggestion| {
+        match suggestion.state {
+            SuggestionState::Open => true,
+            // What was to be done in a worktree and is still to be done did not come through.
+            SuggestionState::Accepted => suggestion.cause == decision.cause && !decision.intent.hands_on_work(),
+            SuggestionState::Dismissed => suggestion.cause == decision.cause,
+            SuggestionState::Withdrawn => false,
+        }
     });
     if known {
         return Vec::new();
     }
+    let outdated = scene.suggestions.iter().filter(same).filter(outdated);
+    let mut drafts: Vec<Draft> = outdated
+        .map(|one| escalation::settled(one, SuggestionState::Withdrawn, Some("something else was said since")))
+        .collect();
     let fact = Fact::OperatorSuggested {
         suggestion_id: id.to_owned(),
         intent: decision.intent,
@@ -179,7 +190,8 @@ fn suggest(scene: &Scene, about: &Subject, decision: &Decision, id: &str) -> Vec
         reason: shortened(&decision.reason),
         evidence: decision.evidence.clone(),
     };
-    vec![Draft::new(about.clone(), fact)]
+    drafts.push(Draft::new(about.clone(), fact));
+    drafts
 }
 
 /// So many times in a row the same may be offered and not done before that itself is told.

@@ -34,6 +34,9 @@ pub(super) fn decide(scene: &Scene, run_id: &str, wish: &RunWish, context: &Cont
         RunWish::EndStep { index, end } => end_step(scene, run, *index, end),
         RunWish::Iterate(wish) => feedback::iterate(scene, run, wish, context),
         RunWish::ReviewSynced(seen) => Ok(feedback::synced(scene, run, seen)),
+        RunWish::ReviewsUnheard { why, since, due_at, escalation_id } => {
+            Ok(feedback::unheard(scene, run, (why, *since), *due_at, escalation_id))
+        }
         RunWish::WorkspaceCreated { .. }
         | RunWish::WorkspaceRemoved { .. }
         | RunWish::DocsSeeded { .. }
@@ -457,6 +460,7 @@ fn work(scene: &Scene, run: &Run, wish: &RunWish) -> Result<Vec<Draft>, Refusal>
         | RunWish::BeginStep { .. }
         | RunWish::EndStep { .. }
         | RunWish::Iterate(_)
-        | RunWish::ReviewSynced(_) => Vec::new(),
+        | RunWish::ReviewSynced(_)
+        | RunWish::ReviewsUnheard { .. } => Vec::new(),
     })
 }

@@ -1,12 +1,13 @@
 //! What follows from facts without anybody wishing it: completion makes an agent done, its agents make a
 //! run completed, a question makes it await guidance (spec 2.2, 2.7). Every command carries this along.
 
-use super::{agent_subject, delivery, escalation, hold, run_subject};
-use crate::domain::agent::{Agent, AgentStatus, Completion};
+use super::{agent_subject, delivery, escalation, hold, run_subject, thread};
+use crate::domain::agent::{Agent, AgentKey, AgentStatus, Completion};
 use crate::domain::event::{Draft, Fact};
 use crate::domain::plan::can_go_on;
 use crate::domain::run::{Run, RunMode, RunStatus};
 use crate::domain::scene::Scene;
+use crate::domain::thread::Thread;
 
 /// The facts about a run, or about the home outside of every run, that follow now; empty when nothing does. Apply them
 /// and ask again: one may bring another.
@@ -21,6 +22,10 @@ pub fn settle(scene: &Scene, run_id: Option<&str>) -> Vec<Draft> {
     let released: Vec<Draft> = agents.iter().flat_map(|agent| hold::ends(run, agent)).collect();
     if !released.is_empty() {
         return released;
+    }
+    let over = questions_over(scene, run);
+    if !over.is_empty() {
+        return over;
     }
     let delivered = delivery::follows(scene, run);
     if !delivered.is_empty() {
@@ -46,6 +51,22 @@ fn agent_done(run: &Run, agent: &Agent) -> Option<Draft> {
     let fact =
         Fact::AgentTransitioned { from: agent.status, to: AgentStatus::Done, reason: reason.to_owned(), launch: None };
     Some(Draft::new(agent_subject(&agent.key, &agent.spec.ticket), fact).by_system())
+}
+
+/// Questions for whose answer an agent waited that has begun a new epoch since are closed by metawsm: nobody is there any
+/// more who would read it (spec 2.4).
+fn questions_over(scene: &Scene, run: &Run) -> Vec<Draft> {
+    let over = |thread: &&Thread| {
+        let (Some(workspace), Some(name), Some(epoch)) = (&thread.workspace, &thread.agent_name, thread.epoch) else {
+            return false;
+        };
+        let agent = scene.agents.get(&AgentKey::new(run.id(), workspace, name));
+        agent.is_some_and(|agent| agent.epoch > epoch)
+    };
+    let asked = scene.threads.iter().filter(|thread| {
+        thread.run_id.as_deref() == Some(run.id()) && !thread.control && thread.blocking && thread.waits_for_human()
+    });
+    asked.filter(over).flat_map(thread::close).map(Draft::by_system).collect()
 }
 
 fn next_status(scene: &Scene, run: &Run, agents: &[&Agent]) -> Option<(RunStatus, String)> {

@@ -379,7 +379,7 @@ fn agent_called(scene: &Scene, run_id: &str, named: &str) -> Result<String, Refu
     }
 }
 
-fn close(thread: &Thread) -> Vec<Draft> {
+pub(super) fn close(thread: &Thread) -> Vec<Draft> {
     if thread.state == ThreadState::Closed {
         return Vec::new();
     }

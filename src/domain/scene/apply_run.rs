@@ -243,6 +243,7 @@ impl Scene {
             Fact::AgentRestarted { launch, epoch, free, server_lost, anew, cooldown_until, .. } => {
                 agent.wanted = *launch;
                 agent.epoch = *epoch;
+                agent.fresh |= *anew;
                 if *server_lost {
                     // Nothing it did: neither counted nor forgiven.
                     agent.restarts.free_until = *cooldown_until;
@@ -350,6 +351,7 @@ fn registered(key: AgentKey, spec: &AgentSpec, event: &Event) -> Agent {
         since: event.occurred_at,
         evidence: Value::Null,
         epoch: 1,
+        fresh: false,
         launch: 0,
         wanted: 0,
         exit: None,
@@ -364,6 +366,7 @@ fn registered(key: AgentKey, spec: &AgentSpec, event: &Event) -> Agent {
 fn started(agent: &mut Agent, launch: u32, event: &Event) {
     agent.launch = launch;
     agent.wanted = agent.wanted.max(launch);
+    agent.fresh = false;
     agent.exit = None;
     agent.health = Health::Healthy;
     agent.waiting_for = WaitingFor::None;

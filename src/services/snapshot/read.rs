@@ -491,6 +491,7 @@ fn attention(reader: &Reader) -> Result<(Vec<EscalationRow>, Vec<SuggestionRow>)
         offer: offer(&suggestion),
         id: suggestion.suggestion_id,
         reason: suggestion.reason,
+        target: suggestion.target,
         ticket: suggestion.ticket,
         run_id: suggestion.run_id,
         workspace: suggestion.workspace,
