@@ -49,8 +49,9 @@ impl Week {
                 assert!(!by_rule || self.repos[&spot].has(*intent), "nothing to do: {event:?}");
             }
             Fact::OperatorSuggested { intent, .. } => {
-                let may = self.settings[run_of(about.run_id.as_ref())].may[kind(*intent)];
-                assert_eq!(may, Some(Action::Suggest), "{event:?}");
+                let run = run_of(about.run_id.as_ref());
+                let may = self.settings[run].may[kind(*intent)];
+                assert!(may == Some(Action::Suggest) && self.completed(run), "{event:?}");
             }
             Fact::SuggestionSettled { suggestion_id, to: SuggestionState::Withdrawn, .. } => {
                 let offer = self.stage.scene.suggestions.get(suggestion_id.as_str()).unwrap();
