@@ -9,10 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use metawsm::domain::actor::{Actor, ActorType};
 use metawsm::domain::agent::{AgentKey, AgentStatus};
-use metawsm::domain::command::{AgentWish, Command, EscalationWish, RunWish, SuggestionWish};
+use metawsm::domain::command::{AgentWish, Command, EscalationWish, Iterate, RunWish, SuggestionWish};
 use metawsm::domain::escalation::{Escalation, Kind, Suggestion, SuggestionState};
 use metawsm::domain::event::{Event, Fact, Worktree};
-use metawsm::domain::feedback::{Feedback, FeedbackStatus, dispatches};
+use metawsm::domain::feedback::{Feedback, FeedbackStatus, Reviewed, dispatches};
 use metawsm::domain::operator::{
     Action, Conclusion, Decision, Intent, Queued, RepoSeen, cause_word, failed, repo_of, repo_target, work,
 };
@@ -35,6 +35,8 @@ const MINUTE: i64 = 60_000;
 const WEEK: i64 = 7 * 24 * 60 * MINUTE;
 /// So many remarks are put to agents at once.
 const MOST: usize = 3;
+/// So often agents begin anew by rule before a human has to do something about them.
+const BUDGET: u32 = 2;
 
 /// A repository: run, workspace, repository.
 type Spot = (usize, usize, usize);
@@ -44,7 +46,8 @@ struct Week {
     dice: Dice,
     settings: Vec<Setting>,
     repos: BTreeMap<Spot, Repo>,
-    epochs: BTreeMap<AgentKey, u32>,
+    /// Epochs, and how often in a row they were begun by rule.
+    epochs: BTreeMap<AgentKey, (u32, u32)>,
     time: i64,
     /// When something is due by itself.
     due: i64,
@@ -98,7 +101,7 @@ impl Week {
         let (mut stage, settings) = (Stage::default(), settings());
         for run in 0..settings.len() {
             let workspaces = WORKSPACES.map(str::to_owned).to_vec();
-            stage.begin(&Plan { run_id: run_id(run), workspaces, ..Plan::of(&["a", "b"]) });
+            stage.begin(&Plan { run_id: run_id(run), workspaces, budget: BUDGET, ..Plan::of(&["a", "b"]) });
             for name in WORKSPACES {
                 let [path, branch, base, start] = ["/w", "b", "main", "0"].map(str::to_owned);
                 let tree = Worktree { repo: String::new(), path, branch, base, start };
@@ -108,7 +111,7 @@ impl Week {
             }
         }
         stage.minutes = 0;
-        let epochs = stage.scene.agents.iter().map(|agent| (agent.key.clone(), agent.epoch)).collect();
+        let epochs = stage.scene.agents.iter().map(|agent| (agent.key.clone(), (agent.epoch, 0))).collect();
         let all = (0..settings.len()).flat_map(|run| (0..3).flat_map(move |at| [(run, at, 0), (run, at, 1)]));
         let repos = all.map(|spot| (spot, Repo::default())).collect();
         let dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
@@ -225,7 +228,7 @@ impl Week {
             (1..3, _) if *state == PullRequestState::Closed => *state = PullRequestState::Open,
             (3..6, Some(said)) => said.wording = wording,
             (6..8, Some(said)) => said.dismissed = !said.dismissed,
-            (8.., _) if state.is_open() => repo.says(wording, sort < 11, whole),
+            (8.., _) if state.is_open() => repo.says(wording, (sort < 10, sort > 16), whole),
             _ => {}
         }
     }
@@ -243,11 +246,10 @@ impl Week {
                 continue;
             }
             let repo = self.repos.get_mut(&at).unwrap();
-            let (request, number, heard) = (repo.fact(name), repo.request.unwrap().0, repo.hear());
-            let wish = RunWish::PullRequest { workspace: workspace.clone(), request, on_behalf_of: None };
-            self.must(Actor::system("reviews"), &of_run(run, wish));
-            let wish = RunWish::ReviewSynced { workspace, repo: name.to_owned(), number, heard };
-            self.must(Actor::system("reviews"), &of_run(run, wish));
+            let ((number, state), heard, name) = (repo.request.unwrap(), repo.hear(), name.to_owned());
+            let (state, title, draft) = (Some(state), None, None);
+            let seen = Reviewed { workspace, repo: name, number, state, title, draft, heard };
+            self.must(Actor::system("reviews"), &of_run(run, RunWish::ReviewSynced(seen)));
         }
     }
 
@@ -352,8 +354,8 @@ impl Week {
             meant.filter(|key| workspaces.is_empty() || workspaces.contains(&key.workspace)).collect();
         let goes_on = |key: &AgentKey| meant.iter().any(|other| other.workspace == key.workspace && !stays(other));
         let begin = meant.iter().filter(|key| !stays(key) || !goes_on(key));
-        let expected: BTreeSet<(AgentKey, u32)> = begin.map(|key| ((*key).clone(), self.epochs[*key] + 1)).collect();
-        let wish = RunWish::Iterate { workspaces, words: "again".into(), dispatches: dispatches(items) };
+        let expected: BTreeSet<(AgentKey, u32)> = begin.map(|key| ((*key).clone(), self.epochs[*key].0 + 1)).collect();
+        let wish = RunWish::Iterate(Iterate { workspaces, words: "again".into(), dispatches: dispatches(items) });
         let events = self.must(actor.clone(), &of_run(run, wish.clone()));
         let begun = events.iter().filter_map(|event| match &event.fact {
             Fact::AgentRestarted { epoch, .. } => {

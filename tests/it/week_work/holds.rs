@@ -7,7 +7,7 @@ use super::*;
 impl Week {
     /// What may happen only by these commands, and to what is so.
     pub(super) fn note(&mut self, command: &Command, events: &[Event], event: &Event) {
-        let iterates = matches!(command, Command::Run { wish: RunWish::Iterate { .. }, .. });
+        let iterates = matches!(command, Command::Run { wish: RunWish::Iterate(_), .. });
         let restarts = matches!(command, Command::Agent { wish: AgentWish::Restart { .. }, .. });
         let (about, by_rule) = (&event.subject, event.actor.kind == ActorType::Operator);
         *self.seen.entry(event.fact.split().0).or_default() += 1;
@@ -15,13 +15,15 @@ impl Week {
             Fact::RunTransitioned { from: RunStatus::Completed, to, .. } => {
                 assert!(*to == RunStatus::Running && (iterates || restarts), "{command:?}");
             }
-            Fact::AgentRestarted { epoch, .. } => {
+            Fact::AgentRestarted { epoch, free, .. } => {
                 let anew = |key: &&AgentKey| Some(&key.workspace) == about.workspace.as_ref();
                 let mine = |key: &&AgentKey| {
                     Some(&key.name) == about.agent_name.as_ref() && key.run_id == *about.run_id.as_ref().unwrap()
                 };
                 let key = self.epochs.keys().filter(anew).find(mine).unwrap().clone();
-                let before = self.epochs.insert(key, *epoch).unwrap();
+                let (before, anew) = self.epochs[&key];
+                assert_eq!(*free, !by_rule, "only a human forgives: {event:?}");
+                self.epochs.insert(key, (*epoch, if by_rule { anew + 1 } else { 0 }));
                 assert!(*epoch == before + 1 || (restarts && *epoch == before), "{before} {event:?}");
             }
             Fact::ReviewDispatched { repo, items } => {
@@ -37,21 +39,28 @@ impl Week {
                     let said = said.unwrap();
                     let (was, wording) = said.stands.unwrap();
                     assert_eq!(was, FeedbackStatus::Queued, "{event:?}");
+                    assert!(!by_rule || !said.stranger, "by rule, of a stranger: {event:?}");
                     assert!(said.told.insert(wording), "told twice: {event:?}");
                     said.stands = Some((FeedbackStatus::Dispatched, wording));
                 }
             }
             Fact::OperatorActed { intent, target, .. } => {
                 let spot = spot_of(run_of(about.run_id.as_ref()), target);
-                let may = self.settings[spot.0].may[kind(*intent)];
-                let wanted = if by_rule { Action::Act } else { Action::Suggest };
-                assert!(may == Some(wanted) && self.completed(spot.0), "{event:?}");
+                let by_hand = !by_rule && matches!(command, Command::Suggestion { .. });
+                assert!(
+                    self.completed(spot.0) && (by_hand || self.may(spot, *intent) == Some(Action::Act)),
+                    "{event:?}"
+                );
                 assert!(!by_rule || self.repos[&spot].has(*intent), "nothing to do: {event:?}");
             }
-            Fact::OperatorSuggested { intent, .. } => {
-                let run = run_of(about.run_id.as_ref());
-                let may = self.settings[run].may[kind(*intent)];
-                assert!(may == Some(Action::Suggest) && self.completed(run), "{event:?}");
+            Fact::OperatorSuggested { intent, target, .. } => {
+                let spot = spot_of(run_of(about.run_id.as_ref()), target);
+                // What was seen a moment ago may have been nobody's whom rules listen to.
+                let late = *intent == Intent::ReviewFeedbackReady && self.settings[spot.0].may[2].is_some();
+                assert!(
+                    self.completed(spot.0) && (late || self.may(spot, *intent) == Some(Action::Suggest)),
+                    "{event:?}"
+                );
             }
             Fact::SuggestionSettled { suggestion_id, to: SuggestionState::Withdrawn, .. } => {
                 let offer = self.stage.scene.suggestions.get(suggestion_id.as_str()).unwrap();
@@ -78,10 +87,25 @@ impl Week {
         self.repos[&spot_of(run_of(call.run_id.as_ref()), &call.target)].has(kind_of(&call.cause))
     }
 
+    /// What a rule may do there: words of strangers are put to agents, and agents made begin anew again and again, by
+    /// humans alone.
+    fn may(&self, spot: Spot, intent: Intent) -> Option<Action> {
+        let may = self.settings[spot.0].may[kind(intent)]?;
+        let known = self.repos[&spot].said.iter().any(|said| said.waits() && !said.stranger);
+        let bounded = intent == Intent::ReviewFeedbackReady && (!known || self.anew(spot.0, spot.1) >= BUDGET);
+        Some(if bounded { Action::Suggest } else { may })
+    }
+
+    /// How often agents of a workspace have begun anew by rule since a human did something about them.
+    pub(super) fn anew(&self, run: usize, at: usize) -> u32 {
+        let here = |key: &AgentKey| key.run_id == run_id(run) && key.workspace == WORKSPACES[at];
+        self.epochs.iter().filter(|(key, _)| here(key)).map(|(_, (_, anew))| *anew).max().unwrap()
+    }
+
     /// The rule that is to fire for a repository, and what it may do: what is not committed goes before pull requests.
     pub(super) fn wanted(&self, spot: Spot) -> Option<(Intent, Action)> {
         let there = KINDS.into_iter().filter(|kind| self.completed(spot.0) && self.repos[&spot].has(*kind));
-        there.filter_map(|intent| Some((intent, self.settings[spot.0].may[kind(intent)]?))).next()
+        there.filter_map(|intent| Some((intent, self.may(spot, intent)?))).next()
     }
 
     /// Whether a human does not want it, or says that it is settled.
@@ -140,7 +164,7 @@ impl Week {
             repo.said.iter().filter_map(one).collect::<Vec<_>>()
         };
         assert_eq!(kept.collect::<BTreeMap<_, _>>(), self.repos.iter().flat_map(known).collect());
-        let epochs = scene.agents.iter().map(|agent| (agent.key.clone(), agent.epoch));
+        let epochs = scene.agents.iter().map(|agent| (agent.key.clone(), (agent.epoch, agent.restarts.anew)));
         assert_eq!(epochs.collect::<BTreeMap<_, _>>(), self.epochs);
     }
 }

@@ -34,6 +34,7 @@ impl Week {
             }
             _ => {
                 let mut items = self.queued(spot.0, spot.1);
+                items.retain(|item| actor.kind != ActorType::Operator || item.remark.is_trusted());
                 items.truncate(MOST);
                 self.iterates(actor, spot.0, vec![workspace], &items);
             }
@@ -73,6 +74,8 @@ impl Week {
             let mine: Vec<&Feedback> = items.iter().filter(|item| item.repo == REPOS[repo]).collect();
             let queued = mine.iter().map(|item| item.since).max().map(|newest| Queued {
                 count: mine.len(),
+                trusted: mine.iter().filter(|item| item.remark.is_trusted()).count(),
+                anew: (self.anew(run, at), BUDGET),
                 first: Vec::new(),
                 print: format!("{} until {newest}", mine.len()),
             });

@@ -65,6 +65,8 @@ pub struct Said {
     pub id: u64,
     source: Source,
     author: &'static str,
+    /// Of somebody who may not write to the repository: no rule puts it to agents.
+    pub stranger: bool,
     pub dismissed: bool,
     /// Each time other words.
     pub wording: u32,
@@ -89,6 +91,7 @@ impl Said {
             line: None,
             url: None,
             said_at: None,
+            association: self.stranger.then(|| "NONE".to_owned()),
         }
     }
 
@@ -177,7 +180,7 @@ impl Repo {
         }
     }
 
-    pub fn says(&mut self, wording: u32, ignored: bool, whole: bool) {
+    pub fn says(&mut self, wording: u32, (ignored, stranger): (bool, bool), whole: bool) {
         let (number, _) = self.request.unwrap();
         // Every pull request counts anew, so that only number and source tell one from another.
         let id = 1 + self.said.iter().filter(|said| said.number == number).count() as u64 / 2;
@@ -187,7 +190,7 @@ impl Repo {
         }
         let author = if ignored { IGNORED } else { "ada" };
         let told = BTreeSet::new();
-        self.said.push(Said { number, id, source, author, dismissed: false, wording, told, stands: None });
+        self.said.push(Said { number, id, source, author, stranger, dismissed: false, wording, told, stands: None });
     }
 
     /// What is heard at a sync, and where all then is to stand: of an open pull request waits what is listened to and
