@@ -72,7 +72,10 @@ impl Week {
                 let about = (run_of(about.run_id.as_ref()), target.clone(), cause.clone());
                 let earlier = self.opened.insert(about, escalation_id.clone()).filter(|id| id != escalation_id);
                 let earlier = earlier.and_then(|id| self.stage.scene.escalations.get(id.as_str()));
-                assert!(earlier.is_none_or(|call| !call.stands() && !call.by_human), "one cause, one call: {event:?}");
+                assert!(
+                    earlier.is_none_or(|call| !call.stands() && (!call.by_human || call.cause != *cause)),
+                    "one cause, one call: {event:?}"
+                );
             }
             Fact::EscalationResolved { escalation_id, .. } if event.actor.kind == ActorType::System => {
                 let call = self.stage.scene.escalations.get(escalation_id.as_str()).unwrap();
