@@ -240,8 +240,14 @@ impl Stage {
     /// A run as planned, its steps done, its agents running.
     pub fn running(plan: &Plan) -> Self {
         let mut stage = Self::default();
-        stage.must(&plan.create());
-        let steps: Vec<(u32, Option<String>, String)> = stage
+        stage.begin(plan);
+        stage
+    }
+
+    /// One more of them.
+    pub fn begin(&mut self, plan: &Plan) {
+        self.must(&plan.create());
+        let steps: Vec<(u32, Option<String>, String)> = self
             .scene
             .steps_of(&plan.run_id)
             .iter()
@@ -249,15 +255,14 @@ impl Stage {
             .collect();
         for (index, agent, workspace) in steps {
             let run = |wish| Command::Run { run_id: plan.run_id.clone(), wish };
-            stage.must(&run(RunWish::BeginStep { index }));
+            self.must(&run(RunWish::BeginStep { index }));
             if let Some(name) = agent {
                 let key = AgentKey::new(&plan.run_id, workspace, name);
-                stage.must(&Command::Agent { key, wish: AgentWish::Started { launch: 1 } });
+                self.must(&Command::Agent { key, wish: AgentWish::Started { launch: 1 } });
             }
-            stage.must(&run(RunWish::EndStep { index, end: metawsm::domain::command::StepEnd::Done }));
+            self.must(&run(RunWish::EndStep { index, end: metawsm::domain::command::StepEnd::Done }));
         }
-        assert_eq!(stage.scene.runs.get(plan.run_id.as_str()).unwrap().status, RunStatus::Running);
-        stage
+        assert_eq!(self.scene.runs.get(plan.run_id.as_str()).unwrap().status, RunStatus::Running);
     }
 
     pub fn context(&self, actor: Actor, identity: Option<AgentKey>) -> Context {

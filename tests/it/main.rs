@@ -97,4 +97,5 @@ mod tmux;
 mod tui;
 mod unruly;
 mod week;
+mod week_work;
 mod world;

@@ -20,6 +20,7 @@ use metawsm::domain::operator::{
 use metawsm::domain::policy::OperatorMode;
 use metawsm::domain::report::Report;
 use metawsm::domain::run::RunStatus;
+use metawsm::domain::scene::Scene;
 use metawsm::domain::signal::SignalType;
 use metawsm::domain::thread::Priority;
 use metawsm::domain::time::Moment;
@@ -35,10 +36,10 @@ const HOUR: i64 = 60 * MINUTE;
 const WEEK: i64 = 7 * 24 * HOUR;
 const BUDGET: u32 = 3;
 
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
-    fn roll(&mut self, sides: i64) -> i64 {
+    pub fn roll(&mut self, sides: i64) -> i64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -46,11 +47,11 @@ impl Dice {
     }
 
     /// Around this many milliseconds.
-    fn about(&mut self, millis: i64) -> i64 {
+    pub fn about(&mut self, millis: i64) -> i64 {
         millis / 4 + self.roll(millis * 3 / 2)
     }
 
-    fn chance(&mut self, percent: i64) -> bool {
+    pub fn chance(&mut self, percent: i64) -> bool {
         self.roll(100) < percent
     }
 }
@@ -104,6 +105,25 @@ struct Week {
 
 fn name(at: usize) -> String {
     format!("a{at:02}")
+}
+
+/// Whether all that it says stands already: whoever supervises gives no command for it.
+pub fn is_known(scene: &Scene, conclusion: &Conclusion) -> bool {
+    let (run_id, decision) = (&conclusion.about.run_id, &conclusion.decision);
+    let last = scene.decisions.get(&(run_id.clone().unwrap_or_default(), decision.target.clone()));
+    last.is_some_and(|last| decision.same_as(&last.decision))
+        && match decision.action {
+            Action::Nothing => true,
+            Action::Act => false,
+            Action::Suggest => scene.suggestions.iter().any(|offer| {
+                offer.state == SuggestionState::Open
+                    && (&offer.run_id, &offer.target, offer.intent) == (run_id, &decision.target, decision.intent)
+            }),
+            Action::Escalate => scene.escalations.iter().any(|call| {
+                call.stands()
+                    && (&call.run_id, &call.target, &call.cause) == (run_id, &decision.target, &decision.cause)
+            }),
+        }
 }
 
 fn rules() -> Actor {
@@ -389,7 +409,7 @@ impl Week {
         let mut next = now.plus(Duration::from_secs(7 * 24 * 3600));
         for conclusion in self.conclusions(now) {
             next = conclusion.decision.due_at.map_or(next, |due| next.min(due));
-            if self.is_known(&conclusion) {
+            if is_known(&self.stage.scene, &conclusion) {
                 continue;
             }
             let (intent, action) = (conclusion.decision.intent, conclusion.decision.action);
@@ -412,25 +432,6 @@ impl Week {
             }
         }
         next.millis() - START - self.shift
-    }
-
-    /// Whether all that it says stands already: whoever supervises gives no command for it.
-    fn is_known(&self, conclusion: &Conclusion) -> bool {
-        let (scene, decision) = (&self.stage.scene, &conclusion.decision);
-        let last = scene.decisions.get(&(RUN.to_owned(), decision.target.clone()));
-        last.is_some_and(|last| decision.same_as(&last.decision))
-            && match decision.action {
-                Action::Nothing => true,
-                Action::Act => false,
-                Action::Suggest => scene
-                    .suggestions
-                    .iter()
-                    .any(|offer| offer.state == SuggestionState::Open && offer.target == decision.target),
-                Action::Escalate => scene
-                    .escalations
-                    .iter()
-                    .any(|call| call.stands() && call.target == decision.target && call.cause == decision.cause),
-            }
     }
 
     fn took(&mut self, events: &[Event], intent: Intent, about: Option<&str>) {
@@ -648,7 +649,7 @@ fn dialog() -> AgentWish {
     }
 }
 
-fn number(name: &str, default: u64) -> u64 {
+pub fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
