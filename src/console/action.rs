@@ -73,6 +73,8 @@ pub enum Action {
     Commit,
     /// Push a run's commits and open pull requests for them.
     PullRequest,
+    /// Ask what reviewers said to a run's pull requests.
+    ReviewSync,
     /// Start a run's agents again with feedback.
     Iterate,
     /// Mark a row, or take its mark away.

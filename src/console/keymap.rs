@@ -180,7 +180,8 @@ table! {
     Action::PullRequest, [c('U')], "pull request", "Push the run's commits and open or update a pull request", &[Home, Run], true, 32, RUNS;
     Action::Merge, [c('M')], "merge", "Merge the run's branches into their bases", &[Home, Run], true, 35, RUNS;
     Action::CloseRun, [c('C')], "close", "Close the run through its gates", &[Home, Run], true, 36, RUNS;
-    Action::Iterate, [c('I')], "iterate", "Write feedback on the run: its agents start again on it; asks first where they are at work", &[Home, Run], false, 37, RUNS;
+    Action::ReviewSync, [c('F')], "reviews", "Fetch what reviewers said to the run's pull requests", &[Home, Run], false, 38, RUNS;
+    Action::Iterate, [c('I')], "iterate", "Write feedback on the run: its agents start again on it", &[Home, Run], false, 37, RUNS;
     Action::Accept, [c('y')], "accept", "Accept the suggestion", &[Home], false, 15, CALLS;
     Action::Dismiss, [c('X')], "dismiss", "Dismiss the suggestion", &[Home], false, 16, CALLS;
     Action::Acknowledge, [c('K')], "acknowledge", "Acknowledge the escalation: you have seen it", &[Home], false, 17, CALLS;

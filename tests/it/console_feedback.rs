@@ -85,6 +85,23 @@ fn agents_at_work_are_named_before_their_sessions_end() {
 }
 
 #[test]
+fn reviews_are_asked_for_at_once_where_a_run_is_completed() {
+    for status in RunStatus::ALL {
+        for page in ["1", "1<enter>"] {
+            let mut desk = Desk::new(WIDE);
+            desk.look(standing(status, AgentStatus::Done)).keys(page).keys("F");
+            let expected = if status == RunStatus::Completed { vec![Wish::ReviewSync("run-1".into())] } else { vec![] };
+            assert_eq!(wishes(&desk), expected, "{status} {page}");
+            assert_eq!(desk.shows("asking what reviewers said to run-1…"), status == RunStatus::Completed);
+            assert_eq!(desk.shows("reviews: only a completed run"), status != RunStatus::Completed);
+        }
+    }
+    let mut desk = Desk::new(WIDE);
+    desk.look(standing(RunStatus::Completed, AgentStatus::Done)).keys("2F");
+    assert_eq!(wishes(&desk), []);
+}
+
+#[test]
 fn the_form_and_the_question_at_three_sizes() {
     for size in SIZES {
         let mut desk = Desk::new(size);
@@ -164,6 +181,13 @@ pub fn reviewed() -> RunPage {
             remark(4, Dispatched, "ada", Some("src/lib.rs"), "already told"),
             remark(5, Addressed, "ada", Some("src/lib.rs"), "done"),
             remark(6, Addressed, "ada", Some("src/lib.rs"), "done too"),
+            Feedback {
+                remark: Remark {
+                    source: Source::PrReview,
+                    ..remark(8, Queued, "bo", None, "[state=CHANGES_REQUESTED submitted_at=x]\nNot yet").remark
+                },
+                ..remark(8, Queued, "bo", None, "")
+            },
             remark(7, Ignored, "bot", Some("src/lib.rs"), "coverage"),
         ],
         ..run_page()
@@ -179,7 +203,7 @@ fn a_runs_page_shows_pull_requests_and_what_waits_for_its_agents() {
     }
     let mut desk = Desk::new(WIDE);
     desk.keys("<enter>").tell(Msg::Paged(Ok(Box::new(reviewed()))));
-    assert!(desk.shows("Reviews 3 queued, 1 dispatched, 2 addressed, 1 ignored"), "{}", desk.drawn());
+    assert!(desk.shows("Reviews 4 queued, 1 dispatched, 2 addressed, 1 ignored"), "{}", desk.drawn());
     assert!(!desk.shows("already told") && !desk.shows("coverage"), "only what waits is listed");
     desk.tell(Msg::Paged(Ok(Box::new(run_page()))));
     assert!(!desk.shows("Pull requests") && !desk.shows("Reviews"), "nothing is said of none");

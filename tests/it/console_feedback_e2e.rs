@@ -5,6 +5,8 @@ use serde_json::json;
 use super::committing::left;
 use super::console_seat::{Seat, line_of};
 use super::harness::wait_for;
+use super::reviews::{comment, opened, says};
+use super::world::World;
 
 #[test]
 fn feedback_is_written_by_key_and_its_agents_start_again_on_it() {
@@ -53,4 +55,57 @@ fn feedback_is_written_by_key_and_its_agents_start_again_on_it() {
     let drafts = || std::fs::read_dir(world.home().join(".metawsm/drafts")).unwrap().count();
     wait_for("the draft to go", || (drafts() == 0).then_some(()));
     world.verified();
+}
+
+#[test]
+fn what_reviewers_said_is_fetched_by_key_and_its_offer_is_accepted() {
+    let hub = opened(json!({}));
+    let line = line_of(&hub.with_gh(hub.world.program(&[])));
+    let sit_down = || {
+        let seat = Seat::new((140, 38), |_| line.clone());
+        seat.sees("✓ T-1");
+        seat
+    };
+    // Nobody ever writes into it: who reads it waits for ever.
+    let said = hub.kept.join("api-repos_acme_shop_pulls_41_comments");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &said, rustix::fs::Mode::RWXU).unwrap();
+    let seat = sit_down();
+    seat.types(&["F"]);
+    seat.sees("asking what reviewers said");
+    wait_for("the question", || hub.calls("api").iter().any(|call| call.contains("/comments")).then_some(()));
+    seat.types(&["q"]);
+    seat.sees("Leaving breaks it off");
+    seat.agrees();
+    seat.sees("back 0");
+    seat.sees("Not done: asking what reviewers said");
+    let asking = || World::marked(&format!("FAKE_GH={}", hub.kept.display()));
+    wait_for("nobody to ask any more", || asking().is_empty().then_some(()));
+    std::fs::remove_file(&said).unwrap();
+    let seat = sit_down();
+    seat.types(&["F"]);
+    seat.sees("shop #41 (open): 0 fetched, 0 added, 0 updated; nothing waits for the agents");
+    says(&hub, "_comments", &[json!([comment(1, "ada", "Why?\nIt is slow.")])]);
+    seat.types(&["F"]);
+    seat.sees("1 fetched, 1 added, 0 updated; one remark waits for the agents");
+    seat.types(&["Enter"]);
+    seat.sees("Reviews 1 queued");
+    seat.sees("ada          src/a.rs:7  Why?");
+    std::fs::write(hub.kept.join("fails"), "HTTP 502\n").unwrap();
+    seat.types(&["F"]);
+    seat.sees("not all reviews could be fetched");
+    std::fs::remove_file(hub.kept.join("fails")).unwrap();
+    seat.types(&["Escape"]);
+    seat.types(&["Escape"]);
+    seat.types(&["3"]);
+    seat.sees("begin anew with what reviewers said");
+    seat.types(&["y"]);
+    seat.sees("accepted: the agents begin anew with one remark");
+    wait_for("its next epoch", || {
+        let agent = hub.world.agent(&hub.run, "coder");
+        (agent["epoch"] == 2 && agent["status"] == "running").then_some(())
+    });
+    seat.types(&["1"]);
+    seat.types(&["Enter"]);
+    seat.sees("Reviews 1 dispatched");
+    hub.world.verified();
 }

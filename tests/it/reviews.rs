@@ -9,7 +9,7 @@ const DONE: &str = "cd ../shop && echo more >> addressed && git add -A \
     && git -c user.name=a -c user.email=a@example.org commit -qm addressed; \
     \"$METAWSM_BIN\" forum signal --type completion --summary done > /dev/null";
 
-fn comment(id: u64, who: &str, body: &str) -> Value {
+pub fn comment(id: u64, who: &str, body: &str) -> Value {
     json!({
         "id": id, "user": { "login": who }, "body": body, "path": "src/a.rs", "line": null, "original_line": 7,
         "html_url": format!("https://github.com/acme/shop/pull/41#r{id}"), "created_at": "2026-11-21T08:00:00Z",
@@ -21,7 +21,7 @@ fn review(id: u64, state: &str, body: &str) -> Value {
 }
 
 /// A run with an open pull request, of whose reviews somebody wants to know.
-fn opened(more: Value) -> Hub {
+pub fn opened(more: Value) -> Hub {
     let mut policy = json!({ "git_pr": { "review_feedback": {
         "enabled": true, "sync_seconds": 0, "ignore_authors": ["Robot"],
     } } });
@@ -33,7 +33,7 @@ fn opened(more: Value) -> Hub {
     hub
 }
 
-fn says(hub: &Hub, what: &str, pages: &[Value]) {
+pub fn says(hub: &Hub, what: &str, pages: &[Value]) {
     let text: String = pages.iter().map(Value::to_string).collect();
     std::fs::write(hub.kept.join(format!("api-repos_acme_shop_pulls_41{what}")), text).unwrap();
 }

@@ -75,6 +75,7 @@ impl App {
             Action::Merge => self.ask_ahead("Merge", "merge", Wish::Merge, effects),
             Action::Commit => self.ask_ahead("Commit", "commit", Wish::Commit, effects),
             Action::PullRequest => self.ask_ahead("Pull request for", "push", Wish::PullRequest, effects),
+            Action::ReviewSync => self.on_run(Wish::ReviewSync, effects),
             Action::Iterate => {
                 if let Some(run_id) = self.target_run().map(|run| run.run_id.clone()) {
                     self.compose(Purpose::Iterate(run_id), "", effects);
@@ -134,7 +135,7 @@ impl App {
             Action::NextWaiting => self.say("nothing waits for you"),
             Action::SinceLeft => self.say("you have not been away; metawsm report tells of any time"),
             Action::Acknowledge if self.focus == Pane::Attention => self.say("acknowledged already"),
-            Action::Merge | Action::CloseRun | Action::Commit | Action::PullRequest => {
+            Action::Merge | Action::CloseRun | Action::Commit | Action::PullRequest | Action::ReviewSync => {
                 self.say(format!("{name}: only a completed run"));
             }
             Action::Iterate if self.about_runs() => {
@@ -377,6 +378,7 @@ pub(super) fn under_way(wish: &Wish) -> String {
         Wish::Close { run_id, .. } => format!("closing {run_id}"),
         Wish::Merge(run_id) => format!("merging {run_id}"),
         Wish::Commit(run_id) => format!("committing {run_id}"),
+        Wish::ReviewSync(run_id) => format!("asking what reviewers said to {run_id}"),
         Wish::Iterate { run_id, .. } => format!("starting the agents of {run_id} again"),
         Wish::PullRequest(run_id) => format!("handing on {run_id} in a pull request"),
         Wish::AcceptSuggestion(_) => "accepting the suggestion".to_owned(),

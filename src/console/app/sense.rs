@@ -88,7 +88,9 @@ impl App {
             Action::Attach | Action::Type => agent(|agent| agent.may_live),
             Action::Pause => self.about_runs() && run(|run| run.status.at_work()),
             Action::Resume => self.about_runs() && run(resumable),
-            Action::Commit | Action::PullRequest => self.about_runs() && run(|run| run.status == RunStatus::Completed),
+            Action::Commit | Action::PullRequest | Action::ReviewSync => {
+                self.about_runs() && run(|run| run.status == RunStatus::Completed)
+            }
             Action::Iterate => self.about_runs() && run(iterable),
             Action::Merge | Action::CloseRun => run(|run| run.status == RunStatus::Completed),
             Action::Accept | Action::Dismiss => {

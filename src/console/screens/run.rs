@@ -179,7 +179,8 @@ fn requests(page: &RunPage, width: usize, theme: Theme, lines: &mut Vec<Line<'st
         let row = row.left(&one_line(&remark.author), 12, theme.plain());
         let first = remark.first_line();
         let room = width.saturating_sub(16);
-        let place = cut_before(&one_line(&remark.place()), room / 2);
+        let of = if page.pull_requests.len() > 1 { format!("{} ", item.repo) } else { String::new() };
+        let place = cut_before(&one_line(&format!("{of}{}", remark.place())), room / 2);
         let row = row.text(&place, theme.dim()).text("  ", theme.plain());
         lines.push(row.left(&one_line(&first), room.saturating_sub(place.width() + 2), theme.plain()).line());
     }

@@ -1,14 +1,15 @@
-//! What is wished of a run's work: commit, pull request, merge, close, feedback on it; and what each of these would do.
+//! What is wished of a run's work: commit, pull request, reviews of it, feedback on it, merge, close; and what each of these would do.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::{Handle, Preview, Wish};
+use crate::domain::feedback::remarks;
 use crate::domain::policy::Policy;
 use crate::services::committing::{self, Tests};
 use crate::services::engine::PATIENCE;
 use crate::services::error::{EngineError, Gate};
-use crate::services::{closing, gates, iterate, merging, pull_requests};
+use crate::services::{closing, gates, iterate, merging, pull_requests, reviews};
 
 /// What is said where every commit is handed on.
 const ALL_HANDED_ON: &str = "every commit is in its base or in a pull request";
@@ -56,6 +57,24 @@ impl Handle {
         let done = pull_requests::carry_out(engine, caller, run_id, &prepared, &options)?;
         let lines: Vec<String> = done.iter().map(|request| request.words()).collect();
         Ok(if lines.is_empty() { ALL_HANDED_ON.to_owned() } else { lines.join("; ") })
+    }
+
+    /// What could be fetched is kept, also where not all could be.
+    pub(super) fn review_sync(&self, run_id: &str) -> Result<String, EngineError> {
+        let (engine, caller) = (self.engine.as_ref(), &self.caller);
+        let options = reviews::Options { cancel: Some(Arc::clone(&self.ending)), ..Default::default() };
+        let synced = reviews::sync(engine, caller, run_id, &options)?;
+        synced.complete()?;
+        let queued = reviews::queued(&*engine.reader()?, run_id, &[])?.len();
+        let mut words: Vec<String> = synced.tallies().iter().map(reviews::Tally::words).collect();
+        words.push(match (words.is_empty(), queued) {
+            (true, _) => "no pull request is open".to_owned(),
+            (false, 0) => "nothing waits for the agents".to_owned(),
+            (false, 1) => "one remark waits for the agents".to_owned(),
+            (false, queued) => format!("{} wait for the agents", remarks(queued)),
+        });
+        words.extend(synced.warnings);
+        Ok(words.join("; "))
     }
 
     /// What is ordered here is begun by whoever supervises.
