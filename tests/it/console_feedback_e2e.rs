@@ -19,7 +19,7 @@ fn feedback_is_written_by_key_and_its_agents_start_again_on_it() {
     seat.types(&["I"]);
     seat.sees(&format!("Feedback for {run}: its agents start again on it"));
     seat.types(&["-l", "an index"]);
-    seat.types(&["Escape"]);
+    seat.escapes("Feedback for");
     seat.types(&["I"]);
     seat.sees("your draft is back");
     seat.types(&["-l", ", and a test"]);
@@ -94,8 +94,8 @@ fn what_reviewers_said_is_fetched_by_key_and_its_offer_is_accepted() {
     seat.types(&["F"]);
     seat.sees("not all reviews could be fetched");
     std::fs::remove_file(hub.kept.join("fails")).unwrap();
-    seat.types(&["Escape"]);
-    seat.types(&["Escape"]);
+    seat.escapes("not all reviews");
+    seat.escapes("What happened");
     seat.types(&["3"]);
     seat.sees("begin anew with what reviewers said");
     seat.types(&["y"]);

@@ -48,6 +48,12 @@ impl Seat {
         self.server.keys("seat", keys);
     }
 
+    /// Presses Escape and waits until this is gone: a key right after it would be one with Alt.
+    pub fn escapes(&self, text: &str) {
+        self.types(&["Escape"]);
+        self.sees_no_more(text);
+    }
+
     /// Says yes to the question that is seen, once it has been there long enough to be read.
     pub fn agrees(&self) {
         std::thread::sleep(READ_FOR + Duration::from_millis(50));

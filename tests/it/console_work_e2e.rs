@@ -1,7 +1,6 @@
 //! Commit and pull request by key, in a real terminal, with real git and a program that stands in for `gh`.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -28,7 +27,7 @@ fn what_was_left_is_committed_and_handed_on_by_key() {
     seat.types(&["G"]);
     seat.sees("forbidden_files: shop/.env");
     seat.sees_no_more(" commit  y");
-    seat.types(&["Escape"]);
+    seat.escapes("forbidden_files: shop/.env");
     std::fs::rename(tree.join(".env"), tree.join("broken")).unwrap();
     seat.types(&["G"]);
     seat.sees("runs first, in each repository: test ! -e broken");
@@ -36,16 +35,16 @@ fn what_was_left_is_committed_and_handed_on_by_key() {
     seat.agrees();
     seat.sees("tests (shop: `test ! -e broken` ended with 1)");
     std::fs::remove_file(tree.join("broken")).unwrap();
-    seat.types(&["Escape"]);
+    seat.escapes("tests (shop: `test");
     seat.types(&["G"]);
-    seat.sees("deep/er/file");
+    seat.sees("shop: commit README, ");
     seat.types(&["Enter"]);
-    seat.sees_no_more("deep/er/file");
+    seat.sees_no_more("shop: commit README, ");
     assert_eq!(subject(), before, "the safe answer changes nothing");
     seat.types(&["Enter"]);
     seat.sees("What happened");
     seat.types(&["G"]);
-    seat.sees("deep/er/file");
+    seat.sees("shop: commit README, ");
     seat.agrees();
     seat.sees("✓ shop: ");
     assert_eq!(world.git(&tree, &["status", "--porcelain"]), "");
@@ -61,10 +60,10 @@ fn what_was_left_is_committed_and_handed_on_by_key() {
     assert_eq!(hub.pushed().unwrap(), hub.head());
     seat.types(&["U"]);
     seat.sees("every commit is in its base or in a pull request");
-    seat.types(&["Escape"]);
+    seat.escapes("in its base or in");
     seat.types(&["G"]);
     seat.sees("nothing is left to commit");
-    seat.types(&["Escape"]);
+    seat.escapes("nothing is left to commit");
     // What comes after it reaches the same one; what GitHub says stays on the screen.
     std::fs::write(tree.join("second"), "2\n").unwrap();
     hub.ask(&["commit", "--message", "Second"]);
@@ -74,7 +73,7 @@ fn what_was_left_is_committed_and_handed_on_by_key() {
     seat.agrees();
     seat.sees("HTTP 502");
     std::fs::remove_file(hub.kept.join("fails")).unwrap();
-    seat.types(&["Escape"]);
+    seat.escapes("HTTP 502");
     seat.types(&["U"]);
     seat.sees("bring pull request #41 up to date");
     seat.agrees();
@@ -102,10 +101,9 @@ fn leaves(seat: &Seat, pids: &[u32]) {
     seat.types(&["q"]);
     seat.sees("Leaving breaks it off");
     assert!(pids.iter().all(|pid| !state(*pid).is_empty()), "they are at it still");
-    let began = Instant::now();
     seat.agrees();
     seat.sees("back 0");
-    assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
+    // Who is not waited for to his end has nothing to say.
     seat.sees("Not done: ");
     wait_for("their end", || pids.iter().all(|pid| state(*pid).is_empty()).then_some(()));
 }
@@ -119,7 +117,7 @@ fn leaving_breaks_off_what_hangs_and_nothing_of_it_stays() {
     hook(world, "pre-commit", &endless(&told));
     let seat = sit_down(&hub);
     seat.types(&["G"]);
-    seat.sees("deep/er/file");
+    seat.sees("shop: commit README, ");
     seat.agrees();
     seat.sees("committing run");
     leaves(&seat, &started(&told));
