@@ -86,7 +86,7 @@ fn what_reviewers_said_is_fetched_by_key_and_its_offer_is_accepted() {
     seat.sees("shop #41 (open): 0 fetched, 0 added, 0 updated; nothing waits for the agents");
     says(&hub, "_comments", &[json!([comment(1, "ada", "Why?\nIt is slow.")])]);
     seat.types(&["F"]);
-    seat.sees("1 fetched, 1 added, 0 updated; one remark not yet put to the agents");
+    seat.sees("1 fetched, 1 added, 0 updated; one remark waits for the agents");
     seat.types(&["Enter"]);
     seat.sees("Reviews 1 queued");
     seat.sees("ada          src/a.rs:7  Why?");

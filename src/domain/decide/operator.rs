@@ -175,13 +175,13 @@ fn suggest(scene: &Scene, about: &Subject, decision: &Decision, id: &str) -> Vec
             SuggestionState::Withdrawn => false,
         }
     });
-    if known {
-        return Vec::new();
-    }
     let outdated = scene.suggestions.iter().filter(same).filter(outdated);
     let mut drafts: Vec<Draft> = outdated
         .map(|one| escalation::settled(one, SuggestionState::Withdrawn, Some("something else was said since")))
         .collect();
+    if known {
+        return drafts;
+    }
     let fact = Fact::OperatorSuggested {
         suggestion_id: id.to_owned(),
         intent: decision.intent,

@@ -70,7 +70,8 @@ impl Handle {
         words.push(match (words.is_empty(), queued) {
             (true, _) => "no pull request is open".to_owned(),
             (false, 0) => "nothing waits for the agents".to_owned(),
-            (false, queued) => format!("{} not yet put to the agents", remarks(queued)),
+            (false, 1) => "one remark waits for the agents".to_owned(),
+            (false, queued) => format!("{} wait for the agents", remarks(queued)),
         });
         words.extend(synced.warnings);
         Ok(words.join("; "))
