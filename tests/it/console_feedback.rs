@@ -147,7 +147,7 @@ fn remark(id: u64, status: FeedbackStatus, author: &str, path: Option<&str>, bod
             path: path.map(str::to_owned),
             line: path.map(|_| 7),
             url: None,
-            association: None,
+            association: (id == 3).then(|| "NONE".to_owned()),
             said_at: None,
         },
         status,

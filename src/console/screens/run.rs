@@ -181,8 +181,11 @@ fn requests(page: &RunPage, width: usize, theme: Theme, lines: &mut Vec<Line<'st
         let room = width.saturating_sub(16);
         let of = if page.pull_requests.len() > 1 { format!("{} ", item.repo) } else { String::new() };
         let place = cut_before(&one_line(&format!("{of}{}", remark.place())), room / 2);
-        let row = row.text(&place, theme.dim()).text("  ", theme.plain());
-        lines.push(row.left(&one_line(&first), room.saturating_sub(place.width() + 2), theme.plain()).line());
+        // Rules put such words to nobody: whoever accepts them is to have read them.
+        let stranger = if remark.is_trusted() { "" } else { "stranger: " };
+        let row = row.text(&place, theme.dim()).text("  ", theme.plain()).text(stranger, theme.warn());
+        let left = room.saturating_sub(place.width() + stranger.width() + 2);
+        lines.push(row.left(&one_line(&first), left, theme.plain()).line());
     }
 }
 
