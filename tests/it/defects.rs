@@ -162,9 +162,9 @@ fn d14_illegal_transitions_are_refused_and_every_key_lives() {
     let run = world.run(&[]);
     world.ask(&["stop", "--yes"]);
     let error = world.metawsm(&["pause", "--run-id", &run, "--json"]).is(4).error();
-    assert_eq!(error["details"], json!({ "state": "stopped", "allowed": ["resume", "cleanup"] }));
+    assert_eq!(error["details"], json!({ "state": "stopped", "allowed": ["resume", "restart", "iterate", "cleanup"] }));
     let status = world.ask(&["status", "--run-id", &run]);
-    assert_eq!(status["run"]["next"], json!(["resume", "cleanup"]));
+    assert_eq!(status["run"]["next"], json!(["resume", "restart", "iterate", "cleanup"]));
     assert!(
         status["steps"].as_array().unwrap().iter().all(|step| step["error"].is_null()),
         "no success in error fields"
