@@ -141,6 +141,7 @@ fn status(error: &EngineError) -> u8 {
         },
         EngineError::Store(StoreError::Absent { .. }) | EngineError::NotFound { .. } => NOT_FOUND,
         EngineError::Store(StoreError::Newer { .. } | StoreError::Locked { .. }) | EngineError::Busy { .. } => BUSY,
+        EngineError::Git(error) if error.is_cancelled() => INTERRUPTED,
         EngineError::Git(error) => git_status(error),
         EngineError::Merge(MergeProblem::Git(error)) => git_status(error),
         EngineError::Merge(MergeProblem::NoBase { .. }) => NOT_FOUND,

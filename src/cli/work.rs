@@ -1,9 +1,13 @@
 //! Commands on a run's work: commit, pr.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
 use serde_json::{Value, json};
 
 use super::args::{CommitArgs, PrArgs};
 use super::exit::{self, Failure};
+use super::follow;
 use super::print;
 use super::reply::Reply;
 use super::select;
@@ -21,7 +25,11 @@ pub fn commit(session: &Session, args: &CommitArgs) -> Result<Reply, Failure> {
     session.may_act_on_runs()?;
     let (home, reader) = session.reader()?;
     let run = select::run(session, &reader, &args.selector)?;
+    // Hooks, tests and what GitHub is asked end with whoever began them.
+    let cancel = Arc::new(AtomicBool::new(false));
+    let _signals = follow::cancel_on_signals(&cancel);
     let options = Options {
+        cancel: Some(cancel),
         message: message(args.message.as_deref())?,
         author: author(args.actor.as_deref())?,
         ticket: args.selector.run_id.as_ref().and(args.selector.ticket.clone()),
@@ -71,7 +79,10 @@ pub fn pr(session: &Session, args: &PrArgs) -> Result<Reply, Failure> {
     session.may_act_on_runs()?;
     let (home, reader) = session.reader()?;
     let run = select::run(session, &reader, &args.selector)?;
+    let cancel = Arc::new(AtomicBool::new(false));
+    let _signals = follow::cancel_on_signals(&cancel);
     let options = pull_requests::Options {
+        cancel: Some(cancel),
         title: title(args.title.as_deref())?,
         body: args.body.as_deref().map(|body| session.text(body)).transpose()?,
         draft: args.draft,

@@ -8,6 +8,7 @@ use super::committing::hook;
 use super::console_seat::{Seat, line_of};
 use super::harness::{state, wait_for};
 use super::pull_requests::Hub;
+use super::world::Live;
 
 fn sit_down(hub: &Hub) -> Seat {
     let line = line_of(&hub.with_gh(hub.world.program(&[])));
@@ -149,4 +150,33 @@ fn leaving_breaks_off_what_hangs_and_nothing_of_it_stays() {
     hub.ask(&["pr"]);
     assert_eq!(hub.pushed().unwrap(), hub.head());
     world.verified();
+}
+
+#[test]
+fn whoever_is_interrupted_at_a_shell_leaves_no_hook_and_no_gh_behind() {
+    let hub = Hub::new(json!({
+        "execution": { "step_timeout_seconds": 600 },
+        "git_pr": { "review_feedback": { "enabled": true, "sync_seconds": 0 } },
+    }));
+    let told = hub.world.root.join("told");
+    let interrupted = |args: &[&str]| {
+        let mut live = Live::start(hub.with_gh(hub.world.program(args)));
+        let pids = started(&told);
+        live.signal("INT");
+        assert_eq!(live.ended(), 130, "{args:?}: {}", live.errors());
+        wait_for("their end", || pids.iter().all(|pid| state(*pid).is_empty()).then_some(()));
+    };
+    hook(&hub.world, "pre-commit", &endless(&told));
+    interrupted(&["commit"]);
+    hook(&hub.world, "pre-commit", "exit 0");
+    hub.ask(&["commit"]);
+    hook(&hub.world, "pre-push", &endless(&told));
+    interrupted(&["pr"]);
+    hook(&hub.world, "pre-push", "exit 0");
+    hub.ask(&["pr"]);
+    std::fs::write(hub.kept.join("hangs"), endless(&told)).unwrap();
+    interrupted(&["review", "sync"]);
+    std::fs::remove_file(hub.kept.join("hangs")).unwrap();
+    hub.ask(&["review", "sync"]);
+    hub.world.verified();
 }
