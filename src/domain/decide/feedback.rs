@@ -1,8 +1,8 @@
 //! Feedback: a run begins anew with it (`iterate`), and what reviewers say is kept until agents are told of it.
 
-use super::agent::ending;
 use serde_json::json;
 
+use super::agent::ending;
 use super::operator::{Call, call_human};
 use super::{Context, agent_subject, hold, run_subject, shortened};
 use crate::domain::actor::ActorType;
