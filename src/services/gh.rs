@@ -13,7 +13,7 @@ use super::process::exec::{Exec, ExecError, Output};
 /// The longest a call may take.
 const LIMIT: Duration = Duration::from_secs(60);
 /// The same for what may have many pages.
-const LONG_LIMIT: Duration = Duration::from_secs(300);
+const LONG_LIMIT: Duration = Duration::from_secs(120);
 /// Bytes kept of what it says.
 const KEPT: usize = 256 * 1024;
 
@@ -109,7 +109,7 @@ impl Gh<'_> {
     /// # Errors
     /// What `gh` says, or that it does not answer with JSON.
     pub fn api(&self, host: &str, path: &str) -> Result<Value, EngineError> {
-        let out = self.ask(&["api", path], host)?;
+        let out = self.ask(&["api", path], host, LIMIT)?;
         serde_json::from_str(out.trim()).map_err(|error| not_understood(&error.to_string()))
     }
 
@@ -118,16 +118,16 @@ impl Gh<'_> {
     /// # Errors
     /// What `gh` says, or that it does not answer with lists.
     pub fn api_all(&self, host: &str, path: &str) -> Result<Vec<Value>, EngineError> {
-        pages(&self.ask(&["api", path, "--paginate"], host)?).map_err(|error| not_understood(&error))
+        pages(&self.ask(&["api", path, "--paginate"], host, LONG_LIMIT)?).map_err(|error| not_understood(&error))
     }
 
     /// What is asked for is wanted whole, and many pages take their time.
-    fn ask(&self, args: &[&str], host: &str) -> Result<String, EngineError> {
+    fn ask(&self, args: &[&str], host: &str, limit: Duration) -> Result<String, EngineError> {
         let mut args = args.to_vec();
         if host != "github.com" {
             args.extend(["--hostname", host]);
         }
-        self.call_keeping(&args, None, LONG_LIMIT)
+        self.call_keeping(&args, None, limit)
     }
 
     fn call(&self, args: &[&str]) -> Result<String, EngineError> {

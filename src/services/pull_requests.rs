@@ -73,8 +73,8 @@ impl Prepared {
     pub fn would(&self) -> Vec<String> {
         let one = |ready: &Handover| {
             let what = match &ready.known {
-                Some(known) => format!("bring pull request #{} up to date", known.number),
-                None => format!("open a pull request into {}: {}", ready.tree.base, ready.title),
+                Some(known) if known.state.is_open() => format!("bring pull request #{} up to date", known.number),
+                Some(_) | None => format!("open a pull request into {}: {}", ready.tree.base, ready.title),
             };
             format!("{}: push {} to {} of origin and {what}", ready.tree.repo, ready.tree.branch, ready.branch)
         };

@@ -150,6 +150,10 @@ fn ask_one(engine: &Engine, run_id: &str, ending: &Arc<AtomicBool>) -> Result<Du
         // A run keeps the policy it was started with.
         return Ok(LONGEST_PAUSE);
     }
+    if engine.reader()?.workspaces(run_id)?.iter().all(|workspace| workspace.removed) {
+        // Nobody could be told.
+        return Ok(LONGEST_PAUSE);
+    }
     let has_request =
         engine.reader()?.pull_requests(run_id)?.iter().any(|request| request.state != PullRequestState::Merged);
     if !has_request {
@@ -179,6 +183,11 @@ fn tell_human(
     let caller = Caller::system("reviews");
     match (in_vain, trouble) {
         (Some((times, since)), Some(why)) if times >= PATIENT => {
+            // A token that has run out is one cause, of however many runs.
+            let others = engine.reader()?.escalations(None, true)?;
+            if others.iter().any(|call| call.target == REVIEWS_TARGET && call.run_id.as_deref() != Some(run_id)) {
+                return Ok(());
+            }
             let minutes = u64::from(engine.policy_of(run_id)?.forum.sla.escalation_minutes);
             let due_at = (minutes > 0).then(|| engine.now().plus(Duration::from_secs(minutes * 60)));
             let (why, escalation_id) = (why.to_owned(), engine.ledger.new_id("esc"));

@@ -408,6 +408,12 @@ fn author_of(said: &Value) -> String {
     login.unwrap_or_else(|| "ghost".to_owned())
 }
 
+/// What its author is there; what is no word is nothing to rely on.
+fn association_of(said: &Value) -> Option<String> {
+    let told = said.get("author_association").filter(|told| !told.is_null())?;
+    Some(told.as_str().unwrap_or("unknown").to_owned())
+}
+
 fn is_bot(said: &Value) -> bool {
     said["user"]["type"] == "Bot"
 }
@@ -428,7 +434,7 @@ fn comment_of(said: &Value) -> Option<Remark> {
         line: said["line"].as_u64().or_else(|| said["original_line"].as_u64()),
         url: text_of(said, "html_url"),
         said_at: text_of(said, "created_at"),
-        association: text_of(said, "author_association"),
+        association: association_of(said),
     })
 }
 
@@ -449,7 +455,7 @@ fn review_of(said: &Value) -> Option<(Remark, bool)> {
         line: None,
         url: text_of(said, "html_url"),
         said_at: at,
-        association: text_of(said, "author_association"),
+        association: association_of(said),
     };
     Some((remark, state == "DISMISSED"))
 }

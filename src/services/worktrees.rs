@@ -169,7 +169,11 @@ fn ahead(
     if request.as_ref().is_some_and(|request| request.state == PullRequestState::Closed && request.head == head) {
         return Ok(None);
     }
-    Ok(Some(Ahead { commits, head, request: request.map(|request| request.number) }))
+    Ok(Some(Ahead {
+        commits,
+        head,
+        request: request.filter(|request| request.state.is_open()).map(|request| request.number),
+    }))
 }
 
 /// So many remarks are named where all are counted.
@@ -198,7 +202,7 @@ fn queued(reader: &Reader, workspace: &Workspace, tree: &Worktree) -> Result<Opt
 pub fn see(git: &Git, reader: &Reader, (policy, can): (&Policy, bool), run: &Run, workspace: &Workspace) -> Sight {
     let allowed = workspace.worktrees.iter().filter(|tree| is_allowed(policy, &tree.repo));
     let mut sight = Sight::default();
-    for tree in allowed.filter(|tree| Path::new(&tree.path).is_dir()) {
+    for tree in allowed {
         match see_one(git, reader, (policy, can), run, (workspace, tree)) {
             Ok(repo) => sight.repos.push(repo),
             Err(error) => sight.troubles.push(format!("{}: {error}", tree.repo)),
@@ -214,14 +218,19 @@ fn see_one(
     run: &Run,
     (workspace, tree): (&Workspace, &Worktree),
 ) -> Result<RepoSeen, EngineError> {
-    let changes = own_work::changes(git, reader, workspace, tree)?;
     let last = reader.decision(Some(&workspace.run_id), &repo_target(&workspace.name, &tree.repo))?;
-    Ok(RepoSeen {
+    let mut seen = RepoSeen {
         workspace: workspace.name.clone(),
         repo: tree.repo.clone(),
-        dirt: dirt(tree, &changes.others),
-        ahead: if can { ahead(git, reader, run, (workspace, tree))? } else { None },
+        dirt: None,
+        ahead: None,
+        // Also where the worktree is gone: nobody else would tell of it.
         queued: if reviews::wanted(policy) { queued(reader, workspace, tree)? } else { None },
         last: last.map(|last| last.decision),
-    })
+    };
+    if Path::new(&tree.path).is_dir() {
+        seen.dirt = dirt(tree, &own_work::changes(git, reader, workspace, tree)?.others);
+        seen.ahead = if can { ahead(git, reader, run, (workspace, tree))? } else { None };
+    }
+    Ok(seen)
 }

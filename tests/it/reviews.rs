@@ -306,6 +306,16 @@ fn more_than_fits_stays_queued_and_by_rule_no_stranger_is_listened_to() {
     let reason = offer["reason"].as_str().unwrap();
     assert!(reason.contains("eve on src/a.rs:7; not done by rule: of nobody who may write"), "{reason}");
     assert_eq!(hub.world.agent(&hub.run, "coder")["epoch"], 3);
+    // Where the worktree is gone a human hears of it.
+    says(&hub, "_comments", &[json!([comment(5, "ada", "And now?")])]);
+    let tree = hub.world.tree(&hub.run);
+    std::fs::rename(&tree, tree.with_file_name("elsewhere")).unwrap();
+    let call = wait_for("the call", PATIENCE, || {
+        let calls = hub.world.ask(&["escalations", "list", "--open"])["escalations"].as_array().unwrap().clone();
+        calls.into_iter().find(|call| call["reason"].as_str().unwrap().contains("is not whole"))
+    });
+    assert_eq!(call["kind"], "not_acted", "{call}");
+    std::fs::rename(tree.with_file_name("elsewhere"), &tree).unwrap();
     let restarts = hub.world.verified().into_iter().filter(|event| event["event_type"] == "agent.restarted");
     let free: Vec<(Value, Value)> =
         restarts.map(|event| (event["actor_type"].clone(), event["payload"]["free"].clone())).collect();

@@ -137,7 +137,10 @@ fn cause_holds(scene: &Scene, escalation: &Escalation) -> bool {
         }
         // Whether GitHub answers is seen outside.
         Kind::NotActed if escalation.target == REVIEWS_TARGET => {
-            run_id.and_then(|id| scene.runs.get(id)).is_some_and(|run| run.status == RunStatus::Completed)
+            let there =
+                |run: &Run| scene.workspaces.iter().any(|workspace| workspace.run_id == run.id() && !workspace.removed);
+            let run = run_id.and_then(|id| scene.runs.get(id));
+            run.is_some_and(|run| run.status == RunStatus::Completed && there(run))
         }
         Kind::NotActed if repo_of(&escalation.target).is_some() => {
             let run = run_id.and_then(|id| scene.runs.get(id));

@@ -142,6 +142,12 @@ impl Look<'_> {
         };
         let cause = cause(intent, &queued.print);
         let acts = self.measure.hands_on(intent, self.policy) == Some(Action::Act);
+        let strangers = queued.count.saturating_sub(queued.trusted);
+        let reason = match strangers {
+            0 => reason,
+            _ if !acts || why_not.is_some() => reason,
+            _ => format!("{reason}; {} of strangers not put to agents by rule", remarks(strangers)),
+        };
         match why_not.filter(|_| acts) {
             // Reviews by programs, or answers of the agents themselves, would have them begin anew for ever.
             Some(why) => {
