@@ -85,9 +85,7 @@ impl ReviewWatch {
             locked(&self.shared).pending = false;
         }
     }
-}
 
-impl ReviewWatch {
     /// Waits until nobody is asked any more; that it is to end was said before.
     pub fn end(&mut self) {
         if let Some((asker, thread)) = self.asker.take() {
