@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::engine::{Caller, Engine};
 use super::error::EngineError;
 use super::git::{blob_of, blob_of_bytes};
+use super::tickets::TicketError;
 use super::{own_work, tickets};
 use crate::domain::agent::Agent;
 use crate::domain::command::{Command, Iterate, RunWish};
@@ -16,7 +17,7 @@ use crate::domain::decide::{begin_anew, there};
 use crate::domain::event::{OwnFile, Worktree};
 use crate::domain::feedback::Dispatch;
 use crate::domain::run::Run;
-use crate::domain::scene::Workspace;
+use crate::domain::scene::{Seeding, Workspace};
 use crate::domain::thread::LONGEST_BODY;
 use crate::store::{Order, Reader};
 
@@ -45,6 +46,8 @@ pub struct Place {
     pub ticket: String,
     /// The worktree with the ticket's docs, and their directory relative to it.
     pub docs: Option<(Worktree, PathBuf)>,
+    /// Why it is not known where those are.
+    pub trouble: Option<String>,
 }
 
 impl Place {
@@ -141,18 +144,28 @@ pub fn prepare(reader: &Reader, run: &Run, workspaces: &[String]) -> Result<Prep
             return Err(EngineError::not_found(what, "metawsm doctor says what else is missing"));
         }
         let seeding = seedings.iter().find(|seeding| seeding.workspace == workspace.name);
-        let tree = |repo: &str| workspace.worktrees.iter().find(|tree| tree.repo == repo);
-        let docs = match seeding.and_then(|seeding| Some((tree(&seeding.repo)?, PathBuf::from(&seeding.dir)))) {
-            Some((tree, dir)) => Some((tree.clone(), dir)),
-            // Docs that nobody put there may be there nevertheless.
-            None => tree(&run.spec.doc_home_repo).and_then(|tree| {
-                let found = tickets::find(Path::new(&tree.path), &spec.ticket).ok().flatten()?;
-                Some((tree.clone(), found.relative))
-            }),
+        let (docs, trouble) = match docs_of(run, &workspace, &spec.ticket, seeding) {
+            Ok(docs) => (docs, None),
+            Err(error) => (None, Some(error.to_string())),
         };
-        places.push(Place { ticket: spec.ticket.clone(), workspace, docs });
+        places.push(Place { ticket: spec.ticket.clone(), workspace, docs, trouble });
     }
     Ok(Prepared { places, agents, stopped })
+}
+
+/// Where the docs of a ticket are: where they were put, or where somebody else has.
+fn docs_of(
+    run: &Run,
+    workspace: &Workspace,
+    ticket: &str,
+    seeding: Option<&Seeding>,
+) -> Result<Option<(Worktree, PathBuf)>, TicketError> {
+    let tree = |repo: &str| workspace.worktrees.iter().find(|tree| tree.repo == repo);
+    if let Some((seeding, tree)) = seeding.and_then(|seeding| Some((seeding, tree(&seeding.repo)?))) {
+        return Ok(Some((tree.clone(), PathBuf::from(&seeding.dir))));
+    }
+    let Some(tree) = tree(&run.spec.doc_home_repo) else { return Ok(None) };
+    Ok(tickets::find(Path::new(&tree.path), ticket)?.map(|found| (tree.clone(), found.relative)))
 }
 
 /// The feedback.
@@ -206,6 +219,8 @@ pub fn carry_out(
         let dir = Path::new(&place.workspace.path);
         written |= tickets::append_feedback(dir, FILE, &heading, feedback, &mark)?;
         begun.files.push(place.file().display().to_string());
+        let trouble = place.trouble.iter().map(|why| format!("not written into the docs of {}: {why}", place.ticket));
+        begun.warnings.extend(trouble);
         let Some((tree, docs)) = &place.docs else { continue };
         match into_docs(engine, &reader, &run, place, (tree, docs), (&heading, feedback, &mark)) {
             Ok(file) => begun.files.push(file),

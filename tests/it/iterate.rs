@@ -26,6 +26,17 @@ fn finish(world: &World, run: &str) {
     forget(world);
 }
 
+/// A run that began anew once and is completed again, all of it committed.
+fn iterated() -> (World, String) {
+    let (world, run) = left(json!({}));
+    forget(&world);
+    world.ask(&["commit"]);
+    world.ask(&["iterate", "--feedback", "An index"]);
+    finish(&world, &run);
+    world.ask(&["commit"]);
+    (world, run)
+}
+
 fn feedback(world: &World, run: &str) -> PathBuf {
     world.tree(run).parent().unwrap().join("operator-feedback.md")
 }
@@ -123,12 +134,7 @@ fn feedback_to_agents_at_work_ends_what_runs_and_to_who_is_paused_is_refused() {
 
 #[test]
 fn whoever_was_killed_after_writing_writes_nothing_twice_and_it_stays_ours() {
-    let (world, run) = left(json!({}));
-    forget(&world);
-    world.ask(&["commit"]);
-    world.ask(&["iterate", "--feedback", "An index"]);
-    finish(&world, &run);
-    world.ask(&["commit"]);
+    let (world, run) = iterated();
     // As a process leaves it that is killed before the journal knows: the entry is there and nothing else.
     let path = reference(&world, &run);
     let before = std::fs::read_to_string(&path).unwrap();
@@ -231,12 +237,7 @@ fn what_was_cleaned_up_does_not_begin_anew_and_a_run_that_was_stopped_begins_who
 
 #[test]
 fn a_run_in_a_workspace_of_another_is_not_told_of_that_ones_feedback() {
-    let (world, run) = left(json!({}));
-    forget(&world);
-    world.ask(&["commit"]);
-    world.ask(&["iterate", "--feedback", "An index"]);
-    finish(&world, &run);
-    world.ask(&["commit"]);
+    let (world, run) = iterated();
     let workspace = world.agent(&run, "coder")["workspace"].as_str().unwrap().to_owned();
     let second = world.run(&["--strategy", "reuse", "--workspace", &workspace]);
     let session = world.agent(&second, "coder")["session"].as_str().unwrap().to_owned();
@@ -292,4 +293,15 @@ fn what_was_asked_in_the_epoch_before_is_closed() {
     let thread = world.ask(&["forum", "list"])["threads"][0].clone();
     assert_eq!((&thread["title"], &thread["state"]), (&json!("which"), &json!("closed")), "{thread}");
     world.verified();
+}
+
+#[test]
+fn docs_that_cannot_be_looked_for_are_told_of() {
+    let world = World::with(&[("coder", "obeys.sh")], json!({}));
+    let run = world.run(&["--seed", "none"]);
+    // The docs are said to be outside of the repository: nobody looks there.
+    std::fs::write(world.tree(&run).join(".ttmp.yaml"), "root: ../out\n").unwrap();
+    let answer = world.ask(&["iterate", "--feedback", "again"]);
+    assert!(answer["warnings"][0].as_str().unwrap().contains("not written into the docs of T-1"), "{answer}");
+    assert!(std::fs::read_to_string(feedback(&world, &run)).unwrap().contains("again"));
 }
